@@ -1,0 +1,52 @@
+// What both gRPC C++ greeters share: the command line, the line that says they are ready, the end at SIGTERM.
+#pragma once
+#include <signal.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <string>
+
+struct greeter_flags {
+  std::string listen = "127.0.0.1:0";
+  int threads = 0;  // completion queues, each with a thread of its own; 0: one per processor this process may use
+};
+
+// Exits with status 2 after one line when a flag is wrong.
+inline greeter_flags parse_greeter_flags(int argc, char** argv) {
+  greeter_flags flags;
+  for (int i = 1; i < argc; i += 2) {
+    if (i + 1 < argc && std::strcmp(argv[i], "--listen") == 0) {
+      flags.listen = argv[i + 1];
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--threads") == 0) {
+      flags.threads = std::atoi(argv[i + 1]);
+    } else {
+      std::fprintf(stderr, "%s: flag %s is unknown or has no value; use --listen ADDR:PORT [--threads N]\n", argv[0], argv[i]);
+      std::exit(2);
+    }
+  }
+  return flags;
+}
+
+// Called before the first thread starts, so that every thread inherits the mask and only wait_for_end() sees the signals.
+inline sigset_t block_end_signals() {
+  sigset_t end;
+  sigemptyset(&end);
+  sigaddset(&end, SIGTERM);
+  sigaddset(&end, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &end, nullptr);
+  return end;
+}
+
+// Prints the ready line (`port` is what BuildAndStart bound: 0 means it could not) and returns at SIGTERM or SIGINT.
+inline void wait_for_end(const std::string& listen, int port, const sigset_t& end) {
+  if (port == 0) {
+    std::fprintf(stderr, "listen %s: cannot be bound; choose another address\n", listen.c_str());
+    std::exit(1);
+  }
+  std::printf("listening on %s:%d\n", listen.substr(0, listen.rfind(':')).c_str(), port);
+  std::fflush(stdout);
+  int signo;
+  sigwait(&end, &signo);
+}

@@ -1,0 +1,14 @@
+# WARREN_SANITIZE=address|thread instruments the whole build; the runtime's switches carry the annotations.
+if(WARREN_SANITIZE STREQUAL "address")
+  add_compile_options(-fsanitize=address)
+  add_link_options(-fsanitize=address)
+elseif(WARREN_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread)
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # gcc's TSan does not model atomic_thread_fence and says so at each use. The fences here order atomics only, whose races it cannot report anyway.
+    add_compile_options($<$<COMPILE_LANGUAGE:CXX>:-Wno-tsan>)
+  endif()
+  add_link_options(-fsanitize=thread)
+elseif(NOT WARREN_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "WARREN_SANITIZE=${WARREN_SANITIZE} is not known; use address, thread or nothing")
+endif()

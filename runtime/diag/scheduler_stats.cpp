@@ -1,0 +1,51 @@
+#include "runtime/sched/scheduler.h"
+#include "warren/stats.h"
+
+namespace warren {
+
+scheduler_stats read_scheduler_stats() noexcept {
+  scheduler_stats out;
+  rt::scheduler* s = rt::scheduler::current();
+  if (s == nullptr) return out;
+  out.goroutines = s->goroutine_count();
+  out.maxprocs = static_cast<uint32_t>(s->procs());
+  out.idle_procs = s->idle_p_count();
+  out.threads = s->m_count();
+  out.spinning_threads = s->spinning();
+  out.global_queue = s->global_size();
+  const rt::stack_arena::statistics stacks = s->pool().stacks().stats();
+  for (int cls = 0; cls < rt::kStackClasses; ++cls) {
+    out.stack_slots += stacks.slots_made[cls];
+    out.stack_bytes += stacks.slots_made[cls] * rt::stack_slot_size(cls);
+  }
+  for (const auto& pp : s->all_p()) {
+    const rt::p_counters& c = pp->counters;
+    out.local_queues += pp->runq.size();
+    out.goroutines_created += c.spawned.read();
+    out.switches += c.scheduled.read();
+    out.parks += c.parks.read();
+    out.readies += c.readies.read();
+    out.yields += c.yields.read();
+    out.preemptions += c.preemptions.read();
+    out.global_gets += c.global_gets.read();
+    out.spills += c.spills.read();
+    out.steal_attempts += c.steal_attempts.read();
+    out.steals += c.steals.read();
+    out.stolen += c.stolen.read();
+    out.timers_fired += c.timers_fired.read();
+    out.netpoll_ready += c.netpoll_ready.read();
+    out.blocking_calls += c.blocking_calls.read();
+    out.stacks_reused += c.stacks_reused.read();
+    out.stacks_taken += c.stacks_taken.read();
+  }
+  const rt::scheduler::totals& t = s->counts();
+  out.foreign_readies = t.foreign_readies.load(std::memory_order_relaxed);
+  out.netpoll_wakeups = t.netpoll_wakeups.load(std::memory_order_relaxed);
+  out.retakes = t.retakes.load(std::memory_order_relaxed);
+  out.handoffs = t.handoffs.load(std::memory_order_relaxed);
+  out.thread_wakeups = t.m_wakeups.load(std::memory_order_relaxed);
+  out.world_stops = t.stops.load(std::memory_order_relaxed);
+  return out;
+}
+
+}  // namespace warren

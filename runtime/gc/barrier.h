@@ -1,0 +1,37 @@
+// The write barrier: what every store of a ptr passes.
+//
+// Sequence (warren/ptr.h): read the old value; store the new; compiler barrier; test the flag; if it is on, shade old and new.
+//
+// Why store first, against Go's "shade, then store": Go's mutators change phase only at safepoints, ours can be stopped by a signal, or run
+// without a P, between any two instructions. If the flag were tested first, a thread stopped between test and store would make an unshaded
+// store into a running collection. With the store first, a thread that has read "off" has stored already, and whoever turned the flag on
+// (world stopped, or membarrier) sees that store before it starts marking; a thread that has not read yet will shade. That is ARCHITECTURE
+// §6's candidate, argued on paper; the model checker that must confirm it comes with the concurrent modes. In the `stw` mode of this
+// version nobody stores while the flag is on: the world stands. So a call while marking can only come from a thread that the stop does not
+// hold, one without a P, and ends the process: it would change the heap under the collector's eyes.
+//
+// The three call sites (construct, assign, destroy) are all there are: every function of ptr goes through them, and ptr has no other access
+// to its word. tests/runtime/gc/barrier_test records the calls and compares them with every kind of store the language has.
+//
+// Destruction is a deletion (gc.md §2.4): the value that goes is shaded and the word cleared. With the flag off the word keeps its value:
+// it can only keep garbage alive, and where the memory goes back to the heap or to a stack nobody reads it before it is zeroed or
+// overwritten.
+#pragma once
+#include "warren/detail/barrier.h"
+
+namespace warren::rt {
+
+enum class store_kind : uint8_t { construct, assign, destroy };
+
+// What the barrier asks of the rest. Set once at start, before goroutines run; any may be nullptr.
+struct barrier_hooks {
+  bool (*has_p)() = nullptr;                       // does this thread hold a P?
+  bool (*is_scanned)(const void* addr) = nullptr;  // does the collector look at this address (heap, goroutine stack, closure)?
+  void (*shade)(const void* object) = nullptr;     // grey it
+  void (*record)(store_kind kind, const void* slot, const volatile void* old, const volatile void* now) = nullptr;  // tests
+};
+extern barrier_hooks the_barrier_hooks;
+
+void set_barrier_flag(detail::barrier_flag bit, bool on) noexcept;
+
+}  // namespace warren::rt

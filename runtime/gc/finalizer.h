@@ -1,0 +1,66 @@
+// Finalizers: destructors of objects whose type says `using collected = warren::finalized;`.
+//
+// registered: made and constructed; the table does not keep it alive.
+// ready:      a collection found it unreachable. It and all it reaches are kept: its destructor may read them.
+// done:       its destructor has run, or runs. Nothing keeps it: the next collection frees it.
+// Destructors run unordered, each once, on a goroutine that a collection starts when there is something to do. One that throws ends the
+// process.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/gc/mark.h"
+#include "runtime/os/mutex.h"
+
+namespace warren::rt {
+
+struct finalizer {
+  void* object = nullptr;
+  void (*destroy)(void*) = nullptr;
+};
+
+// An array that grows without malloc (the world may be stopped): by mremap.
+class finalizer_list {
+ public:
+  ~finalizer_list();
+  bool push(finalizer f) noexcept;  // false: out of memory
+  bool reserve(size_t n) noexcept;
+  finalizer* begin() noexcept { return items_; }
+  size_t size() const noexcept { return size_; }
+  finalizer pop() noexcept { return items_[--size_]; }
+  void remove(size_t i) noexcept { items_[i] = items_[--size_]; }
+
+ private:
+  finalizer* items_ = nullptr;
+  size_t size_ = 0, capacity_ = 0;
+};
+
+class finalizer_set {
+ public:
+  // Throws std::bad_alloc.
+  void add(finalizer f);
+  // Takes one that is ready. false: there is none.
+  bool take(finalizer* out) noexcept;
+
+  // ---- world stopped ----
+  void mark_ready(marker& m) noexcept;
+  template <class F>
+  void for_each_ready(F&& visit) {
+    for (size_t i = 0; i < ready_.size(); ++i) visit(ready_.begin()[i].object);
+  }
+  // After everything reachable was marked: makes the unmarked ones ready, marks them and what they reach. Returns how many.
+  size_t find_unreachable(mheap& h, marker& m) noexcept;
+
+  size_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
+  uint64_t run() const noexcept { return run_.load(std::memory_order_relaxed); }
+
+ private:
+  mutex lock_;
+  // Guarded by lock_. ready_ always has room for all of registered_: a collection must not fail to queue.
+  finalizer_list registered_, ready_;
+  std::atomic<size_t> waiting_{0};
+  std::atomic<uint64_t> run_{0};
+};
+
+}  // namespace warren::rt

@@ -1,0 +1,79 @@
+#include "runtime/heap/allocate.h"
+
+namespace warren::rt {
+
+void write_array_bits(const reservation& r, uintptr_t at, size_t slot_bytes, const type_descriptor& t, size_t count) noexcept {
+  if (count == 1) return write_pointer_bits(r, at, slot_bytes, t);
+  const size_t bit = (at - r.base()) / sizeof(void*);
+  const size_t n = slot_bytes / sizeof(void*);
+  const size_t words_each = t.size / sizeof(void*);  // a type with pointers is a multiple of words
+  const size_t used = count * words_each;
+  size_t in_element = 0;
+  for (size_t i = 0; i < n;) {
+    const size_t at_bit = (bit + i) % 64;
+    const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
+    uint64_t v = 0;
+    if (words_each == 1) {
+      const size_t set = i >= used ? 0 : used - i < here ? used - i : here;
+      v = (set == 64 ? ~uint64_t{0} : (uint64_t{1} << set) - 1) << at_bit;
+    } else {
+      for (size_t k = 0; k < here && i + k < used; ++k) {
+        v |= ((t.words[in_element / 64] >> (in_element % 64)) & 1) << (at_bit + k);
+        if (++in_element == words_each) in_element = 0;
+      }
+    }
+    const uint64_t mask = (here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1) << at_bit;
+    uint64_t* const to = r.pointer_bits() + (bit + i) / 64;
+    __atomic_store_n(to, (__atomic_load_n(to, __ATOMIC_RELAXED) & ~mask) | v, __ATOMIC_RELAXED);
+    i += here;
+  }
+}
+
+namespace {
+// A slot of the class, from whatever level has one. 0: out of memory.
+uintptr_t small_slot(mcache& c, uint8_t spc, mspan** s) noexcept {
+  uintptr_t at = c.next_free_fast(spc, s);
+  if (at == 0) [[unlikely]] {
+    if (!c.heap.refill(c, spc)) return 0;
+    at = c.next_free_fast(spc, s);
+  }
+  heap_unpoison(reinterpret_cast<void*>(at), (*s)->elem_size);
+  return at;
+}
+}  // namespace
+
+void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) noexcept {
+  const scan_kind kind = static_cast<scan_kind>(t.kind);
+  uintptr_t at;
+  mspan* s;
+  if (is_tiny(t, bytes)) {
+    at = allocate_tiny(c, bytes, t.align);
+    if (at != 0) return reinterpret_cast<void*>(at);
+    at = small_slot(c, span_class_of(size_class_of(kTinySize), scan_kind::noscan), &s);
+    if (at == 0) return nullptr;
+    if (s->needzero) zero_slot(at, kTinySize);
+    c.counts.tiny_blocks.add();
+    // Keep the block with more room.
+    if (c.tiny == 0 || bytes < c.tiny_used) {
+      c.tiny = at;
+      c.tiny_used = bytes;
+    }
+    asm volatile("" : : "r"(at) : "memory");
+    return reinterpret_cast<void*>(at);
+  }
+  // Alignment beyond a page has no class; check_collected refuses it.
+  if (bytes <= kMaxSmallSize) {
+    at = small_slot(c, span_class_of(size_class_of(bytes, t.align), kind), &s);
+    if (at == 0) return nullptr;
+  } else {
+    s = c.heap.alloc_large(c, bytes, kind);
+    if (s == nullptr) return nullptr;
+    at = s->base;
+  }
+  if (s->needzero) zero_slot(at, s->elem_size);
+  if (kind == scan_kind::precise) write_array_bits(c.heap.space(), at, s->elem_size, t, count);
+  asm volatile("" : : "r"(at) : "memory");
+  return reinterpret_cast<void*>(at);
+}
+
+}  // namespace warren::rt

@@ -1,0 +1,44 @@
+// mcache: what a P allocates from without any lock. One span for each span class, the tiny block, a word of pages, a few unused span
+// descriptors. Used by the owner of the P, in a bracket; by the collector while the world stands.
+#pragma once
+#include <array>
+
+#include "runtime/heap/heap_counters.h"
+#include "runtime/heap/mspan.h"
+#include "runtime/heap/page_alloc.h"
+
+namespace warren::rt {
+
+class mheap;
+
+struct mcache {
+  explicit mcache(mheap& h) noexcept;
+  // REQUIRES: flushed (mheap::flush). Gives pages and descriptors back.
+  ~mcache();
+  mcache(const mcache&) = delete;
+  mcache& operator=(const mcache&) = delete;
+
+  mheap& heap;
+  uintptr_t tiny = 0;       // the block tiny objects are placed into; 0: none
+  uintptr_t tiny_used = 0;  // bytes of it that are taken
+  std::array<std::atomic<mspan*>, kSpanClasses>
+      alloc;  // never nullptr: a full dummy span stands for none. Atomic for readers of statistics
+  page_cache pages;
+  span_list spare_spans;
+  cache_counters counts;
+  mcache* next = nullptr;  // list of all; guarded by mheap's lock
+
+  // A slot of that class, or 0 if the span at hand is full.
+  uintptr_t next_free_fast(uint8_t span_class, mspan** span) noexcept {
+    mspan* const s = alloc[span_class].load(std::memory_order_relaxed);
+    *span = s;
+    const uint64_t free = s->alloc_cache;
+    if (free == 0) [[unlikely]]
+      return 0;
+    s->alloc_cache = free & (free - 1);
+    s->alloc_count.store(s->alloc_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return s->group_base + static_cast<size_t>(__builtin_ctzll(free)) * s->elem_size32;
+  }
+};
+
+}  // namespace warren::rt

@@ -1,0 +1,113 @@
+// mspan: a run of pages cut into slots of one size.
+//
+// Which slots are taken (allocation side). alloc_bits says which were at the last sweep. Allocation walks the slots upwards in groups of
+// 64:
+//   below group `free_group`   all taken
+//   in it                      free are exactly the bits of alloc_cache
+//   above                      as alloc_bits says
+// Taking a slot is: count trailing zeros of alloc_cache, clear that bit. No links run through free memory, so a conservative scan meets
+// none and nothing can corrupt them.
+//
+// Colours (collector side), defined here and nowhere else:
+//   white   mark bit 0
+//   grey    mark bit 1, and the object waits in the mark stack
+//   black   mark bit 1, and it does not
+// Between collections all mark bits are 0: the sweep makes the mark bits the new alloc bits and hands out a cleared array.
+//
+// Who owns a span: the mcache that caches it (allocates from it without a lock), or one list of its mcentral (its lock), or whoever has
+// taken it out of there.
+// sweepgen, against the heap's, which a collection raises by 2 (Go's numbers):
+//   sg - 2   must be swept before anything else      sg - 1   is being swept
+//   sg       swept                                   sg + 3   swept, and cached by an mcache
+// Go's sg + 1 (cached since before the cycle) does not occur: a collection empties all mcaches while the world stands.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/heap/size_class.h"
+
+namespace warren::rt {
+
+struct mspan {
+  // What an allocation touches comes first: one cache line.
+  uint64_t alloc_cache = 0;              // free slots of the current group
+  uintptr_t group_base = 0;              // address of the group's first slot
+  uint32_t elem_size32 = 0;              // elem_size of small spans
+  std::atomic<uint32_t> alloc_count{0};  // taken slots; written by the owner
+  bool needzero = true;                  // slots may hold old contents
+  uint8_t span_class = 0;
+  uint32_t free_group = 0;  // number of the current group
+  uint32_t nelems = 0;
+  uint32_t magic = 0;  // division by elem_size; 0 for a span of one object
+  uint32_t npages = 0;
+  uintptr_t base = 0;
+
+  uint64_t* alloc_bits = nullptr;
+  uint64_t* mark_bits = nullptr;
+  size_t elem_size = 0;
+  std::atomic<uint32_t> sweepgen{0};
+  std::atomic<uint32_t> count_when_cached{0};  // alloc_count when last added to the heap's counters
+  uint8_t bits_side = 0;                       // which of the reservation's arrays is alloc_bits
+  mspan* next = nullptr;                       // in a list; guarded as that list is
+
+  scan_kind kind() const noexcept { return scan_kind_in(span_class); }
+  size_t limit() const noexcept { return base + nelems * elem_size; }
+  size_t bytes() const noexcept { return size_t{npages} << kPageShift; }
+  size_t groups() const noexcept { return (nelems + 63) / 64; }
+  uintptr_t slot(size_t i) const noexcept { return base + i * elem_size; }
+  // Which slot holds this address. REQUIRES: base <= a < base + bytes(). May be nelems or more: the unused tail.
+  uint32_t slot_index(uintptr_t a) const noexcept {
+    return static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(a - base)} * magic) >> 32);
+  }
+
+  // Taken, in the sense above. World stopped or owner only.
+  bool is_allocated(uint32_t i) const noexcept {
+    const uint32_t group = i / 64;
+    if (group < free_group) return true;
+    if (group == free_group) return ((alloc_cache >> (i % 64)) & 1) == 0;
+    return ((alloc_bits[group] >> (i % 64)) & 1) != 0;
+  }
+  bool is_marked(uint32_t i) const noexcept { return ((mark_bits[i / 64] >> (i % 64)) & 1) != 0; }
+
+  uint64_t group_mask(uint32_t group) const noexcept {
+    const uint32_t first = group * 64;
+    const uint32_t n = nelems - first;
+    return n >= 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+  }
+  void load_group(uint32_t group) noexcept {
+    free_group = group;
+    group_base = base + size_t{group} * 64 * elem_size;
+    alloc_cache = ~alloc_bits[group] & group_mask(group);
+  }
+  // Moves to the next group with a free slot. false: the span is full.
+  bool next_group() noexcept {
+    while (alloc_cache == 0) {
+      if (free_group + 1 >= groups()) return false;
+      load_group(free_group + 1);
+    }
+    return true;
+  }
+};
+
+// A stack of spans.
+struct span_list {
+  mspan* head = nullptr;
+  size_t size = 0;
+  void push(mspan* s) noexcept {
+    s->next = head;
+    head = s;
+    ++size;
+  }
+  mspan* pop() noexcept {
+    mspan* const s = head;
+    if (s != nullptr) {
+      head = s->next;
+      s->next = nullptr;
+      --size;
+    }
+    return s;
+  }
+};
+
+}  // namespace warren::rt

@@ -1,0 +1,113 @@
+// The page allocator: which pages of the reservation are free, first fit by address.
+//
+// A bit per page (1 = free), 512 pages to a leaf, and over the leaves a radix tree of fan-out 8. An entry of the tree summarizes the free
+// pages of its range in three numbers: how many at the start, the longest run, how many at the end. Two neighbours merge into their
+// parent's entry by arithmetic alone, and a search goes down from the root without ever looking into a subtree whose longest run is too
+// short:
+//
+//   find(n): walk the entries of a level from left to right, carrying the run of free pages that ends where the next entry begins.
+//     run + entry.start >= n   found: it begins `run` pages before the entry (the leftmost possibility, since it began earlier)
+//     entry.max >= n           the first fit lies inside: repeat with its eight children
+//     otherwise                run = all free ? run + pages of the entry : entry.end
+//
+// Lowest address first keeps the used part dense, so that the top can be given back one day. Cost: one walk of 8 entries per level (6
+// levels for 512 GiB) and the bitmap of one leaf. Memory: 1 bit per page and 8/7 · 8 bytes per leaf, backed lazily.
+//
+// Pure data structure: no locks (mheap's protects it), never touches the pages themselves.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/heap/tunables.h"
+
+namespace warren::rt {
+
+class page_cache;
+
+class page_alloc {
+ public:
+  static constexpr size_t kNone = ~size_t{0};
+
+  // For page numbers [0, pages). All in use until grown.
+  explicit page_alloc(size_t pages);
+  ~page_alloc();
+  page_alloc(const page_alloc&) = delete;
+  page_alloc& operator=(const page_alloc&) = delete;
+
+  // Makes [first, first + n) free for the first time. Multiples of 512.
+  void grow(size_t first, size_t n) noexcept;
+  // The lowest run of n free pages, now in use; kNone if there is none. n > 0.
+  size_t alloc(size_t n) noexcept;
+  // REQUIRES: [first, first + n) in use (checked in debug builds).
+  void free(size_t first, size_t n) noexcept;
+  // All free pages of the lowest aligned group of 64 that has any, now in use and owned by the cache. Returns an empty cache if nothing is
+  // free.
+  page_cache alloc_to_cache() noexcept;
+  // Gives back the pages of `bits` (bit i = page first + i). first: a multiple of 64.
+  void free_bits(size_t first, uint64_t bits) noexcept;
+
+  size_t free_pages() const noexcept { return free_pages_; }
+  bool in_use(size_t page) const noexcept { return ((bits_[page / 64] >> (page % 64)) & 1) == 0; }
+  size_t longest_run() const noexcept;
+
+ private:
+  // Counts of free pages. Up to 2^26 pages (512 GiB) and more fit into 32 bits.
+  struct summary {
+    uint32_t start = 0, max = 0, end = 0;
+  };
+  static constexpr int kMaxLevels = 12;
+  static constexpr size_t kFanout = 8;
+
+  size_t pages_per_entry(int level) const noexcept { return kPagesPerChunk << (3 * level); }
+  static summary merge(const summary* children, size_t n, size_t pages_each) noexcept;
+  summary summarize_leaf(size_t leaf) const noexcept;
+  void update(size_t first, size_t n) noexcept;
+  void set_range(size_t first, size_t n, bool used) noexcept;
+  size_t find(size_t n) const noexcept;
+  size_t find_in_leaf(size_t leaf, size_t n) const noexcept;
+
+  size_t pages_;
+  size_t leaves_;
+  uint64_t* bits_;  // 1 = free: what was never grown is zero in untouched memory
+  int levels_;      // level 0 = leaves
+  summary* level_[kMaxLevels];
+  size_t entries_[kMaxLevels];
+  size_t free_pages_ = 0;
+  size_t hint_ = 0;  // no page below it is free
+  void* mapping_;
+  size_t mapping_bytes_;
+};
+
+// A word of pages that one P owns: it allocates small spans from it without a lock.
+class page_cache {
+ public:
+  constexpr page_cache() = default;
+  constexpr page_cache(size_t first, uint64_t free) : first_(first), free_(free) {}
+
+  bool empty() const noexcept { return free_ == 0; }
+  size_t first() const noexcept { return first_; }
+  uint64_t free_bits() const noexcept { return free_; }
+  // The lowest run of n free pages, 0 < n <= 64; page_alloc::kNone if there is none.
+  size_t alloc(size_t n) noexcept {
+    uint64_t runs = free_;  // bit i stays set while pages [i, i + k) are free, for growing k
+    for (size_t k = 1; k < n && runs != 0;) {
+      const size_t by = k < n - k ? k : n - k;
+      runs &= runs >> by;
+      k += by;
+    }
+    if (runs == 0) return page_alloc::kNone;
+    const int at = __builtin_ctzll(runs);
+    free_ &= ~((n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1) << at);
+    return first_ + static_cast<size_t>(at);
+  }
+  void flush(page_alloc& pages) noexcept {
+    if (free_ != 0) pages.free_bits(first_, free_);
+    free_ = 0;
+  }
+
+ private:
+  size_t first_ = 0;
+  uint64_t free_ = 0;
+};
+
+}  // namespace warren::rt

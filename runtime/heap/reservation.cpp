@@ -1,0 +1,88 @@
+#include "runtime/heap/reservation.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "runtime/heap/tunables.h"
+#include "runtime/os/fatal.h"
+
+namespace warren::rt {
+
+reservation::reservation(size_t bytes) {
+  bytes = (bytes + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+  const size_t smallest = bytes < kSmallestReserve ? bytes : kSmallestReserve;
+  for (size_t b = bytes; b >= smallest; b = b / 2 / kChunkBytes * kChunkBytes) {
+    if (reserve(b)) return;
+  }
+  fatal("cannot reserve %zu MiB of address space for the heap (%s): raise the limit (ulimit -v) or set WARREN_HEAP_RESERVE lower",
+        smallest >> 20, strerror(errno));
+}
+
+bool reservation::reserve(size_t bytes) noexcept {
+  const size_t pages = bytes / kPageSize;
+  const size_t bitmap = pages * kBitmapBytesPerPage;
+  const size_t total = kChunkBytes + bytes + pages * sizeof(mspan*) + 4 * bitmap + bytes;
+  // Readable and writable from the start: backing happens on the first touch. NORESERVE keeps it out of the system's commit accounting.
+  void* const p = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (p == MAP_FAILED) return false;
+  madvise(p, total, MADV_DONTDUMP);  // half a terabyte of mostly nothing: a core dump would walk it. The heap's data is dumped again below.
+  mapping_ = p;
+  mapping_bytes_ = total;
+  uintptr_t a = reinterpret_cast<uintptr_t>(p);
+  a = (a + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+  base_ = a;
+  bytes_ = bytes;
+  madvise(reinterpret_cast<void*>(base_), bytes_, MADV_DODUMP);
+  a += bytes;
+  spans_ = reinterpret_cast<mspan**>(a);
+  a += pages * sizeof(mspan*);
+  for (uint64_t*& b : bits_) {
+    b = reinterpret_cast<uint64_t*>(a);
+    a += bitmap;
+  }
+  pointer_bits_ = reinterpret_cast<uint64_t*>(a);
+  a += bitmap;
+  check_bits_ = reinterpret_cast<uint64_t*>(a);
+  a += bitmap;
+  mark_stack_ = reinterpret_cast<uintptr_t*>(a);
+  return true;
+}
+
+reservation::~reservation() { munmap(mapping_, mapping_bytes_); }
+
+size_t parse_size(const char* text) noexcept {
+  char* end = nullptr;
+  errno = 0;
+  if (*text < '0' || *text > '9') return 0;
+  const unsigned long long n = strtoull(text, &end, 10);
+  int shift = 0;
+  switch (*end) {
+    case 'K':
+    case 'k':
+      shift = 10;
+      ++end;
+      break;
+    case 'M':
+    case 'm':
+      shift = 20;
+      ++end;
+      break;
+    case 'G':
+    case 'g':
+      shift = 30;
+      ++end;
+      break;
+    case 'T':
+    case 't':
+      shift = 40;
+      ++end;
+      break;
+    default: break;
+  }
+  if (errno != 0 || *end != '\0' || n == 0 || n > (~0ull >> 1 >> shift)) return 0;
+  return static_cast<size_t>(n << shift);
+}
+
+}  // namespace warren::rt

@@ -1,0 +1,114 @@
+// The collector seen from outside: run it, tune it, read what it did.
+//
+// Environment, read once when the heap is made:
+//   WARREN_GOGC, GOGC      heap growth in percent that starts a collection (100), "off" for none
+//   WARREN_GCMODE          stw, the only mode of this version
+//   WARREN_HEAP_RESERVE    address space of the heap, with suffix K, M, G or T (512G); halved down to 1 GiB until the system grants it
+//   WARREN_GCCHECKMARK=1   after each marking mark once more by other code and compare
+//   WARREN_GCSTRESS=N      collect at every Nth allocation
+//   WARREN_GCPOISON=1      fill what is swept with 0xdb
+//   WARREN_CHECKPTR=1      check on every store that a ptr lives in the heap or on a goroutine's stack (always on in debug builds)
+#pragma once
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace warren {
+
+// What started a collection. Allocations are told apart by the size of the one that met the full heap.
+enum class gc_trigger : uint8_t {
+  background,  // two minutes without one
+  manual,      // gc() or collect()
+  tiny,        // < 16 bytes without pointers
+  small,       // up to 32 KiB
+  large,
+};
+inline constexpr size_t kGcTriggers = 5;
+const char* to_string(gc_trigger t) noexcept;
+
+// What one collection did. Sizes in bytes, times in nanoseconds. "Freed" means found unreachable: the memory itself comes back as spans are
+// swept.
+struct gc_report {
+  uint64_t cycle = 0;  // number of this collection, from 1
+  gc_trigger trigger = gc_trigger::manual;
+  uint64_t bytes_before = 0, objects_before = 0;
+  uint64_t bytes_marked = 0, objects_marked = 0;  // reachable; what is left after it
+  uint64_t bytes_freed = 0, objects_freed = 0;
+  uint64_t bytes_after = 0, objects_after = 0;
+  uint64_t stack_bytes = 0;  // scanned conservatively
+  uint64_t root_words = 0;   // cells of root<T> and registered ranges
+  uint64_t finalizers_queued = 0;
+  int64_t stop_ns = 0;  // from the request until the world stood
+  int64_t sweep_termination_ns = 0, mark_ns = 0, mark_termination_ns = 0;
+  int64_t pause_ns = 0;  // the world stood still
+  int64_t sweep_ns = 0;  // after it, in collect() itself
+};
+
+// Runs a whole collection, sweeping included, and returns when it is over. On a goroutine; stops the others meanwhile. Called from several
+// goroutines at once, each gets a collection that began after its call.
+void gc();
+gc_report collect();
+
+// Growth of the heap over what the last collection left, in percent, at which the next starts. Negative: never. Returns the former value.
+// Any thread.
+int set_gc_percent(int percent) noexcept;
+
+// Counts by the power of two: bucket i holds values in [2^i, 2^(i+1)) nanoseconds, bucket 0 also 0.
+struct pause_histogram {
+  static constexpr size_t kBuckets = 40;
+  std::array<uint64_t, kBuckets> count{};
+};
+
+// Collections since the start of the process.
+struct gc_stats {
+  uint64_t cycles = 0;
+  std::array<uint64_t, kGcTriggers> by_trigger{};  // index: gc_trigger
+  uint64_t forced() const noexcept { return by_trigger[static_cast<size_t>(gc_trigger::manual)]; }
+  int64_t pause_last_ns = 0, pause_total_ns = 0, pause_max_ns = 0;
+  pause_histogram pauses;
+  int64_t last_end_unix_ns = 0;  // wall time; 0 before the first
+  uint64_t next_bytes = 0;       // heap size at which the next starts
+  uint64_t finalizers_run = 0;
+  uint64_t finalizers_waiting = 0;
+  int percent = 100;
+  gc_report last;
+};
+
+// The heap now. Counters only grow. Taken without stopping anybody: figures of goroutines that allocate meanwhile may lag by a few objects.
+struct heap_stats {
+  uint64_t bytes = 0;                         // in allocated objects, their slots' rounding included; garbage counts until it is swept
+  uint64_t objects = 0;                       // allocated and not swept (tiny objects count as the 16-byte blocks they share)
+  uint64_t mallocs = 0, frees = 0;            // of such objects
+  uint64_t tiny_mallocs = 0;                  // of tiny objects, one by one
+  uint64_t total_bytes = 0;                   // ever allocated
+  uint64_t spans_in_use = 0, span_bytes = 0;  // pages handed to spans
+  uint64_t mapped_bytes = 0;                  // pages ever used; the high-water mark
+  uint64_t reserved_bytes = 0;                // the reservation
+  uint64_t metadata_bytes = 0;                // span descriptors, mark stack
+
+  // How far allocations had to go. Each level counts the requests it served by itself.
+  uint64_t tiny_hits = 0;        // mcache: room in the tiny block
+  uint64_t mcache_hits = 0;      // mcache: a free slot in the span at hand
+  uint64_t mcentral_hits = 0;    // mcentral: a span with free slots
+  uint64_t page_cache_hits = 0;  // a P's page cache: pages for a new span
+  uint64_t mheap_hits = 0;       // page allocator: likewise
+  uint64_t heap_grows = 0;       // the reservation: more pages
+  uint64_t large_mallocs = 0;
+
+  struct by_class {
+    uint32_t size = 0;  // bytes of a slot; 0 for class 0, the large objects
+    uint64_t mallocs = 0, frees = 0;
+  };
+  static constexpr size_t kMaxClasses = 80;
+  std::array<by_class, kMaxClasses> classes{};
+  size_t class_count = 0;
+};
+
+struct mem_stats {
+  heap_stats heap;
+  gc_stats gc;
+};
+// Any thread, any time; all zero before the heap was first used.
+mem_stats read_mem_stats();
+
+}  // namespace warren

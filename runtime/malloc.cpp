@@ -1,0 +1,97 @@
+// mallocgc: the way from `make` into the heap.
+//
+//   bracket in → the P's mcache → (fast) a slot of the span at hand → bracket out
+//                              → (slow) refill; if the heap has grown to its goal, collect first, outside the bracket
+//
+// The fast path is straight-line: enter (one call for the M, three tests), the type's size class, count trailing zeros, zero, pointer bits,
+// leave. Everything that is rare is behind one test of `free == 0`: the goal of the collector is looked at on refills and large allocations
+// only, as are requests to stop (a loop that does nothing but allocate reaches a safepoint there).
+//
+// The address is in a register or on the stack of the caller from the moment the slot is taken, so a collection that begins right after
+// finds it.
+#include <new>
+
+#include "runtime/heap/allocate.h"
+#include "runtime/memory.h"
+#include "runtime/os/fatal.h"
+#include "runtime/sched/in_rt.h"
+
+namespace warren::rt {
+
+namespace {
+
+gc_trigger trigger_of(const type_descriptor& t, size_t bytes) noexcept {
+  if (bytes > kMaxSmallSize) return gc_trigger::large;
+  return is_tiny(t, bytes) ? gc_trigger::tiny : gc_trigger::small;
+}
+
+std::atomic<uint64_t> stress_count{0};
+
+void collect_for(gc_trigger why, bool force) {
+  memory().gc.collect(why, force);
+  start_finalizers();
+}
+
+[[gnu::noinline]] void* malloc_slow(size_t bytes, const type_descriptor& t, size_t count) {
+  memory_manager& mm = memory();
+  const uint64_t stress = mm.options.stress;
+  if (stress != 0 && stress_count.fetch_add(1, std::memory_order_relaxed) % stress == stress - 1) collect_for(trigger_of(t, bytes), true);
+  if (mm.heap.should_collect()) collect_for(trigger_of(t, bytes), false);
+  for (bool last_try = false;; last_try = true) {
+    safepoint();
+    m* const mp = rt_enter();
+    void* const at = allocate(*mp->current_p->cache, t, count, bytes);
+    rt_leave(mp);
+    if (at != nullptr) return at;
+    if (last_try) throw std::bad_alloc();
+    collect_for(trigger_of(t, bytes), true);  // the reservation is exhausted: only a full collection can help
+  }
+}
+
+}  // namespace
+
+constinit std::atomic<bool> every_allocation_is_slow{false};
+
+void* mallocgc(size_t bytes, const type_descriptor& t, size_t count) { return malloc_slow(bytes, t, count); }
+
+}  // namespace warren::rt
+
+namespace warren::detail {
+
+using namespace rt;
+
+// Never inlined, whatever the optimizer sees: its zeroing would be dead code to a compiler that sees the constructor following
+// (runtime/heap/allocate.h).
+[[gnu::noinline]] void* new_object(const type_descriptor& t) {
+  m* const mp = rt_enter();
+  if (!every_allocation_is_slow.load(std::memory_order_relaxed)) [[likely]] {
+    void* const at = allocate_fast(*mp->current_p->cache, t);
+    rt_leave(mp);
+    if (at != nullptr) [[likely]]
+      return at;
+  } else {
+    rt_leave(mp);
+  }
+  return malloc_slow(t.size, t, 1);
+}
+
+[[gnu::noinline]] void* new_array(const type_descriptor& element, size_t n) {
+  // One byte more: the address one past the end must lie inside the object, or it could keep (or be taken for) the next.
+  size_t bytes;
+  if (__builtin_mul_overflow(element.size, n, &bytes) || bytes >= (size_t{1} << 47)) throw std::bad_array_new_length();
+  return malloc_slow(bytes + 1, element, n);
+}
+
+void register_finalizer(void* object, const type_descriptor& t) { memory().gc.finalizers().add({object, t.destroy}); }
+
+root_cell* root_new(const volatile void* value) { return value == nullptr ? nullptr : memory().roots.make(const_cast<void*>(value)); }
+root_cell* root_copy(const root_cell* from) { return from == nullptr ? nullptr : memory().roots.copy(from); }
+void root_set(root_cell** cell, const volatile void* value) { memory().roots.set(cell, const_cast<void*>(value)); }
+void root_assign(root_cell** cell, const root_cell* from) { memory().roots.assign(cell, from); }
+void root_delete(root_cell* cell) noexcept { memory().roots.drop(cell); }
+
+void index_out_of_range(size_t index, size_t size) noexcept {
+  fatal("index %zu is out of range of a warren::array of %zu elements: check before, or use size()", index, size);
+}
+
+}  // namespace warren::detail

@@ -1,0 +1,41 @@
+#include "runtime/os/futex.h"
+
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "runtime/os/clock.h"
+
+namespace warren::rt {
+
+void futex_wait(std::atomic<uint32_t>* word, uint32_t expected, int64_t timeout_ns) noexcept {
+  timespec ts;
+  timespec* timeout = nullptr;
+  if (timeout_ns >= 0) {
+    ts.tv_sec = timeout_ns / 1'000'000'000;
+    ts.tv_nsec = timeout_ns % 1'000'000'000;
+    timeout = &ts;
+  }
+  syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout, nullptr, 0);
+}
+
+void futex_wake(std::atomic<uint32_t>* word, int count) noexcept {
+  syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, nullptr, nullptr, 0);
+}
+
+bool note::sleep(int64_t timeout_ns) noexcept {
+  if (timeout_ns < 0) {
+    while (word_.load(std::memory_order_acquire) == 0) futex_wait(&word_, 0);
+    return true;
+  }
+  const int64_t deadline = nanotime() + timeout_ns;
+  while (word_.load(std::memory_order_acquire) == 0) {
+    const int64_t left = deadline - nanotime();
+    if (left <= 0) return false;
+    futex_wait(&word_, 0, left);
+  }
+  return true;
+}
+
+}  // namespace warren::rt

@@ -1,0 +1,100 @@
+// Declared blocking regions: a goroutine leaves the runtime's sight without keeping its P.
+//
+// Entering changes one word: the P's status becomes `syscall`, and the M forgets it but for old_p. Nobody else is told. If the region is short, leaving takes the P back by one
+// compare-and-swap. If it is long, sysmon (or a stop of the world) wins that compare-and-swap instead and gives the P to another M; the goroutine then takes an idle P or queues itself.
+// The collector may scan the goroutine's frames meanwhile: everything above the caller of enter_blocking, and the callee-saved registers as they were there. What the region's own
+// code loads from the heap it does not see: hence no collected pointers may be picked up inside (warren/go.h).
+#include "runtime/os/fatal.h"
+#include "runtime/sched/in_rt.h"
+#include "runtime/sched/scheduler.h"
+
+namespace warren::detail {
+
+using namespace rt;
+
+[[gnu::noinline]] void enter_blocking() noexcept {
+  g* gp = getg();
+  if (gp != nullptr && gp->park_hook != nullptr) run_park_hook(gp);
+  m* mp = rt_enter();
+  gp = mp->curg;
+  p* pp = mp->current_p;
+  pp->counters.blocking_calls.add();
+  warren_save_registers(gp->blocking_registers);
+  gp->blocking_sp = __builtin_frame_address(0);  // this frame: the caller's lies above
+  gp->status.store(g_status::syscall, std::memory_order_relaxed);
+  mp->old_p = pp;
+  mp->current_p = nullptr;
+  pp->mp.store(nullptr, std::memory_order_relaxed);
+  // Release: whoever takes the P sees everything this M did with it, and the frames and registers noted above.
+  pp->status.store(p_status::syscall, std::memory_order_seq_cst);
+  mp->sched->p_left(pp);
+  rt_leave(mp);
+}
+
+namespace {
+// No P to be had by the short ways: queue the goroutine and become an idle M.
+g* exit_blocking_on_g0(m* mp, g* gp) {
+  gp->mp = nullptr;
+  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  return mp->sched->after_blocking(mp, gp);
+}
+}  // namespace
+
+void exit_blocking() noexcept {
+  m* mp = getm();
+  mp->in_rt.store(1, std::memory_order_relaxed);
+  asm volatile("" ::: "memory");
+  g* gp = mp->curg;
+  p* pp = mp->old_p;
+  mp->old_p = nullptr;
+  p_status expected = p_status::syscall;
+  if (!mp->sched->exiting() && pp->status.compare_exchange_strong(expected, p_status::running, std::memory_order_seq_cst)) {
+    mp->current_p = pp;
+    pp->mp.store(mp, std::memory_order_release);
+    pp->syscalltick.fetch_add(1, std::memory_order_relaxed);
+    pp->counters.blocking_returns_with_p.add();
+    gp->status.store(g_status::running, std::memory_order_relaxed);
+    rt_leave(mp);
+    safepoint();
+    return;
+  }
+  mcall(&exit_blocking_on_g0);
+}
+
+}  // namespace warren::detail
+
+namespace warren::rt {
+
+// The M of pp has entered a blocking region. If the world is being stopped, the P counts as stopped; sysmon must be awake to retake it.
+void scheduler::p_left(p* pp) noexcept {
+  if (stopping_.load(std::memory_order_seq_cst) != 0) {
+    lock_.lock();
+    p_status expected = p_status::syscall;
+    if (stop_wait_ > 0 && pp->status.compare_exchange_strong(expected, p_status::gcstop, std::memory_order_seq_cst)) {
+      if (--stop_wait_ == 0) stop_note_.wakeup();
+    }
+    lock_.unlock();
+  }
+  if (sysmon_asleep_.load(std::memory_order_relaxed)) {
+    lock_.lock();
+    if (sysmon_asleep_.exchange(false, std::memory_order_relaxed)) sysmon_note_.wakeup();
+    lock_.unlock();
+  }
+}
+
+g* scheduler::after_blocking(m* mp, g* gp) noexcept {
+  lock_.lock();
+  p* pp = stopping_.load(std::memory_order_relaxed) != 0 || exiting() ? nullptr : idle_p_get();
+  if (pp == nullptr) {
+    put_global_locked(gp, gp, 1);
+    lock_.unlock();
+    wake_p(false);  // a P may have become idle by rule (3) between our look and the queueing
+    stop_m(mp);
+    return nullptr;
+  }
+  lock_.unlock();
+  acquire_p(mp, pp);
+  return gp;
+}
+
+}  // namespace warren::rt

@@ -1,0 +1,40 @@
+// Is anybody left who could wake anybody?
+#include <dirent.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "runtime/diag/goroutine_dump.h"
+#include "runtime/os/fatal.h"
+#include "runtime/sched/scheduler.h"
+
+namespace warren::rt {
+
+namespace {
+// Threads of this process, by the kernel's count. A C++ program may have threads that warren did not start; one of them may ready a goroutine at any time.
+uint32_t kernel_thread_count() {
+  DIR* d = opendir("/proc/self/task");
+  if (d == nullptr) return UINT32_MAX;  // cannot tell: assume there are others
+  uint32_t n = 0;
+  while (const dirent* e = readdir(d))
+    if (e->d_name[0] != '.') ++n;
+  closedir(d);
+  return n;
+}
+}  // namespace
+
+// Called with lock_ held whenever an M goes to sleep. All Ms asleep means: nobody runs, nobody is in a blocking region (that M is not idle) and nobody waits in the poller (neither is that one).
+// Then only a timer, a thread outside, or the poller (if goroutines wait on descriptors: somebody will go there) can bring life back.
+void scheduler::check_dead() noexcept {
+  if (idle_m_count_ < m_count_.load(std::memory_order_relaxed) - ms_done_.load(std::memory_order_relaxed)) return;
+  if (stopping_.load(std::memory_order_relaxed) != 0 || exiting() || idle_p_count() != all_p_.size()) return;
+  if (global_size() != 0 || any_queued()) return;
+  for (const auto& pp : all_p_)
+    if (!pp->timers.empty()) return;
+  if (poller_.load(std::memory_order_relaxed)->waiters() > 0) return;
+  if (kernel_thread_count() > idle_m_count_ + 1) return;  // ours: the Ms and sysmon
+  print_error("fatal error: all goroutines are asleep - deadlock!\n\n");
+  dump_goroutines(*this);
+  _exit(2);  // as a Go program does
+}
+
+}  // namespace warren::rt

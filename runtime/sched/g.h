@@ -1,0 +1,88 @@
+// g: a goroutine.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/sched/park.h"
+#include "runtime/sched/timer.h"
+#include "runtime/stack/context.h"
+#include "runtime/stack/switch.h"
+#include "warren/go.h"
+
+namespace warren::rt {
+
+struct m;
+struct p;
+
+// What a run queue holds: a goroutine that has run before (g), or one that has not and needs no stack yet (newborn).
+struct runnable {
+  runnable* next = nullptr;  // link of the one queue or list it is in; guarded as that queue is
+  bool is_newborn = false;
+};
+
+// Who owns the stack and who may change the status:
+//   dead      nobody: in a free list. The P that takes it out makes it running.
+//   runnable  the queue it is in. The P that dequeues it makes it running.
+//   running   the M in gp->mp executes on the stack. That M alone changes the status.
+//   syscall   as running, but in a declared blocking region, without a P. The collector may read the stack above blocking_sp.
+//   waiting   whoever holds the wait record. Exactly one goready makes it runnable. The collector may read the stack while the world is stopped.
+enum class g_status : uint32_t { dead, runnable, running, syscall, waiting };
+const char* to_string(g_status s) noexcept;
+
+// Lies in the top page of its own stack slot (the page is touched anyway), and stays there for the slot's life: a dead g is reused with its stack.
+// Fields without a remark belong to the goroutine itself while it runs and to its queue's owner while it does not.
+struct alignas(64) g : runnable {
+  std::atomic<g_status> status{g_status::dead};
+  wait_reason reason = wait_reason::none;
+  uint8_t stack_class = 0;
+  bool no_safepoint = false;  // a park hook runs
+  m* mp = nullptr;     // the M that runs it
+  uint64_t goid = 0;   // never reused within a run
+  fiber stack_state;   // saved registers, exception state, errno, stack bounds
+
+  // What mcall carries to the scheduler's stack.
+  bool (*park_commit)(g*, void*) = nullptr;
+  void* park_commit_arg = nullptr;
+  void* park_param = nullptr;  // from the waker to the woken
+  void (*park_hook)(void*) = nullptr;
+  void* park_hook_arg = nullptr;
+
+  detail::newborn* birth = nullptr;  // the closure, until it was moved to this stack
+  timer sleep_timer;
+  int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
+
+  // Declared blocking region: the frames above blocking_sp and these registers are what the collector sees of the goroutine.
+  void* blocking_sp = nullptr;
+  uintptr_t blocking_registers[kSavedRegisterWords] = {};
+
+  std::byte* slot = nullptr;        // base of the stack slot
+  const void* spawn_pc = nullptr;   // who called go(): for dumps
+};
+static_assert(sizeof(g) <= 576, "a parked goroutine should fit into one page together with its frames: look at what grew");
+
+// The bottom of every goroutine's stack: calls the closure, then ends the goroutine. arg: its g.
+void goroutine_entry(void* arg);
+
+// Calls and clears gp's park hook. REQUIRES: gp is the caller and has one.
+void run_park_hook(g* gp) noexcept;
+
+}  // namespace warren::rt
+
+namespace warren::detail {
+
+// A goroutine that was spawned and has not run: 128 bytes in place of a stack. One million of these is 128 MB, of stacks it would be 4 GB.
+// The closure lies inside when it is small, else in memory of its own; either way the collector scans it conservatively while `type` is set.
+inline constexpr size_t kInlineClosure = 72;
+struct newborn : rt::runnable {
+  uint8_t stack_class = 0;
+  bool borrowed = false;               // the closure is somebody else's memory (the main goroutine's)
+  uint64_t goid = 0;
+  const closure_type* type = nullptr;  // nullptr: in a free list
+  void* closure = nullptr;             // &storage, from operator new, or borrowed
+  const void* spawn_pc = nullptr;
+  alignas(16) std::byte storage[kInlineClosure];
+};
+static_assert(sizeof(newborn) <= 144);
+
+}  // namespace warren::detail

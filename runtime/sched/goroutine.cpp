@@ -1,0 +1,135 @@
+// Birth and death of goroutines.
+#include <new>
+
+#include "runtime/os/fatal.h"
+#include "runtime/sched/hooks.h"
+#include "runtime/sched/in_rt.h"
+#include "runtime/sched/scheduler.h"
+
+namespace warren {
+
+using namespace rt;
+
+namespace detail {
+
+void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
+  // A closure that does not fit gets memory of its own before the bracket: the allocator is user-visible code.
+  const bool fits = type.size <= kInlineClosure && type.align <= 16;
+  void* place = fits ? nullptr : ::operator new(type.size, std::align_val_t{type.align});
+  m* mp = rt_enter();
+  p* pp = mp->current_p;
+  newborn* nb;
+  try {
+    nb = mp->sched->pool().newborn_get(pp);
+  } catch (...) {
+    rt_leave(mp);
+    if (!fits) ::operator delete(place, std::align_val_t{type.align});
+    throw;
+  }
+  nb->goid = mp->sched->pool().next_goid(pp);
+  pp->counters.spawned.add();
+  rt_leave(mp);
+  nb->stack_class = static_cast<uint8_t>(stack);
+  nb->closure = fits ? nb->storage : place;
+  nb->spawn_pc = __builtin_return_address(0);
+  nb->type = &type;  // from here on the collector scans the closure
+  *out = nb;
+  return nb->closure;
+}
+
+namespace {
+void free_newborn(newborn* nb) noexcept {
+  void* separate = nb->closure == nb->storage || nb->borrowed ? nullptr : nb->closure;
+  nb->borrowed = false;
+  const size_t align = nb->type->align;
+  m* mp = rt_enter();
+  mp->sched->pool().newborn_put(mp->current_p, nb);
+  rt_leave(mp);
+  if (separate != nullptr) ::operator delete(separate, std::align_val_t{align});
+}
+}  // namespace
+
+void start_goroutine(newborn* nb) noexcept {
+  m* mp = rt_enter();
+  mp->sched->put_local(mp, nb);
+  mp->sched->wake_p(true);
+  rt_leave(mp);
+  safepoint();
+}
+
+void cancel_goroutine(newborn* nb) noexcept {
+  m* mp = rt_enter();
+  mp->current_p->counters.ended.add();
+  rt_leave(mp);
+  free_newborn(nb);
+}
+
+void closure_moved_out() noexcept {
+  g* gp = getg();
+  newborn* nb = gp->birth;
+  gp->birth = nullptr;
+  if (nb != nullptr) free_newborn(nb);
+}
+
+}  // namespace detail
+
+uint64_t goroutine_id() noexcept {
+  const g* gp = getg();
+  return gp == nullptr ? 0 : gp->goid;
+}
+
+namespace rt {
+
+namespace {
+g* goexit_on_g0(m* mp, g* gp) {
+  gp->status.store(g_status::dead, std::memory_order_relaxed);
+  gp->mp = nullptr;
+  p* pp = mp->current_p;
+  pp->counters.ended.add();
+  if (gp->goid == 1) {
+    mp->sched->begin_exit(mp);
+    return nullptr;  // find_runnable sees the exit
+  }
+  mp->sched->pool().g_put(pp, gp);
+  return nullptr;
+}
+
+WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
+  m* mp = getm();
+  mp->in_rt.store(1, std::memory_order_relaxed);
+  asm volatile("" ::: "memory");
+  mp->mcall_fn = &goexit_on_g0;
+  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
+  __builtin_unreachable();
+}
+}  // namespace
+
+// No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of unwinding
+// fails before any frame was left, and std::terminate runs with the whole stack in place, for the trace that lifecycle.cpp prints.
+WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
+  g* gp = static_cast<g*>(arg);
+  rt_leave(getm());
+  if (gp->goid == 1) {
+    if (sched_hooks.forced_gc != nullptr) go([s = getm()->sched] { s->forced_gc_loop(); });
+    if (sched_hooks.runtime_started != nullptr) sched_hooks.runtime_started();
+    gp->birth->type->run(gp->birth->closure);
+    if (sched_hooks.runtime_stopping != nullptr) sched_hooks.runtime_stopping();
+  } else {
+    gp->birth->type->run(gp->birth->closure);
+  }
+  goexit();
+}
+
+const char* to_string(g_status s) noexcept {
+  switch (s) {
+    case g_status::dead: return "dead";
+    case g_status::runnable: return "runnable";
+    case g_status::running: return "running";
+    case g_status::syscall: return "syscall";
+    case g_status::waiting: return "waiting";
+  }
+  return "corrupt";
+}
+
+}  // namespace rt
+}  // namespace warren

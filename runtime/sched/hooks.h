@@ -1,0 +1,20 @@
+// What the scheduler calls without knowing who listens: the heap keeps its mcache in the P, the collector wants to be started.
+#pragma once
+
+namespace warren::rt {
+
+struct p;
+
+struct scheduler_hooks {
+  void (*p_created)(p* pp) = nullptr;    // before the P runs anything
+  void (*p_destroyed)(p* pp) = nullptr;  // the run is over, nothing runs on it any more
+  void (*runtime_started)() = nullptr;   // on goroutine 1, before the user's function
+  void (*runtime_stopping)() = nullptr;  // on goroutine 1, after it
+  bool (*gc_is_due)() = nullptr;         // asked by sysmon, on a thread without P
+  void (*forced_gc)() = nullptr;         // on a goroutine of its own, when gc_is_due said so
+};
+
+// Set before warren::run (by static initialization of the parts concerned), constant afterwards.
+extern scheduler_hooks sched_hooks;
+
+}  // namespace warren::rt

@@ -1,0 +1,205 @@
+// From start to exit: warren::run reads like this file's scheduler::run.
+#include <cxxabi.h>
+#include <execinfo.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <exception>
+#include <mutex>
+#include <typeinfo>
+
+#include "runtime/os/clock.h"
+#include "runtime/os/fatal.h"
+#include "runtime/sched/hooks.h"
+#include "runtime/sched/in_rt.h"
+#include "runtime/sched/maxprocs.h"
+#include "runtime/sched/scheduler.h"
+#include "runtime/stack/overflow.h"
+
+namespace warren::rt {
+
+std::atomic<scheduler*> scheduler::running_{nullptr};
+
+netpoller* default_netpoller();
+
+namespace {
+
+// After the main goroutine has ended, Ms get this long to come out of the goroutines they run. Those that do not (a loop without a safepoint, a blocking call) are left behind.
+constexpr int64_t kExitGrace = 1'000'000'000;
+
+// On the alternate signal stack, in a signal handler.
+void describe_goroutine(const void* slot, char* buf, size_t n) {
+  scheduler* s = scheduler::current();
+  if (s == nullptr) return;
+  auto* base = static_cast<std::byte*>(const_cast<void*>(slot));
+  const int cls = s->pool().stacks().class_of(slot);
+  const g* gp = reinterpret_cast<const g*>(control_block(base, cls, sizeof(g)));
+  snprintf(buf, n, "goroutine %llu", static_cast<unsigned long long>(gp->goid));
+}
+
+// An exception nobody catches ends the process, as a panic does in Go: with the goroutine, the exception and where it was thrown.
+std::terminate_handler previous_terminate = nullptr;
+[[noreturn]] void terminate_with_trace() {
+  const g* gp = getg();
+  if (gp == nullptr) {
+    if (previous_terminate != nullptr) previous_terminate();
+    abort();
+  }
+  const char* type = "none (std::terminate was called)";
+  char what[256] = "";
+  int status = -1;
+  char* demangled = nullptr;
+  if (const std::type_info* t = abi::__cxa_current_exception_type()) {
+    demangled = abi::__cxa_demangle(t->name(), nullptr, nullptr, &status);
+    type = status == 0 ? demangled : t->name();
+    try {
+      throw;
+    } catch (const std::exception& e) {
+      snprintf(what, sizeof what, ": %s", e.what());
+    } catch (...) {
+    }
+  }
+  print_error("fatal error: goroutine %llu: uncaught exception %s%s\n", static_cast<unsigned long long>(gp->goid), type, what);
+  void* frames[64];
+  const int n = backtrace(frames, 64);
+  backtrace_symbols_fd(frames, n, STDERR_FILENO);
+  abort();
+}
+
+}  // namespace
+
+scheduler::scheduler(int procs) : poller_(default_netpoller()) {
+  for (int i = 0; i < procs; ++i) {
+    all_p_.push_back(std::make_unique<p>(i));
+    if (sched_hooks.p_created != nullptr) sched_hooks.p_created(all_p_.back().get());
+  }
+  if (procs == 1) all_p_[0]->runq.set_unshared();
+  std::lock_guard guard(lock_);
+  for (int i = procs - 1; i >= 1; --i) idle_p_put(all_p_[i].get());
+}
+
+scheduler::~scheduler() {
+  for (const auto& pp : all_p_)
+    if (sched_hooks.p_destroyed != nullptr) sched_hooks.p_destroyed(pp.get());
+  for (m* mp = all_m_.load(); mp != nullptr;) {
+    m* next = mp->all_link;
+    if (mp != &m0_) delete mp;
+    mp = next;
+  }
+}
+
+bool scheduler::run(const detail::closure_type& type, void* closure) {
+  scheduler* none = nullptr;
+  if (!running_.compare_exchange_strong(none, this)) fatal("warren::run inside warren::run: one runtime at a time");
+
+  // m0 and its g0: the calling thread.
+  m0_.sched = this;
+  m0_.id = static_cast<int32_t>(m_count_.fetch_add(1));
+  m0_.random = static_cast<uint32_t>(nanotime()) | 1u;
+  m0_.all_link = all_m_.load(std::memory_order_relaxed);
+  all_m_.store(&m0_, std::memory_order_release);
+  setm(&m0_);
+  thread_state_init(m0_.thread);
+  adopt_thread(m0_.g0);
+  m0_.signal_stack.setup();
+  install_overflow_handler(&pool_.stacks(), &describe_goroutine);
+  previous_terminate = std::set_terminate(&terminate_with_trace);
+  acquire_p(&m0_, all_p_[0].get());
+
+  // The main goroutine, number 1. Its closure stays where it is.
+  detail::newborn* main = pool_.newborn_get(m0_.current_p);
+  main->goid = pool_.next_goid(m0_.current_p);
+  main->stack_class = static_cast<uint8_t>(stack_size::huge);
+  main->closure = closure;
+  main->spawn_pc = __builtin_return_address(0);
+  main->type = &type;
+  main->borrowed = true;
+  m0_.current_p->counters.spawned.add();
+  put_local(&m0_, main);
+
+  last_poll_.store(nanotime(), std::memory_order_relaxed);
+  if (const int error = pthread_create(&sysmon_handle_, nullptr, &sysmon_thread, this))
+    fatal("cannot start the monitor thread (error %d); raise RLIMIT_NPROC", error);
+
+  m_loop(&m0_);  // until the main goroutine has ended
+
+  // The others follow: idle ones are woken, running ones come at their next safepoint.
+  pthread_join(sysmon_handle_, nullptr);
+  const int64_t deadline = nanotime() + kExitGrace;
+  while (ms_done_.load(std::memory_order_acquire) + 1 < m_count() && nanotime() < deadline) {
+    for (const auto& pp : all_p_) ask(pp.get(), request_stop);
+    wake_all_idle();
+    exit_note_.sleep(1'000'000);
+    exit_note_.clear();
+  }
+  const bool all_gone = ms_done_.load(std::memory_order_acquire) + 1 == m_count();
+  for (m* mp = all_m_.load(); mp != nullptr; mp = mp->all_link) {
+    if (mp == &m0_ || mp->handle == pthread_t{}) continue;
+    if (mp->done.load(std::memory_order_acquire)) {
+      pthread_join(mp->handle, nullptr);
+    } else {
+      pthread_detach(mp->handle);
+    }
+  }
+  std::set_terminate(previous_terminate);
+  m0_.signal_stack.teardown();
+  setm(nullptr);
+  if (all_gone) remove_overflow_handler();
+  running_.store(nullptr, std::memory_order_release);
+  return all_gone;
+}
+
+// On g0, the main goroutine has just ended.
+void scheduler::begin_exit(m* mp) noexcept {
+  exiting_.store(true, std::memory_order_seq_cst);
+  for (const auto& pp : all_p_) ask(pp.get(), request_stop);
+  wake_all_idle();
+  poller_.load(std::memory_order_acquire)->wake();
+  (void)mp;
+}
+
+void scheduler::wake_all_idle() noexcept {
+  lock_.lock();
+  m* idle = idle_ms_;
+  idle_ms_ = nullptr;
+  idle_m_count_ = 0;
+  if (sysmon_asleep_.exchange(false)) sysmon_note_.wakeup();
+  lock_.unlock();
+  while (idle != nullptr) {
+    m* next = idle->idle_link;
+    idle->park.wakeup();  // with next_p null: it leaves
+    idle = next;
+  }
+}
+
+int64_t scheduler::goroutine_count() const noexcept {
+  int64_t n = 0;
+  for (const auto& pp : all_p_) n += static_cast<int64_t>(pp->counters.spawned.read()) - static_cast<int64_t>(pp->counters.ended.read());
+  return n;
+}
+
+}  // namespace warren::rt
+
+namespace warren {
+
+namespace detail {
+int run_main(const closure_type& type, void* closure) {
+  auto* s = new rt::scheduler(rt::initial_maxprocs());
+  // A scheduler that threads are still inside of stays: its memory is theirs.
+  if (s->run(type, closure)) delete s;
+  return 0;
+}
+}  // namespace detail
+
+int maxprocs() noexcept {
+  const rt::scheduler* s = rt::scheduler::current();
+  return s == nullptr ? 0 : s->procs();
+}
+
+int64_t goroutine_count() noexcept {
+  const rt::scheduler* s = rt::scheduler::current();
+  return s == nullptr ? 0 : s->goroutine_count();
+}
+
+}  // namespace warren

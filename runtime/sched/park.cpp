@@ -1,0 +1,200 @@
+#include "runtime/sched/park.h"
+
+#include "runtime/os/fatal.h"
+#include "runtime/os/clock.h"
+#include "runtime/os/mutex.h"
+#include "runtime/sched/in_rt.h"
+#include "runtime/sched/scheduler.h"
+
+namespace warren {
+
+namespace rt {
+
+const char* to_string(wait_reason r) noexcept {
+  switch (r) {
+    case wait_reason::none: return "";
+    case wait_reason::chan_receive: return "chan receive";
+    case wait_reason::chan_send: return "chan send";
+    case wait_reason::select: return "select";
+    case wait_reason::select_no_cases: return "select (no cases)";
+    case wait_reason::sleep: return "sleep";
+    case wait_reason::io_wait: return "IO wait";
+    case wait_reason::sync_mutex_lock: return "sync.Mutex.Lock";
+    case wait_reason::sync_wait_group: return "sync.WaitGroup.Wait";
+    case wait_reason::sync_cond_wait: return "sync.Cond.Wait";
+    case wait_reason::sync_semaphore: return "semacquire";
+    case wait_reason::gc: return "GC worker (idle)";
+    case wait_reason::finalizer_wait: return "finalizer wait";
+    case wait_reason::other: return "waiting";
+  }
+  return "corrupt";
+}
+
+g* getg() noexcept {
+  const m* mp = getm();
+  return mp == nullptr ? nullptr : mp->curg;
+}
+
+namespace {
+
+g* park_on_g0(m* mp, g* gp) {
+  gp->mp = nullptr;
+  mp->current_p->counters.parks.add();
+  bool (*commit)(g*, void*) = gp->park_commit;
+  // From here on goready may take gp away, unless commit is still to publish it. So everything of gp was read before.
+  gp->status.store(g_status::waiting, std::memory_order_release);
+  if (commit != nullptr && !commit(gp, gp->park_commit_arg)) {
+    gp->status.store(g_status::runnable, std::memory_order_relaxed);
+    return gp;
+  }
+  return nullptr;
+}
+
+g* yield_on_g0(m* mp, g* gp) {
+  gp->mp = nullptr;
+  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  // With nothing else to run here, the goroutine goes on at once: no lock, no wake-up.
+  scheduler* s = mp->sched;
+  p* pp = mp->current_p;
+  if (mp->mcall_arg != nullptr) {
+    pp->counters.preemptions.add();
+  } else {
+    pp->counters.yields.add();
+  }
+  if (mp->mcall_arg == nullptr && s->global_size() == 0) {
+    // At the end of the local ring it is behind everything that runs on this P; thieves may take it from there.
+    run_queue::spill over;
+    if (!pp->runq.put(gp, false, &over)) s->put_global(over.head, over.tail, over.count);
+    return nullptr;
+  }
+  s->put_global(gp, gp, 1);
+  return nullptr;
+}
+
+}  // namespace
+
+// The caller of gopark holds the lock of its wait queue until commit: were the hook's go() a safepoint, this goroutine could be put aside with that lock held, and whoever
+// wants the lock would keep its P while waiting for a goroutine that needs one.
+void run_park_hook(g* gp) noexcept {
+  void (*hook)(void*) = gp->park_hook;
+  gp->park_hook = nullptr;
+  gp->no_safepoint = true;
+  hook(gp->park_hook_arg);
+  gp->no_safepoint = false;
+}
+
+void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
+  m* mp = getm();
+  if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]] mp = rt_enter_slow(mp);
+  g* gp = mp->curg;
+  if (gp->park_hook != nullptr) [[unlikely]] run_park_hook(gp);
+  gp->park_commit = commit;
+  gp->park_commit_arg = arg;
+  gp->reason = reason;
+  mcall(&park_on_g0);
+}
+
+void goready(g* gp) noexcept {
+  m* mp = getm();
+  if (mp == nullptr) {
+    scheduler* s = scheduler::current();
+    if (s == nullptr) fatal("goready of goroutine %llu after its runtime ended", static_cast<unsigned long long>(gp->goid));
+    s->ready(nullptr, gp);
+    return;
+  }
+  // A bracket, unless the caller is the scheduler itself, which is inside one.
+  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);
+  mp->in_rt.store(1, std::memory_order_relaxed);
+  asm volatile("" ::: "memory");
+  if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]] mp = rt_enter_slow(mp);
+  mp->sched->ready(mp, gp);
+  asm volatile("" ::: "memory");
+  mp->in_rt.store(outer, std::memory_order_relaxed);
+}
+
+void gosched() {
+  rt_leave(rt_enter());  // fatal on a thread that cannot yield
+  mcall(&yield_on_g0, nullptr);
+}
+
+// A request was seen. The bits are cleared first and the conditions looked at afterwards: who asks sets the condition first.
+void safepoint_slow(m* mp) {
+  if (mp->curg == nullptr || mp->current_p == nullptr) return;  // the scheduler itself, or a blocking region: they look elsewhere
+  if (mp->curg->no_safepoint) return;                           // the request stays; the park that follows leads to the scheduler
+  mp->requests.store(0, std::memory_order_seq_cst);
+  mcall(&yield_on_g0, mp);
+}
+
+bool park_unlock(g*, void* runtime_mutex) noexcept {
+  static_cast<mutex*>(runtime_mutex)->unlock();
+  return true;
+}
+
+void* park_param(g* gp) noexcept { return gp->park_param; }
+void set_park_param(g* gp, void* v) noexcept { gp->park_param = v; }
+
+void set_park_hook(void (*fn)(void*), void* arg) noexcept {
+  g* gp = getg();
+  gp->park_hook = fn;
+  gp->park_hook_arg = arg;
+}
+
+bool clear_park_hook() noexcept {
+  g* gp = getg();
+  const bool was_set = gp->park_hook != nullptr;
+  gp->park_hook = nullptr;
+  return was_set;
+}
+
+void g_list::push(g* gp) noexcept {
+  gp->next = head;
+  head = gp;
+  ++size;
+}
+
+g* g_list::pop() noexcept {
+  g* gp = head;
+  if (gp != nullptr) {
+    head = static_cast<g*>(gp->next);
+    gp->next = nullptr;
+    --size;
+  }
+  return gp;
+}
+
+m* rt_enter_slow(m* mp) noexcept {
+  if (mp == nullptr)
+    fatal("a goroutine operation on a thread that warren did not start; inside warren::run use warren::go, from other threads only goready, root and channel sends");
+  if (mp->curg == nullptr && mp->current_p != nullptr) fatal("a goroutine operation on the scheduler's stack (a timer or park callback must not park)");
+  if (mp->current_p == nullptr)
+    fatal("a goroutine operation inside warren::blocking (goroutine %llu): leave the region first",
+          static_cast<unsigned long long>(mp->curg == nullptr ? 0 : mp->curg->goid));
+  fatal("m%d: P revoked, but nothing revokes in this version", mp->id);
+}
+
+}  // namespace rt
+
+void yield() { rt::gosched(); }
+
+namespace {
+void wake_sleeper(void* arg, uintptr_t) { rt::goready(static_cast<rt::g*>(arg)); }
+
+bool start_sleep(rt::g* gp, void*) {
+  rt::timer_start(&gp->sleep_timer);
+  return true;
+}
+}  // namespace
+
+void sleep(std::chrono::nanoseconds d) {
+  if (d.count() <= 0) return;
+  rt::g* gp = rt::getg();
+  if (gp == nullptr) rt::rt_enter_slow(rt::getm());
+  const int64_t now = rt::nanotime();
+  gp->sleep_timer.fn = &wake_sleeper;
+  gp->sleep_timer.arg = gp;
+  gp->sleep_timer.when = d.count() > INT64_MAX - now ? INT64_MAX : now + d.count();
+  // Armed on the scheduler's stack, after the goroutine has stopped: it may fire at once, on another P.
+  rt::gopark(&start_sleep, nullptr, rt::wait_reason::sleep);
+}
+
+}  // namespace warren

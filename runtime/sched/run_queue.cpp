@@ -1,0 +1,129 @@
+#include "runtime/sched/run_queue.h"
+
+#include "runtime/sched/g.h"
+
+namespace warren::rt {
+
+bool run_queue::put(runnable* r, bool next, spill* out) noexcept {
+  if (next) {
+    // Release: a thief that takes it from here must see the goroutine as its readier left it.
+    runnable* old = next_.load(std::memory_order_relaxed);
+    if (old == nullptr) {
+      next_.store(r, std::memory_order_release);
+      return true;
+    }
+    old = next_.exchange(r, std::memory_order_acq_rel);
+    if (old == nullptr) return true;
+    r = old;
+  }
+  for (;;) {
+    const uint32_t head = head_.load(std::memory_order_acquire);  // pairs with the consumers' CAS: their reads of the slot are over
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail - head < kCapacity) {
+      ring_[tail % kCapacity].store(r, std::memory_order_relaxed);
+      tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in grab and get: publishes the entry
+      return true;
+    }
+    if (put_slow(r, head, tail, out)) return false;
+    // A thief made room meanwhile.
+  }
+}
+
+bool run_queue::put_slow(runnable* r, uint32_t head, uint32_t tail, spill* out) noexcept {
+  constexpr uint32_t n = kCapacity / 2;
+  runnable* batch[n + 1];
+  for (uint32_t i = 0; i < n; ++i) batch[i] = ring_[(head + i) % kCapacity].load(std::memory_order_relaxed);
+  uint32_t expected = head;
+  if (tail - head != kCapacity || !head_.compare_exchange_strong(expected, head + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return false;
+  batch[n] = r;
+  for (uint32_t i = 0; i < n; ++i) batch[i]->next = batch[i + 1];
+  batch[n]->next = nullptr;
+  *out = {batch[0], batch[n], n + 1};
+  return true;
+}
+
+runnable* run_queue::get(bool* inherit) noexcept {
+  runnable* next = next_.load(std::memory_order_relaxed);
+  if (next != nullptr && (streak_ < kRunnextStreak || ring_empty())) {
+    if (unshared_) {
+      next_.store(nullptr, std::memory_order_relaxed);
+      ++streak_;
+      *inherit = true;
+      return next;
+    }
+    // Only a thief can have taken it in between, and then it is null: one attempt is enough, since only the owner sets it.
+    if (next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed)) {
+      ++streak_;
+      *inherit = true;
+      return next;
+    }
+  }
+  streak_ = 0;
+  *inherit = false;
+  for (;;) {
+    uint32_t head = head_.load(std::memory_order_acquire);
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (head == tail) break;
+    runnable* r = ring_[head % kCapacity].load(std::memory_order_relaxed);
+    if (unshared_) {
+      head_.store(head + 1, std::memory_order_relaxed);
+      return r;
+    }
+    if (head_.compare_exchange_strong(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return r;
+  }
+  // The ring was drained by thieves after the streak test preferred it: what is in runnext must not be left behind.
+  next = next_.exchange(nullptr, std::memory_order_acquire);
+  *inherit = next != nullptr;
+  return next;
+}
+
+uint32_t run_queue::grab(std::atomic<runnable*>* batch, uint32_t batch_head, bool take_next) noexcept {
+  for (;;) {
+    uint32_t head = head_.load(std::memory_order_acquire);
+    const uint32_t tail = tail_.load(std::memory_order_acquire);  // pairs with the release in put
+    uint32_t n = tail - head;
+    n -= n / 2;
+    if (n == 0) {
+      if (!take_next) return 0;
+      runnable* next = next_.load(std::memory_order_relaxed);
+      if (next == nullptr || !next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+      batch[batch_head % kCapacity].store(next, std::memory_order_relaxed);
+      return 1;
+    }
+    if (n > kCapacity / 2) continue;  // head and tail were read at different times
+    for (uint32_t i = 0; i < n; ++i) {
+      batch[(batch_head + i) % kCapacity].store(ring_[(head + i) % kCapacity].load(std::memory_order_relaxed), std::memory_order_relaxed);
+    }
+    if (head_.compare_exchange_strong(head, head + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return n;
+  }
+}
+
+runnable* run_queue::steal_into(run_queue& to, bool take_next, uint32_t* moved) noexcept {
+  const uint32_t tail = to.tail_.load(std::memory_order_relaxed);
+  uint32_t n = grab(to.ring_, tail, take_next);
+  *moved = n;
+  if (n == 0) return nullptr;
+  --n;
+  runnable* r = to.ring_[(tail + n) % kCapacity].load(std::memory_order_relaxed);
+  // The thief's ring was empty (it steals only then), so n < kCapacity / 2 entries fit.
+  if (n > 0) to.tail_.store(tail + n, std::memory_order_release);
+  return r;
+}
+
+bool run_queue::empty() const noexcept {
+  // head, tail and next must be seen at one instant, for put(next=true) moves an entry from next to the ring: re-read tail to know that none moved.
+  for (;;) {
+    const uint32_t head = head_.load(std::memory_order_acquire);
+    const uint32_t tail = tail_.load(std::memory_order_acquire);
+    const runnable* next = next_.load(std::memory_order_acquire);
+    if (tail == tail_.load(std::memory_order_acquire)) return head == tail && next == nullptr;
+  }
+}
+
+uint32_t run_queue::size() const noexcept {
+  const uint32_t head = head_.load(std::memory_order_acquire);
+  const uint32_t tail = tail_.load(std::memory_order_acquire);
+  return tail - head + (has_next() ? 1 : 0);
+}
+
+}  // namespace warren::rt

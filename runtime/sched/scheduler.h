@@ -1,0 +1,153 @@
+// The scheduler: all Ps, all Ms, the global queue, and who is idle. One per running runtime.
+//
+// proc.cpp has the schedule loop and the essay on waking threads; the other files named below hold one subject each and work on this class.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "runtime/os/futex.h"
+#include "runtime/os/mutex.h"
+#include "runtime/sched/goroutine_pool.h"
+#include "runtime/sched/m.h"
+#include "runtime/sched/netpoller.h"
+#include "runtime/sched/p.h"
+
+namespace warren::rt {
+
+class scheduler {
+ public:
+  explicit scheduler(int procs);
+  ~scheduler();
+  scheduler(const scheduler&) = delete;
+  scheduler& operator=(const scheduler&) = delete;
+
+  // The running one, for threads that have no M. nullptr between runs.
+  static scheduler* current() noexcept { return running_.load(std::memory_order_acquire); }
+
+  // ---- life cycle (lifecycle.cpp) ----
+  // Runs the closure as goroutine 1 on the calling thread as m0; returns after it ended and the other Ms were told to stop.
+  // Returns true if all of them have: only then may the scheduler be destroyed.
+  bool run(const detail::closure_type& type, void* closure);
+  bool exiting() const noexcept { return exiting_.load(std::memory_order_acquire); }
+  void begin_exit(m* mp) noexcept;
+
+  // ---- the schedule loop (proc.cpp) ----
+  void m_loop(m* mp);
+  void ready(m* mp, g* gp) noexcept;
+  void put_local(m* mp, runnable* r) noexcept;                     // as runnext
+  void put_global(runnable* head, runnable* tail, uint32_t n) noexcept;  // takes the lock
+  void put_global_locked(runnable* head, runnable* tail, uint32_t n) noexcept;
+  void inject(m* mp, g_list list) noexcept;
+  void wake_p(bool has_p) noexcept;                                // work was submitted: make sure somebody looks for it. has_p: by somebody with a P
+  void start_m(p* pp, bool spinning) noexcept;
+  void stop_m(m* mp) noexcept;
+  void hand_off_p(p* pp) noexcept;
+  void acquire_p(m* mp, p* pp) noexcept;
+  p* release_p(m* mp) noexcept;
+  void wake_netpoller(int64_t when) noexcept;
+  p* idle_p_get() noexcept;        // REQUIRES: lock_
+  void idle_p_put(p* pp) noexcept;  // REQUIRES: lock_
+
+  // ---- stopping the world (stop.cpp) ----
+  void stop_the_world(const char* why);
+  void start_the_world();
+  void gc_stop_m(m* mp) noexcept;
+
+  // ---- blocking.cpp ----
+  void p_left(p* pp) noexcept;
+  g* after_blocking(m* mp, g* gp) noexcept;
+
+  // ---- deadlock.cpp ---- REQUIRES: lock_
+  void check_dead() noexcept;
+
+  // ---- sysmon.cpp ----
+  void sysmon_loop() noexcept;
+  [[noreturn]] void forced_gc_loop();
+
+  void set_netpoller(netpoller* poller);
+
+  goroutine_pool& pool() noexcept { return pool_; }
+  const std::vector<std::unique_ptr<p>>& all_p() const noexcept { return all_p_; }
+  m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
+  int procs() const noexcept { return static_cast<int>(all_p_.size()); }
+  uint32_t idle_p_count() const noexcept { return idle_p_count_.load(std::memory_order_relaxed); }
+  uint32_t m_count() const noexcept { return m_count_.load(std::memory_order_relaxed); }
+  uint32_t spinning() const noexcept { return spinning_.load(std::memory_order_relaxed); }
+  uint32_t global_size() const noexcept { return global_size_.load(std::memory_order_relaxed); }
+  int64_t goroutine_count() const noexcept;
+  struct totals {  // events that happen outside any P
+    std::atomic<uint64_t> handoffs{0}, retakes{0}, m_wakeups{0}, netpoll_wakeups{0}, sysmon_polls{0}, foreign_readies{0}, stops{0};
+  };
+  totals& counts() noexcept { return totals_; }
+
+ private:
+  friend struct scheduler_test;
+
+  runnable* find_runnable(m* mp, bool* inherit) noexcept;
+  runnable* steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* ran_timers) noexcept;
+  runnable* global_get_locked(p* pp, uint32_t max) noexcept;
+  bool any_queued() const noexcept;
+  void become_spinning(m* mp) noexcept;
+  void reset_spinning(m* mp) noexcept;
+  void wake_p_slow() noexcept;
+  m* new_m() noexcept;
+  void request_stop_of_running() noexcept;
+  void ask(p* pp, m_request what) noexcept;
+  void retake(int64_t now, bool* any) noexcept;
+  void wake_all_idle() noexcept;
+  static void* m_thread(void* arg);
+  static void* sysmon_thread(void* arg);
+
+  static std::atomic<scheduler*> running_;
+
+  std::vector<std::unique_ptr<p>> all_p_;
+  goroutine_pool pool_;
+  std::atomic<m*> all_m_{nullptr};
+  std::atomic<uint32_t> m_count_{0};
+  m m0_;
+  pthread_t sysmon_handle_{};
+
+  alignas(kCacheLine) mutex lock_;
+  // Guarded by lock_; the sizes may be read without it.
+  runnable* global_head_ = nullptr;
+  runnable* global_tail_ = nullptr;
+  std::atomic<uint32_t> global_size_{0};
+  p* idle_ps_ = nullptr;
+  std::atomic<uint32_t> idle_p_count_{0};
+  m* idle_ms_ = nullptr;
+  uint32_t idle_m_count_ = 0;
+  uint32_t stop_wait_ = 0;  // Ps that have not stopped yet
+  std::atomic<bool> sysmon_asleep_{false};
+
+  alignas(kCacheLine) std::atomic<uint32_t> spinning_{0};
+  std::atomic<uint32_t> need_spinning_{0};
+  std::atomic<uint32_t> futile_spins_{0};  // spinning Ms in a row that found nothing, up to a limit
+  std::atomic<uint32_t> stopping_{0};  // the world is stopped or about to be
+  std::atomic<bool> exiting_{false};
+
+  std::atomic<netpoller*> poller_;
+  std::atomic<int64_t> last_poll_{1};   // time of the last poll; 0: a thread blocks in the poller now
+  std::atomic<int64_t> poll_until_{0};  // until when; 0: no limit
+
+  g* gc_helper_ = nullptr;  // waits for sysmon to want a collection; guarded by lock_
+  note stop_note_;          // the last P has stopped
+  note exit_note_;          // an M has left
+  note sysmon_note_;
+  // One stop at a time: the others park here.
+  mutex world_lock_;
+  bool world_taken_ = false;           // guarded by world_lock_
+  g* world_first_ = nullptr;           // those in line; guarded by world_lock_
+  g* world_last_ = nullptr;
+  const char* stop_reason_ = nullptr;  // of the stop under way
+
+  std::atomic<uint32_t> ms_done_{0};
+  totals totals_;
+};
+
+// mcall: leaves the current goroutine for the scheduler's stack, where fn(mp, gp) runs with gp's context saved. fn returns the goroutine to run next, or
+// nullptr to schedule. Returns when somebody runs gp again, maybe on another thread.
+void mcall(g* (*fn)(m*, g*), void* arg = nullptr);
+
+}  // namespace warren::rt

@@ -1,0 +1,242 @@
+// Where scheduler, heap and collector meet: the live world, the hooks, and the public functions of <warren/gc.h>.
+#include "runtime/gc/world.h"
+
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <atomic>
+
+#include "runtime/gc/barrier.h"
+#include "runtime/memory.h"
+#include "runtime/os/clock.h"
+#include "runtime/os/fatal.h"
+#include "runtime/sched/hooks.h"
+#include "runtime/sched/in_rt.h"
+#include "runtime/sched/stop.h"
+#include "warren/go.h"
+
+namespace warren::rt {
+
+namespace {
+
+// Go's interval. A program that allocates little still returns what it no longer needs.
+constexpr int64_t kForcedPeriod = int64_t{120} * 1'000'000'000;
+
+class live_world final : public world {
+ public:
+  void stop(const char* why) override { stop_the_world(why); }
+  void start() override { start_the_world(); }
+  void on_system_stack(void (*fn)(void*), void* arg) override { systemstack(fn, arg); }
+  void for_each_stack(void (*visit)(void*, const void*, const void*), void* ctx) override { rt::for_each_stack(visit, ctx); }
+  void for_each_mcache(void (*visit)(void*, mcache*), void* ctx) override {
+    struct both {
+      void (*visit)(void*, mcache*);
+      void* ctx;
+    } b{visit, ctx};
+    for_each_p(
+        [](void* arg, p* pp) {
+          const auto* b = static_cast<const both*>(arg);
+          if (pp->cache != nullptr) b->visit(b->ctx, pp->cache);
+        },
+        &b);
+  }
+  int64_t nanotime() override { return rt::nanotime(); }
+};
+
+live_world& the_world() noexcept {
+  static live_world w;
+  return w;
+}
+
+std::atomic<memory_manager*> the_memory{nullptr};
+
+uint64_t number_from(const char* name, uint64_t least, uint64_t most, uint64_t otherwise) {
+  const char* const text = getenv(name);
+  if (text == nullptr || *text == '\0') return otherwise;
+  char* end = nullptr;
+  errno = 0;
+  const unsigned long long n = strtoull(text, &end, 10);
+  if (errno != 0 || *end != '\0' || *text < '0' || *text > '9' || n < least || n > most)
+    fatal("%s=%s: want a number from %llu to %llu", name, text, static_cast<unsigned long long>(least),
+          static_cast<unsigned long long>(most));
+  return n;
+}
+
+int percent_from_environment() {
+  const char* name = "WARREN_GOGC";
+  const char* text = getenv(name);
+  if (text == nullptr || *text == '\0') text = getenv(name = "GOGC");
+  if (text == nullptr || *text == '\0') return 100;
+  if (strcmp(text, "off") == 0) return -1;
+  char* end = nullptr;
+  errno = 0;
+  const long n = strtol(text, &end, 10);
+  if (errno != 0 || *end != '\0' || end == text || n > 1'000'000) fatal("%s=%s: want a percentage up to 1000000, or off", name, text);
+  return n < 0 ? -1 : static_cast<int>(n);
+}
+
+// ---- hooks ------------------------------------------------------------------------------------------------------------------------------
+void on_p_created(p* pp) { pp->cache = memory().heap.new_mcache(); }
+void on_p_destroyed(p* pp) {
+  memory().heap.delete_mcache(pp->cache);
+  pp->cache = nullptr;
+}
+// Called by the monitor thread, which has no P.
+bool gc_is_due() {
+  memory_manager* const mm = memory_if_any();
+  return mm != nullptr && mm->gc.percent() >= 0 && nanotime() - mm->gc.last_end() > kForcedPeriod;
+}
+
+bool thread_has_p() {
+  const m* const mp = getm();
+  return mp != nullptr && mp->current_p != nullptr;
+}
+
+// Is addr where the collector looks? Closures of goroutines that have not started lie in memory of the scheduler (or of operator new) we
+// cannot tell from any other, so the test is for the places a ptr surely does not belong: static data of the program and its libraries, and
+// stacks of threads.
+bool is_static_data(uintptr_t a) noexcept {
+  return dl_iterate_phdr(
+             [](dl_phdr_info* info, size_t, void* arg) {
+               const uintptr_t a = *static_cast<uintptr_t*>(arg);
+               for (int i = 0; i < info->dlpi_phnum; ++i) {
+                 const ElfW(Phdr)& h = info->dlpi_phdr[i];
+                 if (h.p_type == PT_LOAD && a - (info->dlpi_addr + h.p_vaddr) < h.p_memsz) return 1;
+               }
+               return 0;
+             },
+             &a) != 0;
+}
+bool is_thread_stack(uintptr_t a) noexcept {
+  pthread_attr_t attr;
+  if (pthread_getattr_np(pthread_self(), &attr) != 0) return false;
+  void* lo = nullptr;
+  size_t size = 0;
+  pthread_attr_getstack(&attr, &lo, &size);
+  pthread_attr_destroy(&attr);
+  return a - reinterpret_cast<uintptr_t>(lo) < size;
+}
+bool is_scanned(const void* addr) {
+  const auto a = reinterpret_cast<uintptr_t>(addr);
+  memory_manager* const mm = memory_if_any();
+  if ((mm != nullptr && mm->heap.contains(a)) || is_stack_address(addr)) return true;
+  return !is_static_data(a) && !is_thread_stack(a);
+}
+
+// Static initialization of this file, which is linked wherever collected memory is used.
+const bool hooks_set = [] {
+  sched_hooks.p_created = &on_p_created;
+  sched_hooks.p_destroyed = &on_p_destroyed;
+  sched_hooks.runtime_started = &start_finalizers;  // what an earlier run left
+  sched_hooks.gc_is_due = &gc_is_due;
+  sched_hooks.forced_gc = &start_background_gc;
+  the_barrier_hooks.has_p = &thread_has_p;
+  the_barrier_hooks.is_scanned = &is_scanned;
+  the_barrier_hooks.shade = [](const void* object) { memory().gc.shade(object); };
+  return true;
+}();
+
+}  // namespace
+
+memory_options read_memory_options() {
+  memory_options o;
+  if (const char* mode = getenv("WARREN_GCMODE"); mode != nullptr && *mode != '\0' && strcmp(mode, "stw") != 0)
+    fatal("WARREN_GCMODE=%s is not there yet: this version has stw only; unset it", mode);
+  if (const char* size = getenv("WARREN_HEAP_RESERVE"); size != nullptr && *size != '\0') {
+    o.heap.reserve = parse_size(size);
+    if (o.heap.reserve < (size_t{64} << 20) || o.heap.reserve > (size_t{4} << 40))
+      fatal("WARREN_HEAP_RESERVE=%s: want a size from 64M to 4T, such as 64G", size);
+  }
+  o.heap.poison = number_from("WARREN_GCPOISON", 0, 1, 0) != 0;
+  o.collector.percent = percent_from_environment();
+  o.collector.checkmark = number_from("WARREN_GCCHECKMARK", 0, 1, 0) != 0;
+  o.stress = number_from("WARREN_GCSTRESS", 0, ~uint64_t{0} >> 1, 0);
+  o.check_ptr = number_from("WARREN_CHECKPTR", 0, 1, 0) != 0;
+  return o;
+}
+
+memory_manager::memory_manager(const memory_options& o) : options(o), heap(o.heap), gc(heap, roots, the_world(), o.collector) {
+  if (o.check_ptr) set_barrier_flag(detail::barrier_check, true);
+  if (o.stress != 0) every_allocation_is_slow.store(true, std::memory_order_relaxed);
+}
+
+memory_manager& memory() {
+  // A function-local static is made once whoever comes first; the pointer beside it is for those who must not make it.
+  static memory_manager* const made = [] {
+    auto* const mm = new memory_manager(read_memory_options());
+    the_memory.store(mm, std::memory_order_release);
+    return mm;
+  }();
+  return *made;
+}
+
+memory_manager* memory_if_any() noexcept { return the_memory.load(std::memory_order_acquire); }
+
+void start_finalizers() {
+  if (memory().gc.finalizers().waiting() == 0) return;
+  go([] {
+    finalizer f;
+    while (memory().gc.finalizers().take(&f)) {
+      // The object is reachable from here alone: f lies on this stack.
+      f.destroy(f.object);
+      f = {};
+    }
+  });
+}
+
+void start_background_gc() {
+  memory().gc.collect(gc_trigger::background);
+  start_finalizers();
+}
+
+}  // namespace warren::rt
+
+namespace warren {
+
+gc_report collect() {
+  rt::rt_leave(rt::rt_enter());  // fatal, with the reason, on a thread that cannot
+  const gc_report r = rt::memory().gc.collect(gc_trigger::manual);
+  rt::start_finalizers();
+  return r;
+}
+
+void gc() { collect(); }
+
+int set_gc_percent(int percent) noexcept { return rt::memory().gc.set_percent(percent); }
+
+mem_stats read_mem_stats() {
+  mem_stats out;
+  rt::memory_manager* const mm = rt::memory_if_any();
+  if (mm == nullptr) return out;
+  out.gc = mm->gc.read_stats();
+  const rt::mheap::totals t = mm->heap.read_totals();
+  heap_stats& h = out.heap;
+  h.bytes = t.bytes;
+  h.objects = t.objects;
+  h.mallocs = t.mallocs;
+  h.frees = t.frees;
+  h.tiny_mallocs = t.tiny_hits + t.tiny_blocks;
+  h.total_bytes = t.total_bytes;
+  h.spans_in_use = t.spans_in_use;
+  h.span_bytes = t.span_bytes;
+  h.mapped_bytes = t.used_bytes;
+  h.reserved_bytes = mm->heap.space().bytes();
+  h.metadata_bytes = t.metadata_bytes;
+  h.tiny_hits = t.tiny_hits;
+  const uint64_t small = t.mallocs - t.class_mallocs[0];
+  h.mcache_hits = small > t.refills ? small - t.refills : 0;
+  h.mcentral_hits = t.mcentral_hits;
+  h.page_cache_hits = t.page_cache_hits;
+  h.mheap_hits = t.mheap_hits;
+  h.heap_grows = t.grows;
+  h.large_mallocs = t.large;
+  static_assert(rt::kSizeClasses <= heap_stats::kMaxClasses);
+  h.class_count = rt::kSizeClasses;
+  for (size_t i = 0; i < rt::kSizeClasses; ++i) h.classes[i] = {rt::size_class_at(i).size, t.class_mallocs[i], t.class_frees[i]};
+  return out;
+}
+
+}  // namespace warren

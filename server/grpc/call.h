@@ -1,0 +1,183 @@
+// call: one RPC on the native transport. HTTP/2 stream below, server_call and server_context above.
+#pragma once
+#include <warren/chan.h>
+#include <warren/grpc/call.h>
+#include <warren/grpc/metadata.h>
+#include <warren/grpc/status.h>
+#include <warren/ptr.h>
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "runtime/os/mutex.h"
+#include "runtime/sched/park.h"
+#include "runtime/sched/timer.h"
+#include "server/grpc/byte_buffer.h"
+#include "server/grpc/core.h"
+#include "server/grpc/wire.h"
+#include "server/http2/connection.h"
+#include "server/http2/stream.h"
+
+namespace warren::grpc {
+
+// One object serves many calls of its connection, one after another. Who may touch what follows from where the call is:
+//   receiving     the owner of the connection, everything
+//   running       from ready() until kRunEnded was handled: the runner has the fields marked "runner's"; the owner has its own and may
+//                 answer over the runner's head (deadline, kill), with nothing of the runner's in the answer
+//   after that    the owner, everything
+// Fields both sides use meanwhile are atomic or guarded by mutex_.
+class call final : public http2::stream, public server_call, public server_context {
+ public:
+  enum : uint32_t {  // events, beside node::kRunEnded
+    kOutput = 1,     // a message of a stream was written
+    kExpired = 2,    // the deadline's timer fired
+  };
+
+  call(core& server, http2::connection& connection);
+  ~call();
+
+  // --- http2::stream ---
+  void on_header(std::string_view name, std::string_view value) override;
+  void on_headers_over_limit() override { over_limit_ = true; }
+  void on_headers_end(http2::session& s) override;
+  void on_data(http2::session& s, std::string_view bytes) override;
+  void on_request_end(http2::session& s) override;
+  void on_closed(uint32_t error_code) override;
+  piece peek_body(http2::session& s, size_t most) override;
+  void take_body(char* into, size_t n) override;
+  void on_events(http2::session& s, uint32_t bits) override;
+  void run() noexcept override;
+  void on_run_end(http2::session& s) override;
+  void on_kill(http2::session& s) override;
+  void on_reuse() override;
+  bool unused() const noexcept override { return !running_ && !armed_; }
+
+  // --- server_call ---
+  server_context& context() noexcept override { return *this; }
+  std::span<const char> request() const noexcept override { return request_.message(); }
+  char* begin_message(size_t n) override;
+  void end_reply() noexcept override;
+  bool end_stream_message() override;
+  bool too_large() const noexcept override { return too_large_; }
+
+  // --- server_context ---
+  std::optional<clock::time_point> deadline() const noexcept override;
+  bool cancelled() const noexcept override { return cause() != status_code::ok; }
+  chan<unit> done() override;
+  status_code cause() const noexcept override;
+  const detail::metadata_type& metadata() const noexcept override { return metadata_; }
+  bool add_initial_metadata(std::string_view key, std::string_view value) override;
+  bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
+  std::string_view peer() const noexcept override { return connection_.peer(); }
+  std::string_view method() const noexcept override { return method_ == nullptr ? std::string_view() : method_->path; }
+  std::string_view authority() const noexcept override { return authority_; }
+
+ private:
+  friend class deadlines;
+
+  enum class content : uint8_t { absent, grpc, grpc_proto, grpc_other, not_grpc };
+  struct done_cell {
+    chan<unit> channel;
+  };
+  struct done_box {
+    root<done_cell> cell;
+    std::atomic<bool> closed{false};
+  };
+
+  bool check_headers(http2::session& s);
+  void begin_deadline(http2::session& s);
+  void refuse(http2::session& s, const char* http_status, status_code code, std::string_view message);
+  void answer_page(http2::session& s);
+  void expire(http2::session& s);
+  void answer_over_handler(http2::session& s, status_code code, std::string_view message);
+  void answer(http2::session& s);
+  void trailers_only(http2::session& s);
+  std::span<const nghttp2_nv> headers();
+  std::span<const nghttp2_nv> trailer_fields();
+  void add_status_fields();
+  void add_metadata_fields(const detail::metadata_type& from);
+  void drop_unsent();
+  void cancel(status_code why) noexcept;
+  void close_done(done_box& box) noexcept;
+  void count_once(status_code code) noexcept;
+  void disarm();
+  void unbuffer() noexcept;
+  bool streams() const noexcept { return path_known_ && method_->kind != method_kind::unary; }
+  static void timer_fired(void* arg, uintptr_t);
+
+  core& core_;
+  http2::connection& connection_;
+
+  // --- the request. Owner's while receiving, then constant. ---
+  const grpc::method* method_ = nullptr;  // kept for the next call: it is probably the same
+  bool path_known_ = false;
+  bool path_seen_ = false;
+  bool post_ = false;
+  bool root_path_ = false;
+  bool over_limit_ = false;
+  bool bad_timeout_ = false;
+  bool bad_binary_ = false;
+  bool bad_encoding_ = false;
+  bool host_seen_ = false;
+  content content_ = content::absent;
+  std::optional<int64_t> timeout_;
+  int64_t deadline_ns_ = 0;  // 0: none
+  int64_t arrived_ns_ = 0;   // when the request was complete
+  std::string authority_;
+  std::string path_text_;  // of an unknown method
+  detail::metadata_type metadata_;
+  message_reader request_;
+  bool have_message_ = false;
+  size_t buffered_ = 0;
+
+  // --- owner's ---
+  bool running_ = false;
+  bool armed_ = false;      // timer_ may fire, or has and kExpired is on its way
+  bool answered_ = false;   // the status has been decided
+  bool closed_ = false;     // no stream to answer on
+  bool started_ = false;    // counted as started
+  bool counted_ = false;    // counted as handled
+  bool over_handler_ = false;  // answered while the handler ran
+  bool headers_sent_ = false;
+  bool final_ = false;      // trailers follow what is in sending_ and outbox_
+  bool page_ = false;       // the answer is a page for humans, without trailers
+  byte_buffer sending_;
+  size_t sending_at_ = 0;
+  size_t promised_ = 0;     // bytes of sending_ that a DATA frame header has announced
+  status_code code_ = status_code::ok;
+  std::string message_;     // of the status, encoded
+  std::string details_;     // likewise
+  const char* http_status_ = "200";
+  std::vector<nghttp2_nv> fields_;    // of the header block being submitted
+  std::deque<std::string> encoded_;   // values that submitted fields point to
+  rt::timer timer_;
+
+  // --- runner's while running ---
+  status status_;
+  detail::metadata_type initial_;
+  detail::metadata_type trailing_;
+  byte_buffer staging_;  // the message being written; of a unary call: the reply
+  bool initial_left_ = false;  // a message was written: the headers have left or are about to
+  bool has_reply_ = false;
+  bool too_large_ = false;
+  uint64_t messages_sent_ = 0;
+
+  // --- both ---
+  std::atomic<status_code> cause_{status_code::ok};  // set once, by the owner
+  std::atomic<done_box*> done_{nullptr};             // made by the first done()
+  rt::mutex mutex_;  // guards the following
+  byte_buffer outbox_;           // written and not yet taken over by the owner
+  size_t unsent_ = 0;            // in outbox_ and sending_, of a stream
+  rt::g* writer_ = nullptr;      // parked for room
+
+  // --- deadlines' ---
+  call* expired_next_ = nullptr;
+};
+
+}  // namespace warren::grpc

@@ -1,0 +1,24 @@
+// Every number of the gRPC layer that is not a user's option, with its reason. Reasons of the options' defaults (warren/grpc/server.h):
+//   max_receive_message 4 MiB      gRPC's own default in every language: what clients expect to be told RESOURCE_EXHAUSTED for
+//   max_send_message 64 MiB        others have none; one is needed because a reply is held in memory whole
+//   max_concurrent_streams 1000    above any real client's default, far below what hurts: a call costs about 1.5 KiB before its message
+//   max_header_list 16 KiB         twice what gRPC proxies allow for metadata; a JWT and tracing fit
+//   send_buffer 64 KiB             grpc-go's write quota: four DATA frames, one socket write
+//   stream_window 1 MiB, connection_window 4 MiB   fills 100 Mbit/s at 80 ms; the buffers behind are bounded by max_buffered_requests
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace warren::grpc {
+
+// Memory a call keeps for its successor on the same connection. Larger buffers and messages go back: one large call must not make
+// every pooled call large.
+inline constexpr size_t kKeptBytes = 16 << 10;
+// A writer that waited for room goes on when so much of the send buffer is free: half, so that it does not wake for every frame.
+inline constexpr size_t kWakeDivisor = 2;
+// Text of grpc-message beyond this is cut: it must fit the peer's header list limit, which is often 8 KiB.
+inline constexpr size_t kMaxMessageText = 4096;
+// Copies of a method's counters, so that connections on different Ps seldom add to the same cache line.
+inline constexpr unsigned kCounterShards = 8;
+
+}  // namespace warren::grpc

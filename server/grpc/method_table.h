@@ -1,0 +1,58 @@
+// method_table: from ":path" to the method, and what each method counts.
+#pragma once
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+
+#include <warren/grpc/counters.h>
+#include <warren/grpc/service.h>
+#include <warren/grpc/status.h>
+
+#include "server/grpc/limits.h"
+
+namespace warren::grpc {
+
+struct alignas(64) method_shard {
+  std::atomic<uint64_t> started{0};
+  std::array<std::atomic<uint64_t>, kStatusCodes> handled{};
+  std::atomic<uint64_t> received{0};
+  std::atomic<uint64_t> sent{0};
+  std::array<std::atomic<uint64_t>, kLatencyBounds.size() + 1> latency{};
+  std::atomic<uint64_t> latency_ns{0};
+};
+
+struct method {
+  std::string path;  // "/helloworld.Greeter/SayHello"
+  std::string service_name;
+  std::string name;
+  method_kind kind;
+  trampoline run;
+  service* self;
+  std::unique_ptr<method_shard[]> shards;
+
+  method_shard& shard(unsigned i) const noexcept { return shards[i % kCounterShards]; }
+};
+
+// Filled before the server starts, constant afterwards.
+class method_table {
+ public:
+  // Throws std::logic_error if a service of that name is there already.
+  void add(service& s);
+  const method* find(std::string_view path) const noexcept {
+    const auto it = by_path_.find(path);
+    return it == by_path_.end() ? nullptr : it->second;
+  }
+  std::vector<method_counters> counters() const;
+
+ private:
+  std::deque<method> methods_;
+  std::vector<std::string> services_;
+  std::unordered_map<std::string_view, const method*> by_path_;
+};
+
+}  // namespace warren::grpc

@@ -1,0 +1,220 @@
+#include <warren/go.h>
+#include <warren/grpc/server.h>
+#include <warren/net.h>
+
+#include <mutex>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "runtime/os/clock.h"
+#include "runtime/os/mutex.h"
+#include "server/grpc/call.h"
+#include "server/grpc/core.h"
+#include "server/grpc/event.h"
+#include "server/http2/block_pool.h"
+#include "server/http2/connection.h"
+#include "server/http2/limits.h"
+
+namespace warren::grpc {
+
+struct server::impl final : http2::connection::host, std::enable_shared_from_this<server::impl> {
+  core shared;
+  http2::connection_options connection_options;
+  http2::transport_counters transport;
+  http2::block_pool block_pool;
+  tcp_listener listener;
+  std::string address;
+
+  rt::mutex mutex;  // guards the following
+  bool started = false;
+  bool stopping = false;
+  std::vector<http2::connection*> connections;  // each with the reference it was made with
+  uint64_t accepted = 0;
+  uint64_t accept_errors = 0;
+
+  event accepting_ended;
+  event idle;  // no connection is left, and none will come
+  event stopped;
+
+  explicit impl(server_options options) {
+    connection_options.session.max_concurrent_streams = options.max_concurrent_streams;
+    connection_options.session.max_header_list = options.max_header_list;
+    connection_options.session.max_header_fields = options.max_header_fields;
+    connection_options.session.stream_window = options.stream_window;
+    connection_options.session.connection_window = options.connection_window;
+    connection_options.preface_timeout = options.preface_timeout;
+    connection_options.write_timeout = options.write_timeout;
+    shared.options = std::move(options);
+  }
+
+  // --- http2::connection::host ---
+  http2::stream* make_stream(http2::connection& c) override { return new call(shared, c); }
+  void destroy_stream(http2::stream* s) override { delete static_cast<call*>(s); }
+  http2::transport_counters& counters() override { return transport; }
+  http2::block_pool& blocks() override { return block_pool; }
+  void connection_ended(http2::connection& c) override {
+    // Whoever waits for idle may let go of the server at once; set() must not be inside freed memory then.
+    const std::shared_ptr<impl> self = shared_from_this();
+    bool last;
+    {
+      std::lock_guard hold(mutex);
+      // Order means nothing: the last takes the place.
+      for (auto& slot : connections) {
+        if (slot != &c) continue;
+        slot = connections.back();
+        connections.pop_back();
+        break;
+      }
+      last = stopping && connections.empty();
+    }
+    c.unpin();
+    if (last) idle.set();
+  }
+
+  void accept_loop() {
+    for (;;) {
+      asio::error_code ec;
+      tcp_conn socket = listener.accept(ec);
+      if (ec == asio::error::operation_aborted || ec == asio::error::bad_descriptor) break;
+      if (ec) {
+        std::lock_guard hold(mutex);
+        accept_errors++;
+        continue;  // accept has paused already if descriptors ran out
+      }
+      unsigned ordinal;
+      {
+        std::lock_guard hold(mutex);
+        ordinal = static_cast<unsigned>(accepted++);
+      }
+      auto* c = new http2::connection(std::move(socket), *this, connection_options, ordinal);
+      {
+        std::lock_guard hold(mutex);
+        connections.push_back(c);
+      }
+      c->start();
+    }
+    accepting_ended.set();
+  }
+
+  void tell_all(uint32_t bits) {
+    std::vector<http2::connection*> pinned;
+    {
+      std::lock_guard hold(mutex);
+      pinned = connections;
+      for (http2::connection* c : pinned) c->pin();
+    }
+    for (http2::connection* c : pinned) {
+      c->control(bits);
+      c->unpin();
+    }
+  }
+
+  void shutdown(std::chrono::nanoseconds grace) {
+    bool first;
+    bool running;
+    {
+      std::lock_guard hold(mutex);
+      first = !std::exchange(stopping, true);
+      running = started;
+    }
+    if (!first) {
+      stopped.wait();
+      return;
+    }
+    if (!running) {
+      stopped.set();
+      return;
+    }
+    const int64_t begin = rt::nanotime();
+    const int64_t end = grace.count() > INT64_MAX - begin ? INT64_MAX : begin + std::max<int64_t>(grace.count(), 0);
+    listener.close();
+    accepting_ended.wait();
+    bool none;
+    {
+      std::lock_guard hold(mutex);
+      none = connections.empty();
+    }
+    if (none) idle.set();
+    tell_all(http2::connection::kBeginDrain);
+    if (!idle.wait_until(std::min(end, begin + http2::kDrainPingNs))) {
+      tell_all(http2::connection::kFinishDrain);
+      if (!idle.wait_until(end)) {
+        tell_all(http2::connection::kKill);
+        idle.wait();
+      }
+    }
+    shared.late.stop();
+    stopped.set();
+  }
+};
+
+server::server(server_options options) : impl_(std::make_shared<impl>(std::move(options))) {}
+
+server::~server() { shutdown(std::chrono::nanoseconds(0)); }
+
+void server::add(service& s) {
+  {
+    std::lock_guard hold(impl_->mutex);
+    if (impl_->started) throw std::logic_error("grpc: add after start; add every service first");
+  }
+  impl_->shared.methods.add(s);
+}
+
+void server::start() {
+  {
+    std::lock_guard hold(impl_->mutex);
+    if (impl_->started || impl_->stopping) throw std::logic_error("grpc: a server is started once; make another");
+  }
+  impl_->listener = listen(impl_->shared.options.listen);
+  impl_->address = warren::to_string(impl_->listener.local_endpoint());
+  {
+    std::lock_guard hold(impl_->mutex);
+    impl_->started = true;
+  }
+  impl_->shared.late.start(impl_);
+  go([self = impl_] { self->accept_loop(); });
+}
+
+std::string server::address() const { return impl_->address; }
+
+void server::serve() {
+  bool started;
+  {
+    std::lock_guard hold(impl_->mutex);
+    started = impl_->started;
+  }
+  if (!started) start();
+  const std::shared_ptr<impl> self = impl_;
+  self->stopped.wait();
+}
+
+void server::shutdown(std::chrono::nanoseconds grace) {
+  const std::shared_ptr<impl> self = impl_;  // whoever waits in serve() may destroy the server before this returns
+  self->shutdown(grace);
+}
+
+server_counters server::counters() const {
+  const auto read = [](const std::atomic<uint64_t>& c) { return c.load(std::memory_order_relaxed); };
+  server_counters out;
+  out.methods = impl_->shared.methods.counters();
+  {
+    std::lock_guard hold(impl_->mutex);
+    out.connections_accepted = impl_->accepted;
+    out.connections_open = impl_->connections.size();
+    out.accept_errors = impl_->accept_errors;
+  }
+  out.calls_unknown_method = read(impl_->shared.unknown_method);
+  out.calls_rejected = read(impl_->shared.rejected);
+  out.streams_refused = read(impl_->transport.streams_refused);
+  out.connections_not_http2 = read(impl_->transport.not_http2);
+  out.connections_abused = read(impl_->transport.abused);
+  out.connections_stalled = read(impl_->transport.stalled);
+  out.bytes_received = read(impl_->transport.bytes_received);
+  out.bytes_sent = read(impl_->transport.bytes_sent);
+  out.reads = read(impl_->transport.reads);
+  out.writes = read(impl_->transport.writes);
+  return out;
+}
+
+}  // namespace warren::grpc

@@ -1,0 +1,80 @@
+#include "server/host/flags.h"
+
+#include <CLI/CLI.hpp>
+#include <cmath>
+#include <cstdio>
+
+namespace warren::host {
+namespace {
+
+exit_now wrong(const program& p, const std::string& line) {
+  std::fprintf(stderr, "%s: %s\n", p.name.c_str(), line.c_str());
+  return {2};
+}
+
+// CLI11 puts several remarks on lines of their own.
+std::string one_line(std::string text) {
+  while (!text.empty() && text.back() == '\n') text.pop_back();
+  for (size_t at; (at = text.find('\n')) != std::string::npos;) text.replace(at, 1, "; ");
+  return text;
+}
+
+}  // namespace
+
+std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** argv) {
+  flags f;
+  std::string transport_name = "native";
+  std::string cert, key, ca;
+  double grace = 25;
+  bool version = false;
+
+  CLI::App app(p.about, p.name);
+  app.add_option("--listen", f.listen, "Serve gRPC on ADDR:PORT; port 0 takes a free one")
+      ->envname("WARREN_LISTEN")
+      ->capture_default_str()
+      ->type_name("ADDR:PORT");
+  app.add_option("--admin", f.admin, "Serve /metrics and /healthz over HTTP on ADDR:PORT; 'off' for none")
+      ->envname("WARREN_ADMIN")
+      ->capture_default_str()
+      ->type_name("ADDR:PORT|off");
+  app.add_option("--transport", transport_name, "Who speaks HTTP/2: native or grpcpp")
+      ->envname("WARREN_TRANSPORT")
+      ->capture_default_str()
+      ->type_name("NAME");
+  app.add_option("--tls-cert", cert, "Certificate chain, PEM")->envname("WARREN_TLS_CERT")->type_name("FILE");
+  app.add_option("--tls-key", key, "Private key, PEM")->envname("WARREN_TLS_KEY")->type_name("FILE");
+  app.add_option("--tls-ca", ca, "Certificates that clients' are checked against, PEM")->envname("WARREN_TLS_CA")->type_name("FILE");
+  app.add_option("--grace", grace, "After SIGTERM, let calls run for so many seconds before they are cancelled")
+      ->envname("WARREN_GRACE")
+      ->capture_default_str()
+      ->type_name("SECONDS");
+  app.set_config("--config", "", "Read flags from an INI or TOML file");
+  app.allow_config_extras(false);
+  app.add_flag("--version", version, "Print the version");
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp&) {
+    std::fputs(app.help().c_str(), stdout);
+    return exit_now{0};
+  } catch (const CLI::ParseError& e) {
+    return wrong(p, one_line(e.what()) + "; see " + p.name + " --help");
+  }
+  if (version) {
+    std::printf("%s %s\n", p.name.c_str(), WARREN_VERSION);
+    return exit_now{0};
+  }
+  if (transport_name == "grpcpp") return wrong(p, "--transport grpcpp: this transport is not built yet; use native");
+  if (transport_name != "native") return wrong(p, "--transport " + transport_name + ": there is no such transport; use native");
+  for (const auto& [flag, value] : {std::pair{"--tls-cert", &cert}, std::pair{"--tls-key", &key}, std::pair{"--tls-ca", &ca}}) {
+    if (!value->empty()) {
+      return wrong(p, std::string(flag) + " " + *value + ": TLS is not there yet; leave the flag away and put a TLS proxy in front");
+    }
+  }
+  if (!(grace >= 0 && grace <= 86'400)) return wrong(p, "--grace: must be 0 to 86400 seconds");
+  f.grace = std::chrono::milliseconds(std::llround(grace * 1000));
+  if (f.admin == "off") f.admin.clear();
+  return f;
+}
+
+}  // namespace warren::host

@@ -1,0 +1,108 @@
+#include "server/host/host.h"
+
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include <warren/admin.h>
+#include <warren/go.h>
+#include <warren/health.h>
+#include <warren/metrics.h>
+#include <warren/net.h>
+#include <warren/runtime_service.h>
+#include <warren/signal.h>
+
+namespace warren::host {
+namespace {
+
+class registration final : public services {
+ public:
+  registration(grpc::server& s, grpc::health_service& h) : server_(s), health_(h) {}
+  void add(grpc::service& s) override {
+    server_.add(s);
+    health_.set_serving(s.full_name(), true);
+  }
+
+ private:
+  grpc::server& server_;
+  grpc::health_service& health_;
+};
+
+// 2 if the address itself is wrong, 1 if it cannot be had.
+int failed_to_listen(const program& p, const char* flag, const net_error& e) {
+  const bool wrong_value = e.code() == asio::error::invalid_argument;
+  std::fprintf(stderr, "%s: %s: %s\n", p.name.c_str(), flag, e.what());
+  return wrong_value ? 2 : 1;
+}
+
+int serve(const program& p, const flags& f, const std::function<void(services&)>& setup) {
+  const auto log = std::make_shared<spdlog::logger>(p.name, std::make_shared<spdlog::sinks::stderr_sink_mt>());
+
+  grpc::health_service health;
+  grpc::runtime_service runtime;
+  grpc::server server({.listen = f.listen});
+  registration registered(server, health);
+  registered.add(health);
+  registered.add(runtime);
+  setup(registered);
+
+  admin::server admin;
+  admin::metrics metrics;
+  metrics.add(admin::runtime_metrics());
+  metrics.add(admin::process_metrics());
+  metrics.add(admin::grpc_metrics(server));
+  metrics.serve(admin);
+  admin.handle("/healthz", "200 while the server takes calls, else 503", [&health](const admin::request&) {
+    return health.serving("") ? admin::response{.body = "ok\n"} : admin::response{.status = 503, .body = "not serving\n"};
+  });
+
+  try {
+    server.start();
+  } catch (const net_error& e) {
+    return failed_to_listen(p, "--listen", e);
+  }
+  if (!f.admin.empty()) {
+    try {
+      admin.start(f.admin);
+    } catch (const net_error& e) {
+      return failed_to_listen(p, "--admin", e);
+    }
+  }
+  health.set_serving("", true);
+  std::printf("listening on %s\n", server.address().c_str());
+  if (!f.admin.empty()) std::printf("admin on %s\n", admin.address().c_str());
+  std::fflush(stdout);
+
+  const int signal = wait_signal({SIGTERM, SIGINT});
+  log->info("SIG{}: no new calls; those that run have {} s to finish", sigabbrev_np(signal),
+            std::chrono::duration<double>(f.grace).count());
+  go([log] {
+    const int again = wait_signal({SIGTERM, SIGINT});
+    log->warn("SIG{} again: ending at once", sigabbrev_np(again));
+    log->flush();
+    _exit(1);
+  });
+  health.shutdown();
+  runtime.shutdown();
+  server.shutdown(f.grace);
+  admin.stop();
+  log->info("ended in good order");
+  return 0;
+}
+
+}  // namespace
+
+int main_of(const program& p, int argc, char** argv, const std::function<void(services&)>& setup) {
+  const auto parsed = parse_flags(p, argc, argv);
+  if (const auto* leave = std::get_if<exit_now>(&parsed)) return leave->status;
+  const flags& f = std::get<flags>(parsed);
+  block_signals({SIGTERM, SIGINT});
+  return run([&] { return serve(p, f, setup); });
+}
+
+}  // namespace warren::host

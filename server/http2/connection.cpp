@@ -1,0 +1,527 @@
+// How goroutines share a connection.
+//
+// Roles. The nghttp2 session is a plain state machine: one goroutine at a time may touch it, the OWNER. Owning lasts for a few
+// microseconds of protocol work and at most some non-blocking writes; nobody parks while owning. Those who come to own:
+//   - the READER, one goroutine per connection at any moment: it reads the socket, feeds the session, and runs the handlers of the
+//     requests that became complete, one after another, in place, without owning meanwhile;
+//   - whoever finishes or writes something for a stream: a handler that has left the reader (below), a writer of a streaming handler, the
+//     deadline reaper, a shutdown. They post a node and go on.
+// The FLUSHER exists only while the socket is full: it waits for room with the bytes that are left, owning nothing.
+//
+// The word. Ownership and the queue of posted nodes are one atomic word (free / owned / top of a chain). To post: if the word is free, make it
+// owned, and the poster, now the owner, handles its node itself; else push the node in front of the chain. To let go: compare-and-swap
+// owned → free, which fails if anything was pushed; then take the chain, handle it, try again. So a node is never left
+// without an owner: it is pushed only onto a word that says "owned", and the owner cannot leave while the word is anything else. This is the
+// wait-free write of brpc's sockets, with responses of many streams combined into one write instead of one write each.
+//
+// Memory order. Pushing is a release CAS, taking the chain an acquire exchange: what the poster wrote before posting (the reply of a handler,
+// bits in node::events) is visible to the owner who handles the node. Letting go is a release CAS, becoming owner an acquire CAS:
+// the next owner sees the session as the last one left it. A node that is already queued is not pushed twice: the poster's fetch_or on
+// node::events and the owner's exchange are both acq_rel on the same word, so either the poster sees kQueued and the owner's
+// exchange, which comes later in that word's order, sees its bits; or the poster sees it clear and pushes the node anew. node::next is written
+// by the pusher alone and read by the owner after taking the chain; it is not touched again before the owner's exchange on events
+// made the node free to be pushed.
+//
+// The reader waits for ownership when somebody else has it, since its bytes must go in: it pushes its own node and parks. An
+// owner that finds the reader's node does not let go but hands over: the word stays owned, grant_ goes to kGranted, the reader is readied.
+// grant_ is 0 → g* (reader's park commit) → kGranted (owner), or 0 → kGranted if the owner was faster; the commit then fails and
+// the reader goes on at once.
+//
+// Handlers in place. Before a batch the reader arms its park hook (runtime/sched/park.h). If a handler is about to park, the hook starts
+// another goroutine, which becomes the reader and gets the rest of the batch and what is finished of it; the handler's goroutine, no
+// longer the reader, parks, later ends its one call, posts it and exits. A unary call that does not park costs no switch, no queueing:
+// its reply joins the list of the batch, the reader takes ownership once, submits all and writes once.
+// The limit of this: a handler that computes for long without parking holds up the rest of its batch and its connection's reading
+// (grpc.h tells users). Other connections have other readers.
+//
+// If a P is idle and the handlers of this connection have been slow lately, the reader first gives the second half of the batch to a HELPER, a
+// goroutine that runs it the same way (with a park hook that replaces it by another helper) and posts what it finished all at once.
+//
+// Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
+// the flusher. When none is left nobody can post any more but those who hold a pin (the server's shutdown), and the owner ends the connection
+// without ever letting go: later posts land on a word that says "owned" and are never looked at.
+//
+// Rejected:
+//   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS here.
+//   - A mutex around the session (tonic/h2, tRPC-Cpp): finishers wait where they could leave their reply and go; one write per reply.
+//   - A goroutine per request, with the last in place (brpc): most unary handlers never block, and then the other N−1 goroutines bought nothing.
+//   - Keeping ownership while handlers run: streaming writers and parked handlers of the connection would wait for the whole batch.
+//   - Writing from the owner with a parking write: whoever finished first would wait for a slow client in everybody's name.
+#include "server/http2/connection.h"
+
+#include <warren/go.h>
+
+#include <utility>
+
+#include "runtime/os/clock.h"
+#include "runtime/sched/scheduler.h"
+
+namespace warren::http2 {
+
+using clock = tcp_conn::clock;
+
+connection::connection(tcp_conn socket, host& h, const connection_options& options, unsigned ordinal)
+    : host_(h), options_(options), ordinal_(ordinal), socket_(std::move(socket)), session_(options.session, *this) {
+  asio::error_code ec;
+  const tcp_endpoint peer = socket_.remote_endpoint(ec);
+  peer_ = ec ? "unknown" : to_string(peer);
+}
+
+connection::~connection() {
+  while (pool_ != nullptr) {
+    stream* s = std::exchange(pool_, pool_->batch_next_);
+    host_.destroy_stream(s);
+  }
+  if (out_ != nullptr) host_.blocks().give(out_);
+}
+
+void connection::unpin() noexcept {
+  // Release: our accesses come before the deletion; acquire: the deleter sees those of all others.
+  if (references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+}
+
+void connection::start() {
+  socket_.read_deadline(options_.preface_timeout);
+  go([this] { read_loop(nullptr, nullptr); });
+}
+
+// --- owning ------------------------------------------------------------------------------------------------------------------------------
+
+bool connection::enqueue(node& n) noexcept {
+  uintptr_t seen = word_.load(std::memory_order_relaxed);
+  for (;;) {
+    if (seen == kFree) {
+      if (word_.compare_exchange_weak(seen, kOwned, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+      continue;
+    }
+    n.next = seen == kOwned ? nullptr : reinterpret_cast<node*>(seen);
+    if (word_.compare_exchange_weak(seen, reinterpret_cast<uintptr_t>(&n), std::memory_order_release, std::memory_order_relaxed)) {
+      return false;
+    }
+  }
+}
+
+void connection::post_node(node& n, uint32_t bits) {
+  if ((n.events.fetch_or(bits | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) return;
+  if (!enqueue(n)) return;
+  handle(n);
+  release();
+}
+
+void connection::acquire() {
+  if (!enqueue(reader_node_)) wait_grant();
+}
+
+void connection::wait_grant() {
+  rt::gopark(
+      [](rt::g* self, void* arg) {
+        uintptr_t none = 0;
+        // Release: the owner's goready must find our context saved. A failure means the grant is there already.
+        return static_cast<connection*>(arg)->grant_.compare_exchange_strong(none, reinterpret_cast<uintptr_t>(self),
+                                                                             std::memory_order_acq_rel, std::memory_order_acquire);
+      },
+      this, rt::wait_reason::other);
+  grant_.store(0, std::memory_order_relaxed);  // next used by us alone, until we queue again
+}
+
+void connection::release() {
+  for (;;) {
+    drain();
+    flush();
+    note_end();
+    if (over()) {
+      host_.connection_ended(*this);  // the word stays owned: see Lifetime
+      return;
+    }
+    if (reader_queued_ && (!reader_needs_drain_ || dead_ || !session_.backed_up())) {
+      reader_queued_ = false;
+      reader_needs_drain_ = false;
+      // acq_rel: the reader sees the session as we leave it; we see the g it published.
+      const uintptr_t waiting = grant_.exchange(kGranted, std::memory_order_acq_rel);
+      if (waiting != 0) rt::goready(reinterpret_cast<rt::g*>(waiting));
+      return;
+    }
+    uintptr_t owned = kOwned;
+    if (word_.compare_exchange_strong(owned, kFree, std::memory_order_release, std::memory_order_relaxed)) return;
+  }
+}
+
+void connection::release_quick() {
+  uintptr_t owned = kOwned;
+  if (!word_.compare_exchange_strong(owned, kFree, std::memory_order_release, std::memory_order_relaxed)) release();
+}
+
+void connection::drain() {
+  while (word_.load(std::memory_order_relaxed) != kOwned) {
+    // Latest first; streams have no order among each other, and a stream is in the chain once.
+    auto* n = reinterpret_cast<node*>(word_.exchange(kOwned, std::memory_order_acquire));
+    while (n != nullptr) {
+      node* const after = n->next;  // handling n may free it or let it be pushed again
+      handle(*n);
+      n = after;
+    }
+  }
+}
+
+void connection::handle(node& n) {
+  if (n.what == node::kind::reader) {
+    reader_queued_ = true;
+    return;
+  }
+  const uint32_t bits = n.events.exchange(0, std::memory_order_acq_rel) & ~node::kQueued;
+  switch (n.what) {
+    case node::kind::stream: {
+      now_ = rt::nanotime();
+      auto& s = static_cast<stream&>(n);
+      s.on_events(session_, bits);
+      maybe_reuse(s);
+      break;
+    }
+    case node::kind::flusher:
+      flushing_ = false;
+      socket_.write_deadline(clock::time_point::max());
+      if (flush_error_) write_failed(flush_error_);
+      break;
+    case node::kind::control:
+      handle_control(bits);
+      break;
+    case node::kind::reader:
+      break;
+  }
+}
+
+void connection::handle_control(uint32_t bits) {
+  if (dead_) return;
+  if ((bits & kBeginDrain) != 0) session_.begin_drain();
+  if ((bits & kFinishDrain) != 0) session_.finish_drain();
+  if ((bits & kKill) != 0) {
+    for (stream* s = live_; s != nullptr;) {
+      stream* const after = s->live_next_;
+      s->on_kill(session_);
+      maybe_reuse(*s);
+      s = after;
+    }
+    session_.finish_drain();
+    flush();
+    // What the peer did not take by now it will not get.
+    dead_ = true;
+    asio::error_code ignored;
+    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+    socket_.deadline(std::chrono::nanoseconds(kLingerNs));
+  }
+}
+
+bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && live_count_ == 0; }
+
+// --- writing -----------------------------------------------------------------------------------------------------------------------------
+
+void connection::flush() {
+  while (!flushing_ && !dead_) {
+    if (out_at_ == out_end_) {
+      if (out_ == nullptr) {
+        if (!session_.has_output()) return;
+        out_ = host_.blocks().take();
+      }
+      out_at_ = 0;
+      out_end_ = session_.serialise({out_, kBlockSize});
+      if (out_end_ == 0) {
+        host_.blocks().give(std::exchange(out_, nullptr));
+        return;
+      }
+    }
+    count_events();
+    asio::error_code ec;
+    const size_t n = socket_.try_write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+    if (ec == asio::error::would_block) {
+      start_flusher();
+      return;
+    }
+    if (ec) {
+      write_failed(ec);
+      return;
+    }
+    out_at_ += n;
+    transport_counters& count = host_.counters();
+    count.writes.fetch_add(1, std::memory_order_relaxed);
+    count.bytes_sent.fetch_add(n, std::memory_order_relaxed);
+    if (out_at_ == out_end_ && !session_.has_output()) {
+      out_at_ = out_end_ = 0;
+      host_.blocks().give(std::exchange(out_, nullptr));
+      return;
+    }
+  }
+}
+
+void connection::start_flusher() {
+  flushing_ = true;
+  flush_error_.clear();
+  go([this] {
+    asio::error_code ec;
+    while (out_at_ != out_end_ && !ec) {
+      socket_.write_deadline(options_.write_timeout);
+      const size_t n = socket_.write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+      out_at_ += n;
+      host_.counters().bytes_sent.fetch_add(n, std::memory_order_relaxed);
+      host_.counters().writes.fetch_add(1, std::memory_order_relaxed);
+    }
+    flush_error_ = ec;
+    post_node(flusher_node_, 1);
+  });
+}
+
+void connection::write_failed(const asio::error_code& ec) {
+  if (dead_) return;
+  dead_ = true;
+  if (ec == asio::error::timed_out) host_.counters().stalled.fetch_add(1, std::memory_order_relaxed);
+  out_at_ = out_end_;
+  asio::error_code ignored;
+  socket_.shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end and cancels what runs
+}
+
+// Before the peer can see the effect of what is counted.
+void connection::count_events() {
+  if (!end_counted_ && session_.ended()) {
+    end_counted_ = true;
+    transport_counters& count = host_.counters();
+    if (session_.reason() == session::end_reason::not_http2) count.not_http2.fetch_add(1, std::memory_order_relaxed);
+    if (session_.reason() == session::end_reason::abuse) count.abused.fetch_add(1, std::memory_order_relaxed);
+  }
+  if (session_.streams_refused() != refused_counted_) {
+    host_.counters().streams_refused.fetch_add(session_.streams_refused() - refused_counted_, std::memory_order_relaxed);
+    refused_counted_ = session_.streams_refused();
+  }
+}
+
+// After the last byte of a finished session: tell the peer, and wait a moment for its own end before closing.
+void connection::note_end() {
+  if (lingering_ || dead_ || flushing_ || out_at_ != out_end_ || !session_.finished()) return;
+  lingering_ = true;
+  dead_ = true;
+  asio::error_code ignored;
+  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+  socket_.read_deadline(std::chrono::nanoseconds(kLingerNs));
+}
+
+// --- reading -----------------------------------------------------------------------------------------------------------------------------
+
+void connection::read_loop(stream* todo, stream* done) {
+  for (;;) {
+    if (todo != nullptr || done != nullptr) {
+      stream* finished = nullptr;
+      if (!run_batch(todo, done, finished)) return;  // another goroutine reads now
+      const int64_t now = rt::nanotime();
+      if (batch_size_ != 0) run_ns_ += ((now - batch_begin_) / batch_size_ - run_ns_) / 4;
+      acquire();
+      now_ = now;
+      while (finished != nullptr) {
+        stream* const s = std::exchange(finished, finished->batch_next_);
+        s->on_run_end(session_);
+        maybe_reuse(*s);
+      }
+      release();
+      todo = done = nullptr;
+    }
+    if (!read_once(todo)) break;
+  }
+  end_reading();
+}
+
+// One read. false: there will be no more.
+bool connection::read_once(stream*& todo) {
+  asio::error_code ec;
+  if (!socket_.wait_readable(ec)) {
+    if (ec != asio::error::timed_out) return false;
+    acquire();
+    const bool in_preface = !preface_done_ && !dead_;
+    if (in_preface) {
+      host_.counters().stalled.fetch_add(1, std::memory_order_relaxed);
+      session_.terminate(NGHTTP2_SETTINGS_TIMEOUT);
+    }
+    release();
+    return false;
+  }
+  char* const block = host_.blocks().take();
+  const size_t n = socket_.try_read_some(asio::buffer(block, kBlockSize), ec);
+  if (ec) {
+    host_.blocks().give(block);
+    return ec == asio::error::would_block;
+  }
+  const int64_t now = rt::nanotime();
+  acquire();
+  transport_counters& count = host_.counters();
+  count.reads.fetch_add(1, std::memory_order_relaxed);
+  count.bytes_received.fetch_add(n, std::memory_order_relaxed);
+  bool answer_first = true;
+  if (!dead_) {
+    now_ = now;
+    answer_first = !session_.receive({block, n}, now);
+  }
+  host_.blocks().give(block);
+  todo = std::exchange(batch_first_, nullptr);
+  batch_last_ = nullptr;
+  batch_size_ = std::exchange(batch_count_, 0);
+  if (flushing_ && session_.backed_up() && !dead_) {
+    // The peer sends but does not read: no more of its bytes until it has taken some of ours.
+    reader_queued_ = true;
+    reader_needs_drain_ = true;
+    release();
+    wait_grant();
+    answer_first = true;
+  }
+  if (todo == nullptr || answer_first) {
+    release();
+  } else {
+    release_quick();  // the batch's replies will carry along what the session has to say
+  }
+  if (todo != nullptr) {
+    if (batch_size_ > 1 && run_ns_ * batch_size_ > kShareNs) share_batch(todo);
+    batch_begin_ = rt::nanotime();
+  }
+  return true;
+}
+
+// What the park hook needs; on the stack of the goroutine that runs the batch.
+struct connection::batch_run {
+  connection* self;
+  stream* todo;  // not begun
+  stream* done;  // finished, latest first
+  bool replaced;
+  bool helper;   // not the reader
+
+  // The current handler is about to park: another goroutine takes over everything but this one call.
+  static void replace(void* arg) {
+    auto& b = *static_cast<batch_run*>(arg);
+    b.replaced = true;
+    if (b.helper) {
+      if (b.todo != nullptr || b.done != nullptr) go([self = b.self, todo = b.todo, done = b.done] { self->help(todo, done); });
+    } else {
+      b.self->batch_size_ = 0;  // what a handler waits says nothing about what it computes
+      go([self = b.self, todo = b.todo, done = b.done] { self->read_loop(todo, done); });
+    }
+  }
+
+  // Runs the handlers in place. false: one of them parked; it has been posted, and everything else is another goroutine's business.
+  bool run() {
+    rt::set_park_hook(&replace, this);
+    while (todo != nullptr) {
+      stream* const s = std::exchange(todo, todo->batch_next_);
+      s->run();
+      if (replaced) {
+        self->post_node(*s, node::kRunEnded);
+        return false;
+      }
+      s->batch_next_ = done;
+      done = s;
+    }
+    rt::clear_park_hook();
+    return true;
+  }
+};
+
+// Runs the handlers of todo in place. true: finished holds them and those of done. false: the caller is no longer the reader.
+bool connection::run_batch(stream* todo, stream* done, stream*& finished) {
+  batch_run b{this, todo, done, false, false};
+  if (!b.run()) return false;
+  finished = b.done;
+  return true;
+}
+
+// Cuts the batch in half and gives the second half to a helper, if there is a P that could run it now.
+void connection::share_batch(stream* todo) {
+  const rt::scheduler* const s = rt::scheduler::current();
+  if (s == nullptr || (s->idle_p_count() == 0 && s->spinning() == 0)) return;
+  batch_size_ = (batch_size_ + 1) / 2;
+  for (uint32_t i = 1; i < batch_size_; i++) todo = todo->batch_next_;
+  stream* const rest = std::exchange(todo->batch_next_, nullptr);
+  if (rest != nullptr) go([this, rest] { help(rest, nullptr); });
+}
+
+void connection::help(stream* todo, stream* done) {
+  batch_run b{this, todo, done, false, true};
+  if (b.run()) post_finished(b.done);
+}
+
+// As post, for several at once: one write for all.
+void connection::post_finished(stream* finished) {
+  bool own = false;
+  while (finished != nullptr) {
+    stream& s = *std::exchange(finished, finished->batch_next_);
+    if ((s.events.fetch_or(node::kRunEnded | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) continue;
+    if (!own && !enqueue(s)) continue;
+    own = true;
+    handle(s);
+  }
+  if (own) release();
+}
+
+// The reader's last act: everything still open is cancelled.
+void connection::end_reading() {
+  socket_.close();  // ends the flusher's wait, if there is one
+  acquire();
+  dead_ = true;
+  reader_alive_ = false;
+  for (stream* s = live_; s != nullptr;) {
+    stream* const after = s->live_next_;
+    if (s->open_) {
+      s->open_ = false;
+      s->on_closed(NGHTTP2_CANCEL);
+    }
+    maybe_reuse(*s);
+    s = after;
+  }
+  release();
+}
+
+// --- streams -----------------------------------------------------------------------------------------------------------------------------
+
+stream* connection::open_stream(int32_t) {
+  // Handlers that outlive their stream count: that is what bounds what a client can make us do at once (rapid reset).
+  if (live_count_ >= options_.session.max_concurrent_streams) return nullptr;
+  stream* s = pool_;
+  if (s != nullptr) {
+    pool_ = s->batch_next_;
+    pool_count_--;
+  } else {
+    s = host_.make_stream(*this);
+  }
+  s->batch_next_ = nullptr;
+  s->live_prev_ = nullptr;
+  s->live_next_ = live_;
+  if (live_ != nullptr) live_->live_prev_ = s;
+  live_ = s;
+  live_count_++;
+  return s;
+}
+
+void connection::maybe_reuse(stream& s) {
+  if (s.open_ || !s.unused()) return;
+  (s.live_prev_ != nullptr ? s.live_prev_->live_next_ : live_) = s.live_next_;
+  if (s.live_next_ != nullptr) s.live_next_->live_prev_ = s.live_prev_;
+  live_count_--;
+  if (pool_count_ >= kPooledStreams) {
+    host_.destroy_stream(&s);
+    return;
+  }
+  s.on_reuse();
+  s.batch_next_ = pool_;
+  pool_ = &s;
+  pool_count_++;
+}
+
+void connection::stream_closed(stream& s) { maybe_reuse(s); }
+
+void connection::ready(stream& s) noexcept {
+  s.batch_next_ = nullptr;
+  (batch_last_ != nullptr ? batch_last_->batch_next_ : batch_first_) = &s;
+  batch_last_ = &s;
+  batch_count_++;
+}
+
+void connection::settings_received() {
+  preface_done_ = true;
+  socket_.read_deadline(clock::time_point::max());
+}
+
+void connection::drain_acknowledged() { session_.finish_drain(); }
+
+}  // namespace warren::http2

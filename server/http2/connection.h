@@ -1,0 +1,170 @@
+// connection: one client's socket, its HTTP/2 session, and the goroutines that serve it. How they share it: connection.cpp.
+#pragma once
+#include <warren/net.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "runtime/sched/park.h"
+#include "server/http2/block_pool.h"
+#include "server/http2/session.h"
+#include "server/http2/stream.h"
+
+namespace warren::http2 {
+
+// Counters all connections of a server share. Added to once per batch, not per request.
+struct transport_counters {
+  std::atomic<uint64_t> streams_refused{0};
+  std::atomic<uint64_t> not_http2{0};
+  std::atomic<uint64_t> abused{0};
+  std::atomic<uint64_t> stalled{0};
+  std::atomic<uint64_t> bytes_received{0};
+  std::atomic<uint64_t> bytes_sent{0};
+  std::atomic<uint64_t> reads{0};
+  std::atomic<uint64_t> writes{0};
+};
+
+struct connection_options {
+  session_limits session;
+  std::chrono::nanoseconds preface_timeout{10'000'000'000};
+  std::chrono::nanoseconds write_timeout{20'000'000'000};
+};
+
+class connection final : private session::events {
+ public:
+  // The layer above.
+  class host {
+   public:
+    virtual stream* make_stream(connection& c) = 0;  // owner
+    virtual void destroy_stream(stream* s) = 0;      // owner
+    // Nothing of the connection runs any more; the host forgets it and gives its reference back with unpin().
+    virtual void connection_ended(connection& c) = 0;
+    virtual transport_counters& counters() = 0;
+    virtual block_pool& blocks() = 0;
+
+   protected:
+    ~host() = default;
+  };
+
+  enum : uint32_t {  // what the host posts with control()
+    kBeginDrain = 1,
+    kFinishDrain = 2,
+    kKill = 4,
+  };
+
+  // The host holds one reference; the connection lives until the last unpin().
+  connection(tcp_conn socket, host& h, const connection_options& options, unsigned ordinal);
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  void start();  // its reader goroutine
+  const std::string& peer() const noexcept { return peer_; }
+
+  // Tells the owner that bits happened to s, and becomes the owner if there is none. Never parks. Any goroutine whose business keeps s alive.
+  void post(stream& s, uint32_t bits) { post_node(s, bits); }
+  // The same for the connection itself. Any goroutine that holds a reference.
+  void control(uint32_t bits) { post_node(control_node_, bits); }
+
+  void pin() noexcept { references_.fetch_add(1, std::memory_order_relaxed); }
+  void unpin() noexcept;
+
+  // Owner: the stream's request is complete; its run() is called once, soon.
+  void ready(stream& s) noexcept;
+  // Owner: when the bytes came, or the batch or event was finished, that is being handled. One clock reading per batch.
+  int64_t now() const noexcept { return now_; }
+  // Owner: bytes of requests that wait for their handler; for the layer above to add up and to limit.
+  size_t buffered = 0;
+  // A small number that differs among connections, to spread counters.
+  unsigned ordinal() const noexcept { return ordinal_; }
+
+ private:
+  // The word: who owns the connection and what is queued for the owner.
+  //   0          nobody, nothing is queued
+  //   kOwned     somebody, nothing is queued
+  //   a node*    somebody; the chain of nodes (latest first) ends with kOwned
+  static constexpr uintptr_t kFree = 0;
+  static constexpr uintptr_t kOwned = 1;
+
+  struct batch_run;
+
+  ~connection();
+  void post_node(node& n, uint32_t bits);
+  bool enqueue(node& n) noexcept;  // true: the caller is the owner now, and n is not queued
+  void acquire();                  // reader only: parks until it owns
+  void wait_grant();
+  void release();        // handles what is queued, writes, lets go (or hands over, or destroys)
+  void release_quick();  // lets go without writing, unless something is queued
+  void drain();
+  void handle(node& n);
+  void handle_control(uint32_t bits);
+  void flush();
+  void start_flusher();
+  void write_failed(const asio::error_code& ec);
+  void count_events();
+  void note_end();
+  bool over() const noexcept;
+
+  void read_loop(stream* todo, stream* done);
+  bool read_once(stream*& todo);
+  bool run_batch(stream* todo, stream* done, stream*& finished);
+  void share_batch(stream* todo);
+  void help(stream* todo, stream* done);
+  void post_finished(stream* finished);
+  void end_reading();
+  void maybe_reuse(stream& s);
+
+  // session::events
+  stream* open_stream(int32_t id) override;
+  void stream_closed(stream& s) override;
+  void settings_received() override;
+  void drain_acknowledged() override;
+
+  // Shared.
+  std::atomic<uintptr_t> word_{kFree};
+  std::atomic<uintptr_t> grant_{0};  // the reader's wait: 0, its g*, or kGranted
+  static constexpr uintptr_t kGranted = 1;
+  std::atomic<int> references_{1};
+  node reader_node_{node::kind::reader};
+  node flusher_node_{node::kind::flusher};
+  node control_node_{node::kind::control};
+
+  // Constant after construction.
+  host& host_;
+  const connection_options options_;
+  const unsigned ordinal_;
+  tcp_conn socket_;  // its own rules of sharing
+  std::string peer_;
+
+  // The reader's.
+  int64_t run_ns_ = 0;        // how long a handler takes in place: a moving average
+  int64_t batch_begin_ = 0;   // when the running batch began
+  uint32_t batch_size_ = 0;   // requests in it; written under ownership when it is taken
+
+  // The owner's.
+  session session_;
+  int64_t now_ = 0;
+  stream* batch_first_ = nullptr;  // requests complete and not yet run, in order of arrival
+  stream* batch_last_ = nullptr;
+  uint32_t batch_count_ = 0;
+  stream* live_ = nullptr;
+  uint32_t live_count_ = 0;
+  stream* pool_ = nullptr;
+  uint32_t pool_count_ = 0;
+  char* out_ = nullptr;  // bytes on their way to the socket; the flusher's while flushing_
+  size_t out_at_ = 0;
+  size_t out_end_ = 0;
+  bool flushing_ = false;        // a flusher goroutine writes
+  bool reader_alive_ = true;
+  bool reader_queued_ = false;   // the reader waits for the grant
+  bool reader_needs_drain_ = false;  // … until the output is down again
+  bool preface_done_ = false;
+  bool lingering_ = false;       // our last byte is sent, we wait for the peer's
+  bool dead_ = false;            // the socket is no longer written to
+  bool end_counted_ = false;
+  uint32_t refused_counted_ = 0;
+  asio::error_code flush_error_;  // the flusher's result
+};
+
+}  // namespace warren::http2

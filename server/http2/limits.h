@@ -1,0 +1,58 @@
+// Every number of the HTTP/2 layer that is not a user's option, with its reason.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+namespace warren::http2 {
+
+// --- buffers -------------------------------------------------------------------------------------------------------------------------
+// One block serves one read or one write. A read of 100 small unary requests is about 8 KiB, so one read takes a whole batch of even a busy
+// client; a write must take at least one DATA frame with what surrounds it. Only touched pages cost memory.
+inline constexpr size_t kBlockSize = 64 << 10;
+// nghttp2 hands out one frame at a time, at most 16 KiB + 9 bytes. With less room than this left, the block is written first.
+inline constexpr size_t kFrameRoom = (16 << 10) + 64;
+// Blocks kept for reuse by one server. More than Ps × 2 is never busy at once unless peers stop reading.
+inline constexpr size_t kPooledBlocks = 16;
+// Stream objects kept per connection for reuse: one batch of the usual client (100 streams) needs no allocation.
+inline constexpr size_t kPooledStreams = 128;
+
+// --- sharing a batch -----------------------------------------------------------------------------------------------------------------
+// A batch whose handlers are expected to take longer than this in all is shared with a second goroutine if a P is idle. Waking a P and giving
+// it a goroutine costs some 10 µs on both sides together; small handlers (1 µs) never get here.
+inline constexpr int64_t kShareNs = 100'000;
+
+// --- protocol ------------------------------------------------------------------------------------------------------------------------
+// Our HPACK decoder's table: the protocol's default. Larger tables help nobody who sends the same dozen headers.
+inline constexpr uint32_t kHeaderTableSize = 4096;
+// CONTINUATION frames per header block. Our header limit (16 KiB) fits into one HEADERS frame; 8 is nghttp2's own default.
+inline constexpr size_t kMaxContinuations = 8;
+// Acknowledgements (SETTINGS, PING) queued because the peer does not read. nghttp2's default is 1000; a well-behaved peer has a handful.
+inline constexpr size_t kMaxQueuedAcks = 100;
+
+// --- floods --------------------------------------------------------------------------------------------------------------------------
+// RST_STREAM from the peer (rapid reset, CVE-2023-44487): nghttp2's token bucket, with its own defaults made explicit.
+inline constexpr uint64_t kPeerResetBurst = 1000;
+inline constexpr uint64_t kPeerResetPerSecond = 33;
+// RST_STREAM that the peer provokes from us (MadeYouReset, CVE-2025-8671). Honest peers provoke next to none; 200 forgives a burst of
+// refused streams by a client that opened them before it read our SETTINGS.
+inline constexpr int kOwnResetBurst = 200;
+inline constexpr int kOwnResetPerSecond = 20;
+// Frames that carry no request (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, empty DATA …) between two that do. A client that receives a large
+// stream sends one WINDOW_UPDATE per half window, and a handler's own traffic resets the count too; 10 000 in a row with nothing
+// between them is nobody's honest need.
+inline constexpr int kMaxIdleFrames = 10'000;
+// Tiny DATA frames: each frame under kSmallData bytes that does not end its stream costs what it lacks, each byte above refunds.
+// The budget is one message of 100 bytes sent byte by byte; the figures are those of hyperium/h2.
+inline constexpr int kSmallData = 256;
+inline constexpr int kSmallDataBudget = 25'600;
+// Frames waiting for the socket above which we stop reading: what the peer does not read must not grow without bound.
+inline constexpr size_t kMaxOutboundQueue = 1000;
+
+// --- time ----------------------------------------------------------------------------------------------------------------------------
+// After our last byte we read on for so long, so that the kernel does not answer late bytes with a TCP reset that would take our
+// GOAWAY out of the peer's hands.
+inline constexpr int64_t kLingerNs = 1'000'000'000;
+// Between the two GOAWAYs of a graceful end, if the peer does not acknowledge the PING sent with the first: grpc-go's value.
+inline constexpr int64_t kDrainPingNs = 5'000'000'000;
+
+}  // namespace warren::http2

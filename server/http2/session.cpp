@@ -1,0 +1,456 @@
+// What nghttp2 does for us: framing, HPACK, stream states, flow control, SETTINGS, the form of header fields (pseudo headers first and once,
+// lower case, no connection headers, `te`), content-length, padding. What it does not, and this file adds:
+//  - the preface: nghttp2 gives up without an answer; a browser or an HTTP/1.1 health check gets a line it can show instead;
+//  - MAX_CONCURRENT_STREAMS: past the announced number nghttp2 ends the connection. We tell nghttp2 "no limit", write the real number into
+//    the SETTINGS frame on its way out, and refuse single streams (REFUSED_STREAM), which clients may retry elsewhere;
+//  - header list limits: nghttp2 only stores that setting;
+//  - stream ids the peer skipped and opens later: nghttp2 ignores them where RFC 9113 §5.1.1 wants a connection error;
+//  - floods: resets that we are made to send, control frames, tiny DATA (limits.h).
+// Receive windows: the connection's is opened as bytes arrive, so that one slow handler cannot stall the others; a stream's is opened by its
+// user (consume).
+#include "server/http2/session.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "runtime/os/fatal.h"
+#include "server/http2/limits.h"
+
+namespace warren::http2 {
+
+namespace {
+
+constexpr std::string_view kPreface{NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN};
+
+constexpr std::string_view kHttp1Answer =
+    "HTTP/1.1 400 Bad Request\r\n"
+    "Content-Type: text/plain\r\n"
+    "Content-Length: 76\r\n"
+    "Connection: close\r\n"
+    "\r\n"
+    "This port speaks gRPC (HTTP/2 with prior knowledge); use a gRPC client here.";
+
+// An empty SETTINGS frame (the server's part of the preface) and GOAWAY(last stream 0, PROTOCOL_ERROR).
+constexpr char kNotHttp2Answer[] = {
+    0, 0, 0, 4, 0, 0, 0, 0, 0,                          //
+    0, 0, 8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,  //
+};
+
+constexpr uint8_t kDrainPing[8] = {1, 6, 1, 8, 0, 3, 3, 9};
+
+constexpr int64_t kToken = 1'000'000'000;
+
+bool looks_like_http1(std::string_view first_bytes) {
+  // A request line starts with a method: upper-case letters and then a space. Enough to choose the form of the refusal.
+  size_t n = 0;
+  while (n < first_bytes.size() && first_bytes[n] >= 'A' && first_bytes[n] <= 'Z') n++;
+  return n >= 3 && (n == first_bytes.size() || first_bytes[n] == ' ');
+}
+
+void must(int rv, const char* what) {
+  if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
+  if (rv != 0) rt::fatal("http2: %s failed: %s; this is a defect of the server", what, nghttp2_strerror(rv));
+}
+
+// Submitting for a stream that has gone meanwhile is no error of ours; running out of memory is.
+void submitted(int rv) {
+  if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
+}
+
+}  // namespace
+
+struct session::callbacks {
+  static session& self(void* user) { return *static_cast<session*>(user); }
+
+  static stream* find(session& s, int32_t id) {
+    return static_cast<stream*>(nghttp2_session_get_stream_user_data(s.ng_, id));
+  }
+
+  static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user) {
+    session& s = self(user);
+    switch (hd->type) {
+      case NGHTTP2_HEADERS:
+        s.idle_frames_ = 0;
+        if (hd->stream_id > s.last_id_) {
+          if (hd->stream_id > s.last_id_ + 2 && hd->stream_id % 2 == 1) {
+            s.gaps_[s.next_gap_++ % std::size(s.gaps_)] = {s.last_id_ + 1, hd->stream_id - 1};
+          }
+          s.last_id_ = hd->stream_id;
+        } else {
+          for (const gap& g : s.gaps_) {
+            if (hd->stream_id >= g.first && hd->stream_id <= g.last) {
+              s.reason_ = end_reason::protocol;
+              return NGHTTP2_ERR_CALLBACK_FAILURE;
+            }
+          }
+        }
+        break;
+      case NGHTTP2_DATA:
+        if (hd->length > 0) s.idle_frames_ = 0;
+        if (hd->length >= kSmallData) {
+          const int64_t refund = static_cast<int64_t>(hd->length) - kSmallData;
+          s.small_data_budget_ = static_cast<int>(std::min<int64_t>(kSmallDataBudget, s.small_data_budget_ + refund));
+        } else if ((hd->flags & NGHTTP2_FLAG_END_STREAM) == 0) {
+          s.small_data_budget_ -= kSmallData - static_cast<int>(hd->length);
+          if (s.small_data_budget_ < 0) return s.flooded();
+        }
+        break;
+      case NGHTTP2_CONTINUATION:
+        break;
+      default:
+        if (++s.idle_frames_ > kMaxIdleFrames) return s.flooded();
+    }
+    return 0;
+  }
+
+  static int begin_headers(nghttp2_session* ng, const nghttp2_frame* frame, void* user) {
+    session& s = self(user);
+    if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+    const int32_t id = frame->hd.stream_id;
+    stream* st = s.to_.open_stream(id);
+    if (st == nullptr) {
+      s.streams_refused_++;
+      submitted(nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM));
+      return 0;
+    }
+    st->id_ = id;
+    st->open_ = true;
+    st->request_ended_ = false;
+    st->header_bytes_ = 0;
+    st->header_count_ = 0;
+    st->over_limit_ = false;
+    must(nghttp2_session_set_stream_user_data(ng, id, st), "nghttp2_session_set_stream_user_data");
+    s.in_headers_ = st;
+    return 0;
+  }
+
+  static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t namelen, const uint8_t* value,
+                    size_t valuelen, uint8_t, void* user) {
+    session& s = self(user);
+    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;  // trailers: a half-close whose content means nothing
+    stream* st = s.in_headers_;
+    if (st == nullptr) return 0;
+    st->header_count_++;
+    st->header_bytes_ += static_cast<uint32_t>(namelen + valuelen + 32);
+    if (st->over_limit_) return 0;
+    if (st->header_count_ > s.limits_.max_header_fields || st->header_bytes_ > s.limits_.max_header_list) {
+      st->over_limit_ = true;
+      st->on_headers_over_limit();
+      return 0;
+    }
+    st->on_header({reinterpret_cast<const char*>(name), namelen}, {reinterpret_cast<const char*>(value), valuelen});
+    return 0;
+  }
+
+  // A field with a byte that HTTP forbids. In a value it costs the field only (gRPC wants bad metadata to be no error; we forward
+  // nothing, so nobody behind us can be fooled by it); in a name, the stream.
+  static int invalid_header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t namelen, const uint8_t*, size_t, uint8_t,
+                            void*) {
+    return nghttp2_check_header_name(name, namelen) != 0 ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  }
+
+  static int frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user) {
+    session& s = self(user);
+    switch (frame->hd.type) {
+      case NGHTTP2_HEADERS: {
+        stream* st = s.in_headers_;
+        if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
+          s.in_headers_ = nullptr;
+          if (st != nullptr && st->open_) st->on_headers_end(s);
+        } else {
+          st = find(s, frame->hd.stream_id);
+        }
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) end_request(s, st);
+        break;
+      }
+      case NGHTTP2_DATA:
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) end_request(s, find(s, frame->hd.stream_id));
+        break;
+      case NGHTTP2_SETTINGS:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && !s.settings_seen_) {
+          s.settings_seen_ = true;
+          s.to_.settings_received();
+        }
+        break;
+      case NGHTTP2_PING:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && s.drain_begun_ &&
+            std::memcmp(frame->ping.opaque_data, kDrainPing, sizeof kDrainPing) == 0) {
+          s.to_.drain_acknowledged();
+        }
+        break;
+      default:
+        break;
+    }
+    return 0;
+  }
+
+  static void end_request(session& s, stream* st) {
+    if (st == nullptr || st->request_ended_) return;
+    st->request_ended_ = true;
+    st->on_request_end(s);
+  }
+
+  static int data_chunk(nghttp2_session* ng, uint8_t, int32_t id, const uint8_t* data, size_t len, void* user) {
+    session& s = self(user);
+    submitted(nghttp2_session_consume_connection(ng, len));
+    if (stream* st = find(s, id)) st->on_data(s, {reinterpret_cast<const char*>(data), len});
+    return 0;
+  }
+
+  static int stream_close(nghttp2_session* ng, int32_t id, uint32_t code, void* user) {
+    session& s = self(user);
+    stream* st = find(s, id);
+    if (st == nullptr) return 0;
+    nghttp2_session_set_stream_user_data(ng, id, nullptr);
+    if (s.in_headers_ == st) s.in_headers_ = nullptr;
+    st->open_ = false;
+    st->on_closed(code);
+    s.to_.stream_closed(*st);
+    return 0;
+  }
+
+  static int frame_send(nghttp2_session* ng, const nghttp2_frame* frame, void* user) {
+    session& s = self(user);
+    switch (frame->hd.type) {
+      case NGHTTP2_HEADERS:
+      case NGHTTP2_DATA: {
+        s.idle_frames_ = 0;
+        if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
+        // The answer is complete. A client that is still sending must be told to stop (RFC 9113 §8.1), or both wait for ever.
+        const stream* st = find(s, frame->hd.stream_id);
+        if (st != nullptr && !st->request_ended_) {
+          submitted(nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR));
+        }
+        break;
+      }
+      case NGHTTP2_RST_STREAM:
+        if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR) s.own_reset();
+        break;
+      case NGHTTP2_GOAWAY:
+        if (frame->goaway.error_code != NGHTTP2_NO_ERROR && s.reason_ == end_reason::none) s.reason_ = end_reason::protocol;
+        break;
+      default:
+        break;
+    }
+    return 0;
+  }
+
+  static ssize_t read_body(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source* source, void* user) {
+    stream& st = *static_cast<stream*>(source->ptr);
+    const stream::piece p = st.peek_body(self(user), length);
+    if (p.size == 0 && !p.end) return NGHTTP2_ERR_DEFERRED;
+    *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    if (p.end) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (p.end && p.trailers) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    return static_cast<ssize_t>(p.size);
+  }
+
+  static int send_data(nghttp2_session*, nghttp2_frame*, const uint8_t* framehd, size_t length, nghttp2_data_source* source, void* user) {
+    session& s = self(user);
+    constexpr size_t kFrameHeader = 9;  // we never ask for padding
+    if (s.out_room_ - s.out_size_ < kFrameHeader + length) return NGHTTP2_ERR_WOULDBLOCK;
+    std::memcpy(s.out_ + s.out_size_, framehd, kFrameHeader);
+    static_cast<stream*>(source->ptr)->take_body(s.out_ + s.out_size_ + kFrameHeader, length);
+    s.out_size_ += kFrameHeader + length;
+    return 0;
+  }
+
+  // One table for all sessions; nghttp2 copies what it needs from it.
+  static const nghttp2_session_callbacks* table() {
+    static const nghttp2_session_callbacks* const t = [] {
+      nghttp2_session_callbacks* c = nullptr;
+      must(nghttp2_session_callbacks_new(&c), "nghttp2_session_callbacks_new");
+      nghttp2_session_callbacks_set_on_begin_frame_callback(c, begin_frame);
+      nghttp2_session_callbacks_set_on_begin_headers_callback(c, begin_headers);
+      nghttp2_session_callbacks_set_on_header_callback(c, header);
+      nghttp2_session_callbacks_set_on_invalid_header_callback(c, invalid_header);
+      nghttp2_session_callbacks_set_on_frame_recv_callback(c, frame_recv);
+      nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, data_chunk);
+      nghttp2_session_callbacks_set_on_stream_close_callback(c, stream_close);
+      nghttp2_session_callbacks_set_on_frame_send_callback(c, frame_send);
+      nghttp2_session_callbacks_set_send_data_callback(c, send_data);
+      return c;
+    }();
+    return t;
+  }
+
+  static const nghttp2_option* options() {
+    static const nghttp2_option* const o = [] {
+      nghttp2_option* made = nullptr;
+      must(nghttp2_option_new(&made), "nghttp2_option_new");
+      nghttp2_option_set_no_auto_window_update(made, 1);
+      nghttp2_option_set_no_closed_streams(made, 1);
+      nghttp2_option_set_max_outbound_ack(made, kMaxQueuedAcks);
+      nghttp2_option_set_stream_reset_rate_limit(made, kPeerResetBurst, kPeerResetPerSecond);
+      nghttp2_option_set_max_continuations(made, kMaxContinuations);
+      return made;
+    }();
+    return o;
+  }
+};
+
+session::session(const session_limits& limits, events& to)
+    : limits_(limits), to_(to), small_data_budget_(kSmallDataBudget), own_reset_tokens_(kOwnResetBurst * kToken) {
+  must(nghttp2_session_server_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()),
+       "nghttp2_session_server_new3");
+  // The first entry's value is overwritten on the wire: see serialise. NO_RFC7540_PRIORITIES spares us the dependency tree,
+  // which RFC 9113 deprecates and no gRPC client uses.
+  const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_INITIAL_MAX_CONCURRENT_STREAMS},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
+      {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, kHeaderTableSize},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits_.max_header_list)},
+      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+  };
+  must(nghttp2_submit_settings(ng_, NGHTTP2_FLAG_NONE, settings, std::size(settings)), "nghttp2_submit_settings");
+  must(nghttp2_session_set_local_window_size(ng_, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(limits_.connection_window)),
+       "nghttp2_session_set_local_window_size");
+}
+
+session::~session() { nghttp2_session_del(ng_); }
+
+bool session::check_preface(std::string_view bytes) {
+  const size_t n = std::min(bytes.size(), kPreface.size() - preface_have_);
+  if (bytes.substr(0, n) == kPreface.substr(preface_have_, n)) {
+    preface_have_ += n;
+    return true;
+  }
+  reason_ = end_reason::not_http2;
+  // "PRI " is the preface's own beginning, no method of HTTP/1.
+  if (preface_have_ == 0 && !bytes.starts_with("PRI ") && looks_like_http1(bytes)) {
+    raw_answer_ = kHttp1Answer;
+  } else {
+    raw_answer_.assign(kNotHttp2Answer, sizeof kNotHttp2Answer);
+  }
+  return false;
+}
+
+bool session::receive(std::string_view bytes, int64_t now) {
+  if (ended()) return false;
+  now_ = now;
+  if (preface_have_ < kPreface.size() && !check_preface(bytes)) return false;
+  const ssize_t n = nghttp2_session_mem_recv(ng_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
+  if (n < 0) {
+    // A callback stopped it (reason_ is set) or nghttp2 did: queued acknowledgements, CONTINUATIONs.
+    if (reason_ == end_reason::none) reason_ = n == NGHTTP2_ERR_FLOODED ? end_reason::abuse : end_reason::protocol;
+    submitted(nghttp2_session_terminate_session(ng_, reason_ == end_reason::abuse ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR));
+    return false;
+  }
+  return true;
+}
+
+size_t session::serialise(std::span<char> room) {
+  if (!raw_answer_.empty()) {
+    const size_t n = std::min(room.size(), raw_answer_.size());
+    std::memcpy(room.data(), raw_answer_.data(), n);
+    raw_answer_.erase(0, n);
+    return n;
+  }
+  if (reason_ == end_reason::not_http2) return 0;
+  out_ = room.data();
+  out_room_ = room.size();
+  out_size_ = 0;
+  for (;;) {
+    if (frame_size_ == 0) {
+      if (out_room_ - out_size_ < kFrameRoom) break;
+      // May also put DATA frames into the room itself, through send_data.
+      const ssize_t n = nghttp2_session_mem_send(ng_, &frame_);
+      if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
+      if (n < 0) {
+        if (reason_ == end_reason::none) reason_ = end_reason::protocol;
+        failed_ = true;
+        break;
+      }
+      if (n == 0) break;
+      frame_size_ = static_cast<size_t>(n);
+    }
+    if (out_room_ - out_size_ < frame_size_) break;  // DATA took the room: the frame waits for the next call
+    std::memcpy(out_ + out_size_, frame_, frame_size_);
+    if (!settings_patched_) {
+      // Our first frame is the SETTINGS of the constructor: 9 bytes of header, then the first entry's 2-byte id and its value.
+      settings_patched_ = true;
+      for (int i = 0; i < 4; i++) out_[out_size_ + 11 + i] = static_cast<char>(limits_.max_concurrent_streams >> (24 - 8 * i));
+    }
+    out_size_ += frame_size_;
+    frame_size_ = 0;
+  }
+  return out_size_;
+}
+
+bool session::has_output() const noexcept {
+  if (reason_ == end_reason::not_http2) return !raw_answer_.empty();
+  return !failed_ && (frame_size_ != 0 || nghttp2_session_want_write(ng_) != 0);
+}
+
+bool session::finished() const noexcept {
+  if (has_output()) return false;
+  return failed_ || reason_ == end_reason::not_http2 || ended() || nghttp2_session_want_read(ng_) == 0;
+}
+
+bool session::backed_up() const noexcept { return nghttp2_session_get_outbound_queue_size(ng_) > kMaxOutboundQueue; }
+
+void session::respond(stream& s, std::span<const nghttp2_nv> headers) {
+  submitted(nghttp2_submit_response(ng_, s.id_, headers.data(), headers.size(), nullptr));
+}
+
+void session::respond_with_body(stream& s, std::span<const nghttp2_nv> headers) {
+  nghttp2_data_provider body;
+  body.source.ptr = &s;
+  body.read_callback = callbacks::read_body;
+  submitted(nghttp2_submit_response(ng_, s.id_, headers.data(), headers.size(), &body));
+}
+
+void session::send_headers(stream& s, std::span<const nghttp2_nv> headers) {
+  submitted(nghttp2_submit_headers(ng_, NGHTTP2_FLAG_NONE, s.id_, nullptr, headers.data(), headers.size(), nullptr));
+}
+
+void session::trailers(stream& s, std::span<const nghttp2_nv> fields) {
+  submitted(nghttp2_submit_trailer(ng_, s.id_, fields.data(), fields.size()));
+}
+
+void session::resume(stream& s) { submitted(nghttp2_session_resume_data(ng_, s.id_)); }
+
+void session::share_fairly(stream& s) {
+  const nghttp2_extpri in_turns{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
+  submitted(nghttp2_session_change_extpri_stream_priority(ng_, s.id_, &in_turns, 0));
+}
+
+void session::reset(stream& s, uint32_t error_code) {
+  submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code));
+}
+
+void session::consume(stream& s, size_t n) { submitted(nghttp2_session_consume_stream(ng_, s.id_, n)); }
+
+void session::begin_drain() {
+  if (drain_begun_ || ended()) return;
+  drain_begun_ = true;
+  submitted(nghttp2_submit_shutdown_notice(ng_));
+  submitted(nghttp2_submit_ping(ng_, NGHTTP2_FLAG_NONE, kDrainPing));
+}
+
+void session::finish_drain() {
+  if (ended()) return;
+  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(ng_), NGHTTP2_NO_ERROR, nullptr, 0));
+}
+
+void session::terminate(uint32_t error_code) {
+  if (ended()) return;
+  submitted(nghttp2_session_terminate_session(ng_, error_code));
+}
+
+int session::flooded() {
+  reason_ = end_reason::abuse;
+  return NGHTTP2_ERR_CALLBACK_FAILURE;
+}
+
+void session::own_reset() {
+  own_reset_tokens_ = std::min(kOwnResetBurst * kToken, own_reset_tokens_ + (now_ - own_reset_time_) * kOwnResetPerSecond);
+  own_reset_time_ = now_;
+  own_reset_tokens_ -= kToken;
+  if (own_reset_tokens_ >= 0 || ended()) return;
+  reason_ = end_reason::abuse;
+  submitted(nghttp2_session_terminate_session(ng_, NGHTTP2_ENHANCE_YOUR_CALM));
+}
+
+}  // namespace warren::http2

@@ -1,0 +1,135 @@
+// session: the HTTP/2 protocol of one server connection as a state machine on bytes. nghttp2 inside; no socket, no goroutine, no clock
+// of its own: bytes and times come in, bytes and stream events come out, so that tests can drive it alone.
+#pragma once
+#include <nghttp2/nghttp2.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "server/http2/session_memory.h"
+#include "server/http2/stream.h"
+
+namespace warren::http2 {
+
+struct session_limits {
+  uint32_t max_concurrent_streams = 1000;
+  size_t max_header_list = 16 << 10;
+  uint32_t max_header_fields = 128;
+  uint32_t stream_window = 1 << 20;
+  uint32_t connection_window = 4 << 20;
+};
+
+// Not thread-safe: used by the connection's owner alone.
+class session {
+ public:
+  // What the session tells the connection.
+  class events {
+   public:
+    // A request begins. The stream to use for it, or nullptr: the session answers RST_STREAM(REFUSED_STREAM).
+    virtual stream* open_stream(int32_t id) = 0;
+    virtual void stream_closed(stream& s) = 0;  // after s.on_closed
+    virtual void settings_received() = 0;       // the first SETTINGS frame
+    virtual void drain_acknowledged() = 0;      // the PING of begin_drain came back
+
+   protected:
+    ~events() = default;
+  };
+
+  enum class end_reason : uint8_t {
+    none,
+    not_http2,  // the first bytes were no preface; the answer is in the output
+    protocol,   // nghttp2 ended it: GOAWAY is in the output
+    abuse,      // a flood limit was passed: GOAWAY(ENHANCE_YOUR_CALM) is in the output
+  };
+
+  session(const session_limits& limits, events& to);
+  ~session();
+  session(const session&) = delete;
+  session& operator=(const session&) = delete;
+
+  // Takes bytes from the peer. Calls the streams' and events' functions. now: nanoseconds, for rates.
+  // false: the connection is over; send what serialise gives and close.
+  bool receive(std::string_view bytes, int64_t now);
+
+  // Writes frames into the room given, as many as fit; returns the number of bytes. 0: nothing to send now.
+  // REQUIRES: room of at least kFrameRoom.
+  size_t serialise(std::span<char> room);
+
+  bool has_output() const noexcept;
+
+  // True once neither side has anything to say: everything was sent after the end, or after a GOAWAY with no stream left.
+  bool finished() const noexcept;
+  bool ended() const noexcept { return reason_ != end_reason::none; }
+  end_reason reason() const noexcept { return reason_; }
+  bool backed_up() const noexcept;  // more is queued than we let a peer make us queue
+
+  // --- answers. Pointers in fields must live until the stream's response was sent or it closed (NO_COPY). -------------------------------
+  void respond(stream& s, std::span<const nghttp2_nv> headers);            // HEADERS with END_STREAM
+  void respond_with_body(stream& s, std::span<const nghttp2_nv> headers);  // HEADERS, then what peek_body offers
+  void send_headers(stream& s, std::span<const nghttp2_nv> headers);       // HEADERS alone; trailers() follows
+  void trailers(stream& s, std::span<const nghttp2_nv> fields);            // HEADERS with END_STREAM
+  void resume(stream& s);        // peek_body has something again
+  void share_fairly(stream& s);  // its DATA takes turns with other such streams' instead of going first
+  void reset(stream& s, uint32_t error_code);
+  // Opens the stream's receive window again by n bytes; the connection's was opened when they came.
+  void consume(stream& s, size_t n);
+
+  // --- the end -------------------------------------------------------------------------------------------------------------------------
+  void begin_drain();   // GOAWAY(2^31-1) and a PING
+  void finish_drain();  // GOAWAY(last stream): later streams are refused, the session finishes when the streams have
+  void terminate(uint32_t error_code);  // GOAWAY(error) and nothing more
+
+  uint32_t streams_refused() const noexcept { return streams_refused_; }
+
+ private:
+  struct callbacks;
+  friend struct callbacks;
+
+  bool check_preface(std::string_view bytes);
+  int flooded();
+  void own_reset();
+
+  session_limits limits_;
+  events& to_;
+  session_memory memory_;
+  nghttp2_session* ng_ = nullptr;
+  end_reason reason_ = end_reason::none;
+  bool settings_seen_ = false;
+  bool settings_patched_ = false;
+  bool drain_begun_ = false;
+  size_t preface_have_ = 0;
+  std::string raw_answer_;  // for a peer that does not speak HTTP/2: what of it is not sent yet
+  bool failed_ = false;     // nghttp2 cannot go on sending
+  stream* in_headers_ = nullptr;  // whose header block is being read
+  uint32_t streams_refused_ = 0;
+  int32_t last_id_ = 0;
+
+  // Ids the peer skipped: a stream must not be opened there later (RFC 9113 §5.1.1). nghttp2 takes such HEADERS for late ones of a
+  // closed stream and ignores them; we tell the two apart by remembering the last few gaps.
+  struct gap {
+    int32_t first = 0;
+    int32_t last = 0;
+  };
+  gap gaps_[4];
+  unsigned next_gap_ = 0;
+
+  // Flood accounting.
+  int idle_frames_ = 0;
+  int small_data_budget_;
+  int64_t own_reset_tokens_;  // in billionths of a token
+  int64_t own_reset_time_ = 0;
+  int64_t now_ = 0;
+
+  // Inside serialise only: the room that send_data fills too.
+  char* out_ = nullptr;
+  size_t out_room_ = 0;
+  size_t out_size_ = 0;
+  // A frame of nghttp2's that found no room; valid until the next nghttp2_session_mem_send.
+  const uint8_t* frame_ = nullptr;
+  size_t frame_size_ = 0;
+};
+
+}  // namespace warren::http2

@@ -1,0 +1,67 @@
+// server_context: what a handler knows of its call besides the message.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <warren/grpc/metadata.h>
+#include <warren/grpc/status.h>
+
+namespace warren {
+template <class T>
+class chan;  // <warren/chan.h>
+struct unit;
+}  // namespace warren
+
+namespace warren::grpc {
+
+class server_call;
+
+// Lives as long as the handler runs; a goroutine that outlives the handler must not keep it (take done() along instead).
+// cancelled(), done(), cause(), deadline(), method() and peer() may be called by any goroutine, the rest by the handler's only.
+class server_context {
+ public:
+  using clock = std::chrono::steady_clock;
+
+  virtual ~server_context() = default;
+  server_context(const server_context&) = delete;
+  server_context& operator=(const server_context&) = delete;
+
+  // When the caller stops waiting; nothing if it set no limit.
+  virtual std::optional<clock::time_point> deadline() const noexcept = 0;
+
+  // True once the call is over for the caller: it cancelled, its deadline passed, its connection is gone, or the server
+  // shuts down for good. Whatever the handler does after that is for nothing. Never parks.
+  virtual bool cancelled() const noexcept = 0;
+
+  // A channel that is closed when cancelled() becomes true: warren::select(recv(ctx.done(), …), …). Every call returns the same one.
+  // The first call makes it. Include <warren/chan.h> to use it.
+  virtual chan<unit> done() = 0;
+
+  // Why it was cancelled: CANCELLED, DEADLINE_EXCEEDED or UNAVAILABLE; OK while it was not.
+  virtual status_code cause() const noexcept = 0;
+
+  // What the caller sent. Reserved keys (grpc-…, content-type, te, pseudo headers) are not in it, except
+  // grpc-previous-rpc-attempts and grpc-retry-pushback-ms.
+  virtual const detail::metadata_type& metadata() const noexcept = 0;
+  std::optional<std::string_view> find(std::string_view key) const noexcept { return metadata().find(key); }
+
+  // Pairs to send before the first message. Return false if the pair is refused (see metadata::add) or the headers have left already.
+  virtual bool add_initial_metadata(std::string_view key, std::string_view value) = 0;
+  // Pairs to send with the status.
+  virtual bool add_trailing_metadata(std::string_view key, std::string_view value) = 0;
+
+  // "127.0.0.1:40000"
+  virtual std::string_view peer() const noexcept = 0;
+  // "/helloworld.Greeter/SayHello"
+  virtual std::string_view method() const noexcept = 0;
+  // What the caller called the server: :authority, else host.
+  virtual std::string_view authority() const noexcept = 0;
+
+ protected:
+  server_context() = default;
+};
+
+}  // namespace warren::grpc

@@ -1,0 +1,68 @@
+// server: listens, serves the services added to it, drains and stops.
+#pragma once
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include <warren/grpc/counters.h>
+#include <warren/grpc/service.h>
+
+namespace warren::grpc {
+
+// Limits. Each default's reason is in server/grpc/limits.h and server/http2/limits.h.
+struct server_options {
+  std::string listen = "127.0.0.1:50051";           // "ADDR:PORT", "[::1]:0", ":50051"; port 0 takes a free one
+  size_t max_receive_message = 4u << 20;            // bytes of one request message; over it: RESOURCE_EXHAUSTED before it is buffered
+  size_t max_send_message = 64u << 20;              // bytes of one reply message; over it: RESOURCE_EXHAUSTED
+  size_t max_buffered_requests = 64u << 20;         // bytes of requests not yet taken by a handler, per connection
+  uint32_t max_concurrent_streams = 1000;           // calls at once per connection, handlers that outlive their stream included
+  size_t max_header_list = 16u << 10;               // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
+  uint32_t max_header_fields = 128;
+  size_t send_buffer = 64u << 10;                   // unsent bytes per stream above which writer::write parks
+  uint32_t stream_window = 1u << 20;                // receive window of a stream
+  uint32_t connection_window = 4u << 20;            // of a connection
+  std::chrono::milliseconds preface_timeout{10'000};  // to get the preface and the first SETTINGS
+  std::chrono::milliseconds write_timeout{20'000};    // a peer that takes no byte for so long is cut off
+};
+
+// Thread safety: add() before start(), by one goroutine; the rest by any goroutine.
+class server {
+ public:
+  explicit server(server_options options = {});
+  // Stops as shutdown(0) does if it still runs. Call on a goroutine.
+  ~server();
+  server(const server&) = delete;
+  server& operator=(const server&) = delete;
+
+  // Serves s under s.full_name(). s must outlive the server. A second service of the same name, or a
+  // call after start(), throws std::logic_error.
+  void add(service& s);
+
+  // Listens and accepts on goroutines of its own; returns at once. Throws warren::net_error (a std::system_error whose what() is
+  // one line: cause, value, remedy) if it cannot listen.
+  void start();
+
+  // The address it listens on, with the real port: "127.0.0.1:50051". Empty before start().
+  std::string address() const;
+
+  // start() unless started, then parks until shutdown() has finished.
+  void serve();
+
+  // Stops accepting, tells every client to go elsewhere (GOAWAY in two steps, so that calls on their way are still served), waits
+  // until what runs has finished, but no longer than grace; then cancels the contexts of what is left, answers it with UNAVAILABLE
+  // and closes.
+  // Returns when every connection is closed and every handler of this server has returned. A handler that ignores its
+  // context keeps it waiting. Further calls wait for the first. Parks.
+  void shutdown(std::chrono::nanoseconds grace);
+
+  // A snapshot; costs the server nothing. Counters of different kinds may be a few calls apart from one another.
+  server_counters counters() const;
+
+ private:
+  struct impl;
+  std::shared_ptr<impl> impl_;
+};
+
+}  // namespace warren::grpc

@@ -1,0 +1,125 @@
+// What the environment may say, and the one line it gets when it says something else. Each case is a process of its own, as the heap reads
+// it once.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include <atomic>
+#include <new>
+
+#include <warren/gc.h>
+#include <warren/go.h>
+#include <warren/ptr.h>
+
+#include "runtime/memory.h"
+
+namespace {
+
+using namespace warren;
+
+struct node {
+  ptr<node> next;
+};
+
+// Runs f on a goroutine of a child process with NAME=value, and ends it with 0 if nothing failed.
+void child(const char* name, const char* value, void (*f)()) {
+  setenv(name, value, 1);
+  warren::run(f);
+  _exit(::testing::Test::HasFailure() ? 1 : 0);
+}
+#define EXPECT_FINE(name, value, body) EXPECT_EXIT(child(name, value, [] body), ::testing::ExitedWithCode(0), "")
+#define EXPECT_REFUSED(name, value, words) EXPECT_DEATH(child(name, value, [] { (void)make<node>(); }), words)
+
+// Fills the heap from a goroutine of its own: nothing of the list stays on a stack when it has ended.
+void fill_and_go_on() {
+  std::atomic<bool> done{false};
+  go([&done] {
+    ptr<node> keep;
+    int n = 0;
+    EXPECT_THROW(
+        for (;; ++n) {
+          ptr<node> p = make<node>();
+          p->next = keep;
+          keep = p;
+        },
+        std::bad_alloc);
+    EXPECT_GT(n, 4'000'000);
+    EXPECT_THROW((void)make_array<char>(size_t{1} << 30), std::bad_alloc);
+    EXPECT_THROW((void)make_array<node>(~size_t{0} / 2), std::bad_array_new_length);
+    done = true;
+  });
+  while (!done.load()) yield();
+  gc();
+  for (int i = 0; i < 1'000'000; ++i) (void)make<node>();
+}
+
+class EnvironmentDeathTest : public ::testing::Test {
+ protected:
+  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+};
+
+TEST_F(EnvironmentDeathTest, Gcmode) {
+  EXPECT_FINE("WARREN_GCMODE", "stw", { gc(); });
+  EXPECT_REFUSED("WARREN_GCMODE", "hybrid", "fatal error: WARREN_GCMODE=hybrid is not there yet: this version has stw only");
+}
+
+TEST_F(EnvironmentDeathTest, Gogc) {
+  EXPECT_FINE("GOGC", "50", { EXPECT_EQ(read_mem_stats().gc.percent, 50); });
+  EXPECT_FINE("WARREN_GOGC", "off", {
+    EXPECT_EQ(read_mem_stats().gc.percent, -1);
+    for (int i = 0; i < 500'000; ++i) (void)make<node>();
+    EXPECT_EQ(read_mem_stats().gc.cycles, 0u);
+    EXPECT_EQ(set_gc_percent(100), -1);
+    for (int i = 0; i < 100'000; ++i) (void)make<node>();
+    EXPECT_GT(read_mem_stats().gc.cycles, 0u);
+  });
+  EXPECT_REFUSED("GOGC", "fast", "fatal error: GOGC=fast: want a percentage");
+}
+
+TEST_F(EnvironmentDeathTest, Reserve) {
+  EXPECT_FINE("WARREN_HEAP_RESERVE", "64M", { EXPECT_EQ(read_mem_stats().heap.reserved_bytes, 64u << 20); });
+  EXPECT_REFUSED("WARREN_HEAP_RESERVE", "lots", "fatal error: WARREN_HEAP_RESERVE=lots: want a size from 64M to 4T");
+  EXPECT_REFUSED("WARREN_HEAP_RESERVE", "1K", "fatal error: WARREN_HEAP_RESERVE=1K: want a size from 64M to 4T");
+}
+
+TEST_F(EnvironmentDeathTest, ExhaustionThrowsBadAllocAndTheProgramGoesOn) {
+  EXPECT_EXIT(child("WARREN_HEAP_RESERVE", "64M", &fill_and_go_on), ::testing::ExitedWithCode(0), "");
+}
+
+TEST_F(EnvironmentDeathTest, Stress) {
+  EXPECT_FINE("WARREN_GCSTRESS", "10", {
+    const uint64_t before = read_mem_stats().gc.cycles;
+    for (int i = 0; i < 1000; ++i) (void)make<node>();
+    EXPECT_GE(read_mem_stats().gc.cycles, before + 99);
+  });
+  EXPECT_REFUSED("WARREN_GCSTRESS", "often", "fatal error: WARREN_GCSTRESS=often: want a number");
+}
+
+TEST_F(EnvironmentDeathTest, CheckmarkAndPoison) {
+  EXPECT_FINE("WARREN_GCCHECKMARK", "1", {
+    ptr<node> p = make<node>();
+    p->next = make<node>();
+    gc();
+  });
+  EXPECT_REFUSED("WARREN_GCCHECKMARK", "yes", "fatal error: WARREN_GCCHECKMARK=yes: want a number from 0 to 1");
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+size_t reserve_within(rlim_t address_space) {
+  rlimit limit;
+  limit.rlim_cur = limit.rlim_max = address_space;
+  setrlimit(RLIMIT_AS, &limit);
+  return rt::memory().heap.space().bytes();
+}
+void check_halving() {
+  const size_t got = reserve_within(rlim_t{200} << 30);
+  _exit(got >= size_t{32} << 30 && got < size_t{200} << 30 ? 0 : 1);
+}
+TEST_F(EnvironmentDeathTest, ALimitedAddressSpaceHalvesTheReservation) {
+  EXPECT_EXIT(check_halving(), ::testing::ExitedWithCode(0), "");
+  EXPECT_DEATH(reserve_within(rlim_t{1} << 30),
+               "fatal error: cannot reserve 1024 MiB of address space for the heap .*set WARREN_HEAP_RESERVE lower");
+}
+#endif
+
+}  // namespace

@@ -1,0 +1,41 @@
+// A world for the collector without a scheduler: one mcache, stacks that are arrays of words, a clock that ticks once per look.
+#pragma once
+#include <vector>
+
+#include "runtime/gc/collector.h"
+#include "runtime/heap/allocate.h"
+
+namespace warren::rt::testing {
+
+class fake_world : public world {
+ public:
+  explicit fake_world(mheap& h) : cache(h.new_mcache()), heap_(h) {}
+  ~fake_world() override { heap_.delete_mcache(cache); }
+
+  void stop(const char*) override { stopped = true, ++stops; }
+  void start() override { stopped = false; }
+  void on_system_stack(void (*fn)(void*), void* arg) override { fn(arg); }
+  void for_each_stack(void (*visit)(void*, const void*, const void*), void* ctx) override {
+    ASSERT_STOPPED();
+    for (const auto& s : stacks) visit(ctx, s.data(), s.data() + s.size());
+  }
+  void for_each_mcache(void (*visit)(void*, mcache*), void* ctx) override {
+    ASSERT_STOPPED();
+    visit(ctx, cache);
+  }
+  int64_t nanotime() override { return now += 10; }
+
+  mcache* cache;
+  std::vector<std::vector<uintptr_t>> stacks{std::vector<uintptr_t>(64)};
+  bool stopped = false;
+  int stops = 0;
+  int64_t now = 0;
+
+ private:
+  void ASSERT_STOPPED() const {
+    if (!stopped) abort();
+  }
+  mheap& heap_;
+};
+
+}  // namespace warren::rt::testing

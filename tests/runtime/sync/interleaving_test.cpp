@@ -1,0 +1,206 @@
+// The places between lock and park, claim and wake, fire and stop, with the schedule disturbed at each of them.
+//
+// runtime/sync is compiled into this program once more, with WARREN_SYNC_TEST_POINTS: at each marked place a generator decides whether
+// the thread goes on, spins, or gives its core away. The seed decides about the sequence of decisions, not about the schedule the kernel
+// makes of them; it is printed all the same. Run with several Ps on few cores.
+#include <gtest/gtest.h>
+#include <sched.h>
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "runtime/os/cpu.h"
+#include "tests/runtime/sync/waiting.h"
+#include "warren/chan.h"
+#include "warren/go.h"
+#include "warren/select.h"
+#include "warren/sync.h"
+
+namespace warren {
+namespace {
+
+std::atomic<uint64_t> sequence{0};
+std::atomic<uint64_t> disturbed{0};
+
+uint64_t next_random() noexcept {  // splitmix64 over a shared counter
+  uint64_t z = sequence.fetch_add(0x9e3779b97f4a7c15, std::memory_order_relaxed);
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
+  return z ^ (z >> 31);
+}
+
+}  // namespace
+
+namespace detail {
+void sync_test_point() noexcept {
+  disturbed.fetch_add(1, std::memory_order_relaxed);
+  const uint64_t r = next_random();
+  switch (r % 16) {
+    case 0:
+    case 1:
+      for (uint64_t i = (r >> 8) % 4; i <= 3; ++i) sched_yield();
+      break;
+    case 2:
+    case 3:
+      for (uint64_t i = (r >> 8) % 4096; i > 0; --i) rt::cpu_pause();
+      break;
+    case 4:
+    case 5:
+    case 6:
+      for (uint64_t i = (r >> 8) % 128; i > 0; --i) rt::cpu_pause();
+      break;
+    default: break;
+  }
+}
+}  // namespace detail
+
+namespace {
+
+using testing::receivers;
+using testing::senders;
+using testing::until;
+
+constexpr int kSeeds = 20;
+
+class Interleaving : public ::testing::TestWithParam<int> {
+ protected:
+  void SetUp() override {
+    sequence = static_cast<uint64_t>(GetParam()) * 0x2545f4914f6cdd1d;
+    disturbed = 0;
+  }
+  void TearDown() override { EXPECT_GT(disturbed.load(), 0u) << "the library's own runtime/sync was linked: this test tests nothing"; }
+};
+
+// Selects that send and receive on shared channels with timeouts that fire at about the same time, plain operations between them, and a
+// close at the end. Each value that was sent arrives once; nothing waits in a queue afterwards.
+TEST_P(Interleaving, SelectTimerSendReceiveClose) {
+  for (size_t capacity : {0, 1}) {
+    run([&] {
+      constexpr int kEach = 60;
+      chan<int> a = make_chan<int>(capacity), b = make_chan<int>(capacity);
+      chan<unit> done = make_chan<unit>();
+      std::atomic<int64_t> sent{0}, received{0};
+      std::atomic<int> sends{0}, receives{0};
+      wait_group sending, receiving;
+      for (int s = 0; s < 4; ++s)
+        sending.go([&, s] {
+          for (int i = 0; i < kEach; ++i) {
+            const int v = s * kEach + i + 1;
+            const auto timeout = std::chrono::microseconds(next_random() % 40);
+            const int r = i % 4 == 0   ? (a.send(v), 0)
+                          : i % 4 == 1 ? select(send(a, v), send(b, v))
+                          : i % 4 == 2 ? select(send(b, v), send(a, v), after(timeout))
+                                       : select(send(a, v), send(a, v), send(b, v), after(timeout));
+            if (r == 2 && i % 4 == 2) continue;
+            if (r == 3) continue;
+            sent += v;
+            ++sends;
+          }
+        });
+      for (int r = 0; r < 4; ++r)
+        receiving.go([&, r] {
+          bool over = false;
+          const auto take = [&](std::optional<int> v) {
+            received += v.value();
+            ++receives;
+          };
+          while (!over) {
+            const auto timeout = std::chrono::microseconds(next_random() % 40);
+            if (r % 2 == 0) {
+              select(recv(a, take), recv(b, take), recv(done, [&] { over = true; }), after(timeout));
+            } else {
+              select(recv(done, [&] { over = true; }), recv(b, take), recv(a, take), recv(b, take));
+            }
+          }
+        });
+      sending.wait();
+      until([&] { return receives == sends; });
+      done.close();
+      receiving.wait();
+      EXPECT_EQ(sent, received);
+      EXPECT_EQ(senders(a.raw()) + receivers(a.raw()) + senders(b.raw()) + receivers(b.raw()) + receivers(done.raw()), 0u);
+    });
+  }
+}
+
+// Close against receivers that are just about to park, or select.
+TEST_P(Interleaving, CloseMissesNobody) {
+  for (int round = 0; round < 20; ++round) {
+    run([] {
+      chan<int> c = make_chan<int>(), never = make_chan<int>();
+      std::atomic<int> ended{0};
+      wait_group wg;
+      for (int i = 0; i < 8; ++i)
+        wg.go([&, i] {
+          if (i % 2 == 0) {
+            EXPECT_FALSE(c.recv());
+          } else {
+            EXPECT_EQ(select(recv(never), recv(c), recv(c)) > 0, true);
+          }
+          ++ended;
+        });
+      wg.go([&] { c.close(); });
+      wg.wait();  // "all goroutines are asleep" if one was missed
+      EXPECT_EQ(ended, 8);
+    });
+  }
+}
+
+// The lock's waiters, its spinning newcomers, try_lock, and its end.
+TEST_P(Interleaving, MutexExcludesAndLosesNobody) {
+  run([] {
+    for (int round = 0; round < 10; ++round) {
+      struct shared {
+        mutex m;
+        int references = 6;
+        int64_t counter = 0;
+      };
+      auto* s = new shared;
+      std::atomic<int64_t> expected{0};
+      std::atomic<int64_t> counted{-1};
+      wait_group wg;
+      for (int k = 0; k < 6; ++k)
+        wg.go([&, k] {
+          for (int i = 0; i < 40; ++i) {
+            if (k == 0) {
+              if (!s->m.try_lock()) continue;
+            } else {
+              s->m.lock();
+            }
+            ++s->counter;
+            ++expected;
+            if (next_random() % 8 == 0) yield();
+            s->m.unlock();
+          }
+          s->m.lock();
+          const bool last = --s->references == 0;
+          if (last) counted = s->counter;
+          s->m.unlock();
+          if (last) delete s;
+        });
+      wg.wait();
+      EXPECT_EQ(counted, expected);
+    }
+  });
+}
+
+// done() against wait(), the object gone right afterwards.
+TEST_P(Interleaving, WaitGroupEndsOnce) {
+  run([] {
+    for (int round = 0; round < 100; ++round) {
+      auto wg = std::make_unique<wait_group>();
+      std::atomic<int> ended{0};
+      for (int i = 0; i < 3; ++i) wg->go([&] { ++ended; });
+      wg->wait();
+      EXPECT_EQ(ended, 3);
+      wg.reset();
+    }
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, Interleaving, ::testing::Range(1, kSeeds + 1));
+
+}  // namespace
+}  // namespace warren

@@ -1,0 +1,151 @@
+// Clients that mean harm: each flood ends its own connection with a GOAWAY, and a second connection is served meanwhile.
+#include <gtest/gtest.h>
+
+#include "server/http2/limits.h"
+#include "tests/server/grpc/text_service.h"
+#include "tests/server/raw_client.h"
+
+namespace {
+
+using warren::testing::be32;
+using warren::testing::raw_client;
+using warren::testing::text_service;
+using warren::testing::with_server;
+namespace grpc = warren::grpc;
+namespace http2 = warren::http2;
+
+const std::string kEcho = "/test.Text/Echo";
+
+// attack() sends frames until the server hangs up; returns how many it took.
+template <class F>
+void expect_cut_off(F send_one, int at_most, std::vector<uint32_t> codes, bool abuse = true) {
+  with_server([&](grpc::server& s, text_service&) {
+    raw_client victim(s.address());
+    ASSERT_TRUE(victim.ping());
+    raw_client attacker(s.address());
+    attacker.acknowledge = false;
+    ASSERT_TRUE(attacker.ping());
+    int sent = 0;
+    while (sent < at_most && !attacker.write_error) {
+      std::string burst;
+      for (int i = 0; i < 100; i++) burst += send_one(attacker);
+      sent += 100;
+      attacker.send(burst);
+    }
+    EXPECT_EQ(victim.call(kEcho, "during").messages(), std::vector<std::string>{"during"});
+    attacker.wait_closed();
+    EXPECT_FALSE(attacker.timed_out);
+    ASSERT_FALSE(attacker.goaway.empty());
+    EXPECT_NE(std::find(codes.begin(), codes.end(), attacker.goaway.back().second), codes.end()) << attacker.goaway.back().second;
+    EXPECT_EQ(victim.call(kEcho, "after").messages(), std::vector<std::string>{"after"});
+    EXPECT_EQ(s.counters().connections_abused, abuse ? 1u : 0u);
+  });
+}
+
+std::string open_stream(raw_client& c, const std::string& path, bool end) {
+  const auto flags = static_cast<uint8_t>(NGHTTP2_FLAG_END_HEADERS | (end ? NGHTTP2_FLAG_END_STREAM : 0));
+  return raw_client::frame_bytes(NGHTTP2_HEADERS, flags, c.next_id(), c.encode(raw_client::request_fields(path)));
+}
+
+TEST(flood, window_updates) {
+  expect_cut_off([](raw_client&) { return raw_client::frame_bytes(NGHTTP2_WINDOW_UPDATE, 0, 0, be32(1)); }, http2::kMaxIdleFrames + 200,
+                 {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+TEST(flood, priorities) {
+  expect_cut_off([](raw_client&) { return raw_client::frame_bytes(NGHTTP2_PRIORITY, 0, 101, std::string("\0\0\0\0\1", 5)); },
+                 http2::kMaxIdleFrames + 200, {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+TEST(flood, pings) {
+  expect_cut_off([](raw_client&) { return raw_client::frame_bytes(NGHTTP2_PING, 0, 0, "12345678"); }, http2::kMaxIdleFrames + 200,
+                 {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+TEST(flood, settings) {
+  expect_cut_off([](raw_client&) { return raw_client::frame_bytes(NGHTTP2_SETTINGS, 0, 0, ""); }, http2::kMaxIdleFrames + 200,
+                 {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+TEST(flood, empty_data) {
+  bool begun = false;
+  int32_t id = 0;
+  expect_cut_off(
+      [&](raw_client& c) {
+        std::string bytes;
+        if (!begun) {
+          begun = true;
+          id = c.next_id();
+          bytes = raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, c.encode(raw_client::request_fields(kEcho)));
+        }
+        return bytes + raw_client::frame_bytes(NGHTTP2_DATA, 0, id, "");
+      },
+      200, {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+// Rapid reset (CVE-2023-44487).
+TEST(flood, rapid_reset) {
+  expect_cut_off(
+      [](raw_client& c) {
+        std::string bytes = open_stream(c, kEcho, false);
+        return bytes + raw_client::frame_bytes(NGHTTP2_RST_STREAM, 0, c.next_id() - 2, be32(NGHTTP2_CANCEL));
+      },
+      2000, {NGHTTP2_INTERNAL_ERROR, NGHTTP2_ENHANCE_YOUR_CALM}, false);
+}
+
+// The server is made to reset (CVE-2025-8671): malformed requests, a stream error each.
+TEST(flood, made_you_reset) {
+  expect_cut_off(
+      [](raw_client& c) {
+        return raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, c.next_id(),
+                                       c.encode(raw_client::with(raw_client::request_fields(kEcho), "te", "gzip")));
+      },
+      400, {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+TEST(flood, continuations) {
+  with_server([](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    ASSERT_TRUE(c.ping());
+    c.send_frame(NGHTTP2_HEADERS, 0, 1, c.encode(raw_client::request_fields(kEcho)));
+    for (size_t i = 0; i < http2::kMaxContinuations + 2 && !c.write_error; i++) c.send_frame(NGHTTP2_CONTINUATION, 0, 1, "");
+    c.wait_closed();
+    EXPECT_FALSE(c.timed_out);
+    EXPECT_FALSE(c.goaway.empty());
+  });
+}
+
+// Truncated frames, frames of impossible size, frames on stream 0: the connection ends, the server does not.
+TEST(flood, broken_frames) {
+  with_server([](grpc::server& s, text_service&) {
+    const std::string broken[] = {
+        raw_client::frame_bytes(NGHTTP2_PING, 0, 0, "short"),
+        raw_client::frame_bytes(NGHTTP2_SETTINGS, 0, 0, "12345"),
+        raw_client::frame_bytes(NGHTTP2_SETTINGS, 0, 1, ""),
+        raw_client::frame_bytes(NGHTTP2_DATA, 0, 0, "x"),
+        raw_client::frame_bytes(NGHTTP2_WINDOW_UPDATE, 0, 0, be32(0)),
+        raw_client::frame_bytes(NGHTTP2_RST_STREAM, 0, 1, be32(8)),
+        raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, "\xff\xff\xff\xff\xff"),
+        raw_client::frame_bytes(NGHTTP2_CONTINUATION, 0, 1, ""),
+        raw_client::frame_bytes(NGHTTP2_PUSH_PROMISE, NGHTTP2_FLAG_END_HEADERS, 1, be32(2)),
+        std::string("\xff\xff\xff\0\0\0\0\0\1", 9),
+    };
+    for (const std::string& b : broken) {
+      raw_client c(s.address());
+      ASSERT_TRUE(c.ping());
+      c.send(b);
+      c.wait_closed();
+      EXPECT_FALSE(c.timed_out);
+      EXPECT_FALSE(c.goaway.empty());
+    }
+    {
+      raw_client c(s.address());  // the end comes within a frame
+      ASSERT_TRUE(c.ping());
+      c.send(std::string("\0\0\x20\0\0\0\0\0\1half", 13));
+    }
+    raw_client c(s.address());
+    EXPECT_EQ(c.call(kEcho, "alive").grpc_status(), "0");
+  });
+}
+
+}  // namespace

@@ -1,0 +1,191 @@
+// A service for tests of the transport, with a message type that is just its bytes: no protobuf.
+#pragma once
+#include <warren/chan.h>
+#include <warren/go.h>
+#include <warren/grpc.h>
+#include <warren/select.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+namespace warren::testing {
+
+struct text {
+  std::string bytes;
+};
+
+}  // namespace warren::testing
+
+template <>
+struct warren::grpc::codec<warren::testing::text> {
+  // "unparsable" stands for bytes that are no message.
+  static bool parse(warren::testing::text& into, std::span<const char> bytes) {
+    into.bytes.assign(bytes.data(), bytes.size());
+    return into.bytes != "unparsable";
+  }
+  static void clear(warren::testing::text& m) { m.bytes.clear(); }
+  static size_t size(const warren::testing::text& m) { return m.bytes.size(); }
+  static void write(const warren::testing::text& m, char* out) { std::memcpy(out, m.bytes.data(), m.bytes.size()); }
+};
+
+namespace warren::testing {
+
+// Handlers note what they saw in atomics; a test waits for them with until().
+struct text_service final : grpc::service {
+  std::atomic<int> ran{0};        // handlers that began
+  std::atomic<int> returned{0};
+  std::atomic<int> cancelled{0};  // handlers that saw their context end
+  std::atomic<int> cause{0};      // why, as a status code
+  std::atomic<int> writes{0};     // messages written by the streaming methods
+  std::atomic<bool> hold{true};   // Wait and Hang go on when it is false
+
+  grpc::result<text> Echo(grpc::server_context&, const text& request) {
+    ran++;
+    returned++;
+    return text{request.bytes};
+  }
+  // The request is "<code> <message>".
+  grpc::result<text> Fail(grpc::server_context&, const text& request) {
+    const size_t space = request.bytes.find(' ');
+    return grpc::status(static_cast<grpc::status_code>(std::stoi(request.bytes)), request.bytes.substr(space + 1));
+  }
+  grpc::result<text> Throw(grpc::server_context&, const text&) { throw std::runtime_error("a secret"); }
+  grpc::result<text> NoReply(grpc::server_context&, const text&) { return grpc::status(); }
+  grpc::result<text> Big(grpc::server_context&, const text& request) { return text{std::string(std::stoul(request.bytes), 'b')}; }
+  // Answers when hold is off, without looking at its context.
+  grpc::result<text> Wait(grpc::server_context&, const text& request) {
+    ran++;
+    while (hold) warren::sleep(std::chrono::milliseconds(1));
+    returned++;
+    return text{request.bytes};
+  }
+  // Computes without parking: for a few milliseconds, or until another such handler is seen running at the same time.
+  std::atomic<int> spinning{0};
+  std::atomic<bool> met{false};
+  grpc::result<text> Spin(grpc::server_context&, const text&) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::milliseconds(5);
+    if (++spinning > 1) met = true;
+    while (std::chrono::steady_clock::now() < end && !met) {
+    }
+    spinning--;
+    return text{};
+  }
+  // Waits for the end of its context.
+  grpc::result<text> UntilDone(grpc::server_context& ctx, const text&) {
+    ran++;
+    warren::chan<warren::unit> done = ctx.done();
+    done.recv();
+    cancelled++;
+    cause = static_cast<int>(ctx.cause());
+    returned++;
+    return grpc::cancelled("seen by the handler");
+  }
+  // Echoes metadata: x-echo-initial early, x-echo-trailing-bin late; the values of "seen" in the reply, joined by '|'.
+  grpc::result<text> Metadata(grpc::server_context& ctx, const text& request) {
+    for (const auto v : ctx.metadata().find_all("x-echo-initial")) ctx.add_initial_metadata("x-echo-initial", v);
+    for (const auto v : ctx.metadata().find_all("x-echo-trailing-bin")) ctx.add_trailing_metadata("x-echo-trailing-bin", v);
+    if (request.bytes == "fail") return grpc::aborted("with metadata");
+    text reply;
+    for (const auto e : ctx.metadata()) {
+      reply.bytes += std::string(e.key) + "=" + std::string(e.value) + "|";
+    }
+    return reply;
+  }
+  grpc::result<text> Facts(grpc::server_context& ctx, const text&) {
+    return text{std::string(ctx.method()) + " " + std::string(ctx.authority()) + " " + std::string(ctx.peer().substr(0, 10)) + " " +
+                (ctx.deadline() ? "limited" : "unlimited") + " " + (ctx.cancelled() ? "over" : "on")};
+  }
+  // The request is "<count> <size>".
+  grpc::status Stream(grpc::server_context& ctx, const text& request, grpc::writer<text>& out) {
+    ran++;
+    size_t rest = 0;
+    const int count = std::stoi(request.bytes, &rest);
+    const size_t size = std::stoul(request.bytes.substr(rest));
+    for (int i = 0; i < count; i++) {
+      if (!out.write(text{std::string(size, static_cast<char>('a' + i % 26))})) {
+        cancelled++;
+        cause = static_cast<int>(ctx.cause());
+        returned++;
+        return grpc::cancelled("");
+      }
+      writes++;
+    }
+    returned++;
+    return {};
+  }
+  grpc::status StreamFail(grpc::server_context& ctx, const text& request, grpc::writer<text>& out) {
+    ctx.add_initial_metadata("x-early", "1");
+    if (request.bytes != "0" && !out.write(text{"one"})) return {};
+    const bool late = ctx.add_initial_metadata("x-too-late", "1");
+    return grpc::data_loss(late ? "headers had not left" : "headers had left");
+  }
+  grpc::status Hang(grpc::server_context& ctx, const text&, grpc::writer<text>& out) {
+    ran++;
+    if (!out.write(text{"first"})) return {};
+    ctx.done().recv();
+    cancelled++;
+    cause = static_cast<int>(ctx.cause());
+    returned++;
+    return {};
+  }
+  grpc::result<text> Upload(grpc::server_context&, grpc::reader<text>&) { return grpc::unimplemented(); }
+
+  std::string_view full_name() const override { return "test.Text"; }
+  std::span<const grpc::method_descriptor> methods() const override {
+    using enum grpc::method_kind;
+    using s = text_service;
+    static constexpr grpc::method_descriptor table[] = {
+        {"Echo", unary, &grpc::unary<&s::Echo, text, text>},
+        {"Fail", unary, &grpc::unary<&s::Fail, text, text>},
+        {"Throw", unary, &grpc::unary<&s::Throw, text, text>},
+        {"NoReply", unary, &grpc::unary<&s::NoReply, text, text>},
+        {"Big", unary, &grpc::unary<&s::Big, text, text>},
+        {"Wait", unary, &grpc::unary<&s::Wait, text, text>},
+        {"Spin", unary, &grpc::unary<&s::Spin, text, text>},
+        {"UntilDone", unary, &grpc::unary<&s::UntilDone, text, text>},
+        {"Metadata", unary, &grpc::unary<&s::Metadata, text, text>},
+        {"Facts", unary, &grpc::unary<&s::Facts, text, text>},
+        {"Stream", server_streaming, &grpc::server_streaming<&s::Stream, text, text>},
+        {"StreamFail", server_streaming, &grpc::server_streaming<&s::StreamFail, text, text>},
+        {"Hang", server_streaming, &grpc::server_streaming<&s::Hang, text, text>},
+        {"Upload", client_streaming, &grpc::client_streaming<&s::Upload, text, text>},
+    };
+    return table;
+  }
+};
+
+// Waits until condition() holds: a bounded wait on what the test looks at, not a guess at how long it takes.
+template <class F>
+bool until(F condition, std::chrono::seconds patience = std::chrono::seconds(20)) {
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > end) return false;
+    warren::sleep(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+// Runs body(server, service) on goroutine 1 of a runtime, with a server on a free port.
+template <class F>
+void with_server(grpc::server_options options, F body) {
+  warren::run([&] {
+    auto service = std::make_unique<text_service>();
+    options.listen = "127.0.0.1:0";
+    grpc::server server(options);
+    server.add(*service);
+    server.start();
+    body(server, *service);
+    service->hold = false;
+    server.shutdown(std::chrono::nanoseconds(0));
+  });
+}
+template <class F>
+void with_server(F body) {
+  with_server(grpc::server_options{}, body);
+}
+
+}  // namespace warren::testing

@@ -1,0 +1,264 @@
+// The session alone: bytes in, bytes and stream events out, no socket and no goroutine.
+#include "server/http2/session.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/http2/block_pool.h"
+#include "server/http2/limits.h"
+#include "server/http2/session_memory.h"
+
+namespace {
+
+using namespace warren::http2;
+
+const std::string kPreface(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
+
+std::string frame(uint8_t type, uint8_t flags, uint32_t id, const std::string& payload) {
+  const auto n = static_cast<uint32_t>(payload.size());
+  std::string f{static_cast<char>(n >> 16), static_cast<char>(n >> 8), static_cast<char>(n), static_cast<char>(type), static_cast<char>(flags)};
+  for (int shift = 24; shift >= 0; shift -= 8) f += static_cast<char>(id >> shift);
+  return f + payload;
+}
+const std::string kSettings = frame(NGHTTP2_SETTINGS, 0, 0, "");
+// :method POST, :scheme http, :path / from the static table, and :authority as a literal.
+const std::string kRequest("\x83\x86\x84\x41\x01x", 6);
+
+// A stream that answers a request with a body of a given size when it is complete.
+struct answering final : stream {
+  std::vector<std::string> log;
+  size_t body = 0;
+  bool done = false;
+  static inline const std::string status = ":status", two_hundred = "200", trailer = "x-end", one = "1";
+
+  static nghttp2_nv nv(const std::string& n, const std::string& v) {
+    return {reinterpret_cast<uint8_t*>(const_cast<char*>(n.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(v.data())), n.size(), v.size(), 0};
+  }
+  void on_header(std::string_view name, std::string_view value) override { log.push_back(std::string(name) + "=" + std::string(value)); }
+  void on_headers_over_limit() override { log.push_back("over"); }
+  void on_headers_end(session&) override { log.push_back("headers"); }
+  void on_data(session& s, std::string_view bytes) override {
+    log.push_back("data " + std::string(bytes));
+    s.consume(*this, bytes.size());
+  }
+  void on_request_end(session& s) override {
+    log.push_back("end");
+    const nghttp2_nv h[] = {nv(status, two_hundred)};
+    s.respond_with_body(*this, h);
+  }
+  void on_closed(uint32_t code) override { log.push_back("closed " + std::to_string(code)); }
+  piece peek_body(session& s, size_t most) override {
+    const size_t n = std::min(most, body);
+    const bool end = n == body;
+    if (end) {
+      const nghttp2_nv t[] = {nv(trailer, one)};
+      s.trailers(*this, t);
+    }
+    return {n, end};
+  }
+  void take_body(char* into, size_t n) override {
+    std::fill_n(into, n, 'b');
+    body -= n;
+  }
+  void on_events(session&, uint32_t) override {}
+  void run() noexcept override {}
+  void on_run_end(session&) override {}
+  void on_kill(session&) override {}
+  bool unused() const noexcept override { return true; }
+  void on_reuse() override {}
+};
+
+struct peer : session::events {
+  std::vector<std::unique_ptr<answering>> streams;
+  size_t next_body = 3;
+  bool refuse = false;
+  int settings = 0;
+  int closed = 0;
+  session s;
+
+  explicit peer(const session_limits& limits = {}) : s(limits, *this) {}
+
+  stream* open_stream(int32_t) override {
+    if (refuse) return nullptr;
+    streams.push_back(std::make_unique<answering>());
+    streams.back()->body = next_body;
+    return streams.back().get();
+  }
+  void stream_closed(stream&) override { closed++; }
+  void settings_received() override { settings++; }
+  void drain_acknowledged() override {}
+
+  std::string output(size_t room = kBlockSize) {
+    std::string all;
+    std::vector<char> block(room);
+    while (const size_t n = s.serialise(block)) all.append(block.data(), n);
+    return all;
+  }
+  // The types of the frames in bytes, as letters; DATA's payload is added up.
+  static std::string kinds(const std::string& bytes, size_t* data = nullptr) {
+    std::string out;
+    size_t at = 0;
+    while (at + 9 <= bytes.size()) {
+      const auto b = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])); };
+      const size_t n = b(0) << 16 | b(1) << 8 | b(2);
+      out += "DHPRSUpGWC"[b(3)];
+      if (b(3) == NGHTTP2_DATA && data != nullptr) *data += n;
+      at += 9 + n;
+    }
+    return at == bytes.size() ? out : out + " and a torn frame";
+  }
+};
+
+TEST(session, settings_announce_the_real_stream_limit) {
+  peer p({.max_concurrent_streams = 0x01020304});
+  const std::string out = p.output();
+  ASSERT_GE(out.size(), 15u);
+  EXPECT_EQ(out.substr(9, 6), std::string("\0\3\1\2\3\4", 6));
+}
+
+TEST(session, input_in_pieces_of_every_size) {
+  const std::string bytes = kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, kRequest) +
+                            frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, "hello");
+  for (size_t step = 1; step <= bytes.size(); step++) {
+    peer p;
+    for (size_t at = 0; at < bytes.size(); at += step) ASSERT_TRUE(p.s.receive(std::string_view(bytes).substr(at, step), 0));
+    ASSERT_EQ(p.streams.size(), 1u);
+    std::string data;
+    for (const std::string& l : p.streams[0]->log) {
+      if (l.starts_with("data ")) data += l.substr(5);
+    }
+    EXPECT_EQ(data, "hello") << step;
+    EXPECT_EQ(p.settings, 1);
+    EXPECT_EQ(peer::kinds(p.output()), "SSWHDH");
+    EXPECT_EQ(p.closed, 1);
+    EXPECT_EQ(p.streams[0]->log.back(), "closed 0");
+  }
+}
+
+// The room may end anywhere between frames: no byte is lost, none comes twice, DATA and what follows keep their order.
+TEST(session, output_through_rooms_of_many_sizes) {
+  for (const size_t room : {kFrameRoom, kFrameRoom + 1, kFrameRoom + 100, 2 * kFrameRoom - 1, kBlockSize}) {
+    peer p;
+    p.next_body = 60'000;  // within the default window
+    ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 0));
+    size_t data = 0;
+    const std::string kinds = peer::kinds(p.output(room), &data);
+    EXPECT_EQ(kinds.substr(0, 5), "SSWHD") << room;
+    EXPECT_EQ(kinds.back(), 'H') << room;
+    EXPECT_EQ(kinds.find("torn"), std::string::npos) << room;
+    EXPECT_EQ(data, 60'000u) << room;
+    EXPECT_EQ(p.closed, 1) << room;
+    EXPECT_FALSE(p.s.has_output());
+  }
+}
+
+TEST(session, refused_stream_leaves_the_connection_alone) {
+  peer p;
+  p.refuse = true;
+  ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, kRequest) + frame(NGHTTP2_DATA, 0, 1, "x"), 0));
+  EXPECT_EQ(peer::kinds(p.output()), "SSWR");
+  EXPECT_EQ(p.s.streams_refused(), 1u);
+  EXPECT_FALSE(p.s.finished());
+}
+
+TEST(session, trailers_of_a_stream_that_was_reset_are_no_error) {
+  peer p;
+  const auto flags = NGHTTP2_FLAG_END_HEADERS;
+  ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, flags, 1, kRequest) + frame(NGHTTP2_HEADERS, flags, 7, kRequest), 0));
+  p.s.reset(*p.streams[0], NGHTTP2_CANCEL);
+  p.output();
+  EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, flags | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 0));
+  // But a stream in the gap (3, 5) may not be opened any more.
+  EXPECT_FALSE(p.s.receive(frame(NGHTTP2_HEADERS, flags, 5, kRequest), 0));
+  EXPECT_EQ(p.s.reason(), session::end_reason::protocol);
+  EXPECT_EQ(peer::kinds(p.output()), "G");
+  EXPECT_TRUE(p.s.finished());
+}
+
+TEST(session, not_http2) {
+  peer p;
+  EXPECT_FALSE(p.s.receive("GET / HTTP/1.1\r\n", 0));
+  EXPECT_EQ(p.output().substr(0, 12), "HTTP/1.1 400");
+  EXPECT_TRUE(p.s.finished());
+  peer q;
+  EXPECT_TRUE(q.s.receive(kPreface.substr(0, 10), 0));
+  EXPECT_FALSE(q.s.receive("???", 0));
+  EXPECT_EQ(peer::kinds(q.output()), "SG");
+  EXPECT_TRUE(q.s.finished());
+  EXPECT_EQ(q.s.reason(), session::end_reason::not_http2);
+}
+
+TEST(session, drain_ends_when_the_streams_have) {
+  peer p;
+  ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, kRequest), 0));
+  p.output();
+  p.s.begin_drain();
+  EXPECT_EQ(peer::kinds(p.output()), "pG");  // PING goes first in nghttp2's queue
+  p.s.finish_drain();
+  EXPECT_EQ(peer::kinds(p.output()), "G");
+  EXPECT_FALSE(p.s.finished());
+  ASSERT_TRUE(p.s.receive(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, "x"), 0));
+  EXPECT_EQ(peer::kinds(p.output()), "HDH");
+  EXPECT_TRUE(p.s.finished());
+}
+
+// The bucket of resets we send refills with time.
+TEST(session, own_resets_are_limited_per_second) {
+  peer p;
+  p.refuse = true;
+  ASSERT_TRUE(p.s.receive(kPreface + kSettings, 0));
+  uint32_t id = 1;
+  int64_t now = 0;
+  const auto refuse_one = [&] {
+    const bool on = p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest), now);
+    id += 2;
+    p.output();
+    return on && !p.s.ended();
+  };
+  for (int i = 0; i < kOwnResetBurst; i++) ASSERT_TRUE(refuse_one()) << i;
+  for (int i = 0; i < 10 * kOwnResetPerSecond; i++) {
+    now += 1'000'000'000 / kOwnResetPerSecond;
+    ASSERT_TRUE(refuse_one()) << i;
+  }
+  EXPECT_FALSE(refuse_one());
+  EXPECT_EQ(p.s.reason(), session::end_reason::abuse);
+}
+
+TEST(session_memory, blocks_come_back) {
+  session_memory m;
+  nghttp2_mem* t = m.table();
+  void* a = t->malloc(100, t->mem_user_data);
+  std::memset(a, 1, 100);
+  t->free(a, t->mem_user_data);
+  EXPECT_EQ(t->malloc(120, t->mem_user_data), a);  // the same number of steps
+  auto* z = static_cast<char*>(t->calloc(10, 12, t->mem_user_data));
+  for (int i = 0; i < 120; i++) ASSERT_EQ(z[i], 0);
+  std::memcpy(z, "kept", 5);
+  z = static_cast<char*>(t->realloc(z, 700, t->mem_user_data));
+  EXPECT_STREQ(z, "kept");
+  z = static_cast<char*>(t->realloc(z, 70'000, t->mem_user_data));
+  EXPECT_STREQ(z, "kept");
+  z = static_cast<char*>(t->realloc(z, 100, t->mem_user_data));
+  EXPECT_STREQ(z, "kept");
+  t->free(z, t->mem_user_data);
+  t->free(a, t->mem_user_data);
+  t->free(nullptr, t->mem_user_data);
+  EXPECT_EQ(t->calloc(SIZE_MAX, 2, t->mem_user_data), nullptr);
+}
+
+TEST(block_pool, the_last_given_is_taken_first) {
+  block_pool pool;
+  char* a = pool.take();
+  char* b = pool.take();
+  EXPECT_NE(a, b);
+  pool.give(a);
+  EXPECT_EQ(pool.take(), a);
+  pool.give(a);
+  pool.give(b);
+  for (size_t i = 0; i < 2 * kPooledBlocks; i++) pool.give(pool.take());
+}
+
+}  // namespace

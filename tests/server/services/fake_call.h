@@ -1,0 +1,67 @@
+// A call without a transport: calls a handler directly and keeps what it sends.
+#pragma once
+#include <chrono>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <warren/chan.h>
+#include <warren/grpc.h>
+#include <warren/grpc/protobuf.h>
+#include <warren/select.h>
+
+namespace warren::grpc {
+
+// On the stack of the goroutine that makes it, which must outlive the handler.
+class fake_context final : public server_context {
+ public:
+  std::optional<clock::time_point> deadline() const noexcept override { return std::nullopt; }
+  bool cancelled() const noexcept override { return done_.drained(); }
+  chan<unit> done() override { return done_; }
+  status_code cause() const noexcept override { return cancelled() ? status_code::cancelled : status_code::ok; }
+  const detail::metadata_type& metadata() const noexcept override { return metadata_; }
+  bool add_initial_metadata(std::string_view, std::string_view) override { return false; }
+  bool add_trailing_metadata(std::string_view, std::string_view) override { return false; }
+  std::string_view peer() const noexcept override { return "test"; }
+  std::string_view method() const noexcept override { return "/test/Test"; }
+  std::string_view authority() const noexcept override { return "test"; }
+
+  void cancel() { done_.close(); }
+
+ private:
+  chan<unit> done_ = make_chan<unit>();
+  detail::metadata_type metadata_;
+};
+
+// Hands every message that is written to a channel, parsed. On the stack of a goroutine, as its context.
+template <class Reply>
+class fake_call final : public server_call {
+ public:
+  explicit fake_call(fake_context& context) : context_(context) {}
+  server_context& context() noexcept override { return context_; }
+  std::span<const char> request() const noexcept override { return {}; }
+  char* begin_message(size_t n) override {
+    bytes_.resize(n);
+    return bytes_.data();
+  }
+  void end_reply() noexcept override {}
+  bool end_stream_message() override {
+    Reply reply;
+    if (!reply.ParseFromString(bytes_)) return false;
+    select(send(sent_, std::move(reply)), recv(context_.done()));
+    return !context_.cancelled();
+  }
+  bool too_large() const noexcept override { return false; }
+
+  // The next message the handler writes; parks until it does. The handler waits until it was taken or the call is over.
+  Reply next() const { return *sent_.recv(); }
+
+ private:
+  fake_context& context_;
+  std::string bytes_;
+  chan<Reply> sent_ = make_chan<Reply>();
+};
+
+}  // namespace warren::grpc
