@@ -14,7 +14,7 @@ class mheap;
 struct mcache {
   explicit mcache(mheap& h) noexcept;
   // REQUIRES: flushed (mheap::flush). Gives pages and descriptors back.
-  ~mcache();
+  ~mcache() = default;
   mcache(const mcache&) = delete;
   mcache& operator=(const mcache&) = delete;
 

@@ -24,7 +24,6 @@ size_t pages_for(size_t bytes) noexcept { return (bytes + kPageSize - 1) >> kPag
 mcache::mcache(mheap& h) noexcept : heap(h) {
   for (auto& s : alloc) s.store(&no_span, std::memory_order_relaxed);
 }
-mcache::~mcache() = default;
 
 mcache* mheap::new_mcache() {
   mcache* const c = new mcache(*this);

@@ -52,7 +52,7 @@ void free_newborn(newborn* nb) noexcept {
 void start_goroutine(newborn* nb) noexcept {
   m* mp = rt_enter();
   mp->sched->put_local(mp, nb);
-  mp->sched->wake_p(true);
+  mp->sched->wake_for_runnext(mp);
   rt_leave(mp);
   safepoint();
 }

@@ -23,10 +23,11 @@
 // read-modify-writes.
 //   (4) An M that may not spin, because enough others do, goes idle without the second look. If the others stop spinning at that moment, with work, a P would be idle beside
 //       queued work until the next submission. So a submitter that sees no idle P sets need_spinning_, and an M going idle that finds it set takes its P back and spins.
-//   (5) A goroutine that one goroutine readies and puts into runnext of an otherwise empty queue is usually run by the same P a moment later: the readier is about to park. A thread woken
-//       for it may not touch it for 3 µs and goes back to sleep; two futex calls for nothing, more than the whole channel operation costs. So when the last spinning Ms found nothing, 31 of
-//       32 such wake-ups are left out; the 32nd is an experiment, and if it finds work, all are made again. sysmon wakes a thread for what still waits at its next look.
-//       Only goready between goroutines does this: spawns, the poller and threads outside always wake.
+//   (5) A goroutine that another one readies or spawns, and that goes to runnext of an otherwise empty queue, is usually run by the same P a moment later: the other is about to park (every
+//       unbuffered channel, every lock, spawn and join). Waking a thread for it costs the waker 5 to 20 µs in the kernel, a hundred times the channel operation, and the woken one can at best
+//       carry the conversation to another cache. Whether a thread is of use depends on how long the other goes on; so that is measured: for every 16th such case on a P, the time until its next
+//       switch. While the average is below 10 µs, these wake-ups are left out. If the pattern changes, the first sample turns them on again (and sysmon wakes a thread for what it finds
+//       waiting at two looks). The poller, timers and threads outside always wake.
 // Rejected: waking a thread at every submission (thousands of futile futex calls, brpc #1727); handing a woken thread a specific goroutine (it waits for a wake-up while the
 // submitter may be done in a microsecond); a central queue (one lock for all).
 #include <mutex>
@@ -43,8 +44,11 @@ namespace {
 constexpr uint32_t kGlobalTick = 61;              // Go's: prime, so that it does not beat with periodic spawns
 constexpr uint32_t kGlobalBatch = run_queue::kCapacity / 2;
 constexpr int kStealPasses = 4;
-constexpr uint32_t kFutileSpins = 2;
-constexpr uint32_t kWakeupsLeftOut = 32;
+// Rule (5).
+constexpr uint32_t kReadySampling = 16;
+constexpr int64_t kQuickHandOver = 10'000;        // ns: about what waking a thread costs
+constexpr int64_t kLongestSample = 100'000;       // so that 18 quick samples forget a long one
+constexpr int64_t kRunnextGrace = 15'000;         // ns: see steal_work
 constexpr uint32_t kMaxMs = 10'000;               // Go's limit; here a P stays idle beyond it, there the program crashes
 }  // namespace
 
@@ -136,6 +140,20 @@ void scheduler::put_local(m* mp, runnable* r) noexcept {
   }
 }
 
+// After put_local, by a goroutine or the scheduler. Rule (5) of the essay.
+void scheduler::wake_for_runnext(m* mp) noexcept {
+  p* pp = mp->current_p;
+  if (mp->curg == nullptr || !pp->runq.ring_empty()) {
+    wake_p(true);
+    return;
+  }
+  if (pp->hand_over_ns >= kQuickHandOver) wake_p(true);
+  if (pp->ready_countdown-- == 0) {
+    pp->ready_countdown = kReadySampling;
+    pp->ready_stamp = nanotime();  // after the wake-up, which must not count as the goroutine's time
+  }
+}
+
 void scheduler::ready(m* mp, g* gp) noexcept {
   if (gp->status.load(std::memory_order_relaxed) != g_status::waiting) [[unlikely]]
     fatal("goready of goroutine %llu, which is %s: it was readied twice, or never parked", static_cast<unsigned long long>(gp->goid),
@@ -145,12 +163,7 @@ void scheduler::ready(m* mp, g* gp) noexcept {
     p* pp = mp->current_p;
     pp->counters.readies.add();
     put_local(mp, gp);
-    // Rule (5).
-    if (mp->curg != nullptr && futile_spins_.load(std::memory_order_relaxed) >= kFutileSpins && pp->runq.ring_empty()) {
-      if (++pp->wakeups_left_out < kWakeupsLeftOut) return;
-      pp->wakeups_left_out = 0;
-    }
-    wake_p(true);
+    wake_for_runnext(mp);
     return;
   }
   totals_.foreign_readies.fetch_add(1, std::memory_order_relaxed);
@@ -231,7 +244,6 @@ void scheduler::become_spinning(m* mp) noexcept {
 
 void scheduler::reset_spinning(m* mp) noexcept {
   mp->spinning = false;
-  if (futile_spins_.load(std::memory_order_relaxed) != 0) futile_spins_.store(0, std::memory_order_relaxed);
   spinning_.fetch_sub(1, std::memory_order_seq_cst);
   wake_p(true);  // rule (2)
 }
@@ -411,13 +423,13 @@ runnable* scheduler::steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* 
         }
       }
       pp->counters.steal_attempts.add();
-      // Whoever put a goroutine into runnext is probably about to park and run it: an unbuffered channel operation takes about 50 ns, so 3 µs are plenty (Go's figure). If the victim
-      // has switched meanwhile, it turns over what it has by itself: taking the one that happens to lie there would only carry a conversation of two to another cache. A P
-      // that does not run at this moment will not switch, so nothing is waited for.
+      // Whoever put a goroutine into runnext is probably about to park and run it: a channel operation takes about 50 ns. But the call that woke us takes the waker itself 5 µs and more in the
+      // kernel, so it gets 15 (Go sleeps for 3, which Linux makes some 50). If the victim has switched meanwhile, it turns over what it has by itself: taking the one that happens to lie there
+      // would only carry a conversation of two to another cache. A P that does not run at this moment will not switch, so nothing is waited for.
       bool take_next = last_pass && victim->runq.has_next();
       if (take_next && victim->runq.ring_empty() && victim->status.load(std::memory_order_relaxed) == p_status::running) {
         const uint64_t switches = victim->counters.scheduled.read();
-        const int64_t until = nanotime() + 3'000;
+        const int64_t until = nanotime() + kRunnextGrace;
         do {
           cpu_pause();
         } while (nanotime() < until && victim->counters.scheduled.read() == switches);
@@ -506,7 +518,6 @@ top:
   if (was_spinning) {
     mp->spinning = false;
     spinning_.fetch_sub(1, std::memory_order_seq_cst);
-    if (const uint32_t n = futile_spins_.load(std::memory_order_relaxed); n < kFutileSpins) futile_spins_.store(n + 1, std::memory_order_relaxed);
     // Rule (3): look again, at everything that a submitter may have filled before it could see that nobody spins.
     if (global_size_.load(std::memory_order_seq_cst) != 0 || any_queued()) {
       lock_.lock();
@@ -594,6 +605,11 @@ void scheduler::m_loop(m* mp) {
     // Back on this thread's own stack: mp is what it was. The goroutine has entered the bracket before it switched.
     gp = mp->curg;
     mp->curg = nullptr;
+    if (p* pp = mp->current_p; pp != nullptr && pp->ready_stamp != 0) [[unlikely]] {  // rule (5)
+      const int64_t took = nanotime() - pp->ready_stamp;
+      pp->ready_stamp = 0;
+      pp->hand_over_ns += ((took < kLongestSample ? took : kLongestSample) - pp->hand_over_ns) / 8;
+    }
     gp = mp->mcall_fn(mp, gp);
   }
 }

@@ -41,6 +41,7 @@ class scheduler {
   void put_global_locked(runnable* head, runnable* tail, uint32_t n) noexcept;
   void inject(m* mp, g_list list) noexcept;
   void wake_p(bool has_p) noexcept;                                // work was submitted: make sure somebody looks for it. has_p: by somebody with a P
+  void wake_for_runnext(m* mp) noexcept;                           // the same after put_local
   void start_m(p* pp, bool spinning) noexcept;
   void stop_m(m* mp) noexcept;
   void hand_off_p(p* pp) noexcept;
@@ -123,7 +124,6 @@ class scheduler {
 
   alignas(kCacheLine) std::atomic<uint32_t> spinning_{0};
   std::atomic<uint32_t> need_spinning_{0};
-  std::atomic<uint32_t> futile_spins_{0};  // spinning Ms in a row that found nothing, up to a limit
   std::atomic<uint32_t> stopping_{0};  // the world is stopped or about to be
   std::atomic<bool> exiting_{false};
 

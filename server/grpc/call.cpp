@@ -155,8 +155,7 @@ void call::on_header(std::string_view name, std::string_view value) {
         return;
       }
       break;
-    default:
-      break;
+    default: break;
   }
   if (reserved_header(name)) return;
   if (!name.ends_with("-bin")) {
@@ -252,11 +251,8 @@ void call::on_data(http2::session& s, std::string_view bytes) {
                "the request message (" + std::to_string(request_.length()) + " bytes) is over the server's limit of " +
                    std::to_string(core_.options.max_receive_message) + "; send less, or raise max_receive_message");
         return;
-      case message_reader::outcome::complete:
-        have_message_ = true;
-        break;
-      case message_reader::outcome::need_more:
-        break;
+      case message_reader::outcome::complete: have_message_ = true; break;
+      case message_reader::outcome::need_more: break;
     }
     buffered_ += before - bytes.size();
     connection_.buffered += before - bytes.size();
@@ -375,8 +371,8 @@ status_code call::cause() const noexcept {
   return c;
 }
 
-// The box is published by one compare-and-swap, so two callers get one channel. cancel() stores cause_, then looks for the box; we store the
-// box, then look at cause_: both seq_cst, so at least one of the two sees the other and closes the channel.
+// The box is published by one compare-and-swap, so two callers get one channel. cancel() stores cause_, then looks for the box; we store
+// the box, then look at cause_: both seq_cst, so at least one of the two sees the other and closes the channel.
 chan<unit> call::done() {
   done_box* box = done_.load(std::memory_order_acquire);
   if (box == nullptr) {
@@ -410,9 +406,7 @@ void call::cancel(status_code why) noexcept {
   if (done_box* box = done_.load(std::memory_order_seq_cst)) close_done(*box);
 }
 
-bool call::add_initial_metadata(std::string_view key, std::string_view value) {
-  return !initial_left_ && initial_.add(key, value);
-}
+bool call::add_initial_metadata(std::string_view key, std::string_view value) { return !initial_left_ && initial_.add(key, value); }
 
 // --- the answer --------------------------------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,5 @@
 // call: one RPC on the native transport. HTTP/2 stream below, server_call and server_context above.
 #pragma once
-#include <warren/chan.h>
-#include <warren/grpc/call.h>
-#include <warren/grpc/metadata.h>
-#include <warren/grpc/status.h>
-#include <warren/ptr.h>
-
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -14,6 +8,12 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <warren/chan.h>
+#include <warren/grpc/call.h>
+#include <warren/grpc/metadata.h>
+#include <warren/grpc/status.h>
+#include <warren/ptr.h>
 
 #include "runtime/os/mutex.h"
 #include "runtime/sched/park.h"
@@ -138,31 +138,31 @@ class call final : public http2::stream, public server_call, public server_conte
 
   // --- owner's ---
   bool running_ = false;
-  bool armed_ = false;      // timer_ may fire, or has and kExpired is on its way
-  bool answered_ = false;   // the status has been decided
-  bool closed_ = false;     // no stream to answer on
-  bool started_ = false;    // counted as started
-  bool counted_ = false;    // counted as handled
+  bool armed_ = false;         // timer_ may fire, or has and kExpired is on its way
+  bool answered_ = false;      // the status has been decided
+  bool closed_ = false;        // no stream to answer on
+  bool started_ = false;       // counted as started
+  bool counted_ = false;       // counted as handled
   bool over_handler_ = false;  // answered while the handler ran
   bool headers_sent_ = false;
-  bool final_ = false;      // trailers follow what is in sending_ and outbox_
-  bool page_ = false;       // the answer is a page for humans, without trailers
+  bool final_ = false;  // trailers follow what is in sending_ and outbox_
+  bool page_ = false;   // the answer is a page for humans, without trailers
   byte_buffer sending_;
   size_t sending_at_ = 0;
-  size_t promised_ = 0;     // bytes of sending_ that a DATA frame header has announced
+  size_t promised_ = 0;  // bytes of sending_ that a DATA frame header has announced
   status_code code_ = status_code::ok;
-  std::string message_;     // of the status, encoded
-  std::string details_;     // likewise
+  std::string message_;  // of the status, encoded
+  std::string details_;  // likewise
   const char* http_status_ = "200";
-  std::vector<nghttp2_nv> fields_;    // of the header block being submitted
-  std::deque<std::string> encoded_;   // values that submitted fields point to
+  std::vector<nghttp2_nv> fields_;   // of the header block being submitted
+  std::deque<std::string> encoded_;  // values that submitted fields point to
   rt::timer timer_;
 
   // --- runner's while running ---
   status status_;
   detail::metadata_type initial_;
   detail::metadata_type trailing_;
-  byte_buffer staging_;  // the message being written; of a unary call: the reply
+  byte_buffer staging_;        // the message being written; of a unary call: the reply
   bool initial_left_ = false;  // a message was written: the headers have left or are about to
   bool has_reply_ = false;
   bool too_large_ = false;
@@ -171,10 +171,10 @@ class call final : public http2::stream, public server_call, public server_conte
   // --- both ---
   std::atomic<status_code> cause_{status_code::ok};  // set once, by the owner
   std::atomic<done_box*> done_{nullptr};             // made by the first done()
-  rt::mutex mutex_;  // guards the following
-  byte_buffer outbox_;           // written and not yet taken over by the owner
-  size_t unsent_ = 0;            // in outbox_ and sending_, of a stream
-  rt::g* writer_ = nullptr;      // parked for room
+  rt::mutex mutex_;                                  // guards the following
+  byte_buffer outbox_;                               // written and not yet taken over by the owner
+  size_t unsent_ = 0;                                // in outbox_ and sending_, of a stream
+  rt::g* writer_ = nullptr;                          // parked for room
 
   // --- deadlines' ---
   call* expired_next_ = nullptr;

@@ -1,9 +1,9 @@
 // What every call of a server shares. Read-only while it serves, except the counters.
 #pragma once
-#include <warren/grpc/server.h>
-
 #include <atomic>
 #include <cstdint>
+
+#include <warren/grpc/server.h>
 
 #include "server/grpc/deadlines.h"
 #include "server/grpc/method_table.h"

@@ -1,9 +1,9 @@
 #include "server/grpc/deadlines.h"
 
-#include <warren/go.h>
-
 #include <mutex>
 #include <utility>
+
+#include <warren/go.h>
 
 #include "server/grpc/call.h"
 

@@ -1,6 +1,6 @@
-#include <warren/grpc/metadata.h>
-
 #include <algorithm>
+
+#include <warren/grpc/metadata.h>
 
 #include "server/grpc/reserved.h"
 

@@ -1,11 +1,11 @@
-#include <warren/go.h>
-#include <warren/grpc/server.h>
-#include <warren/net.h>
-
 #include <mutex>
 #include <stdexcept>
 #include <utility>
 #include <vector>
+
+#include <warren/go.h>
+#include <warren/grpc/server.h>
+#include <warren/net.h>
 
 #include "runtime/os/clock.h"
 #include "runtime/os/mutex.h"

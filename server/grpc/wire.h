@@ -25,10 +25,10 @@ class message_reader {
   static constexpr size_t kTrusted = 16 << 10;  // one DATA frame's worth; a peer must send the rest before we make room for it
 
   enum class outcome : uint8_t {
-    need_more,   // all of the piece was taken, the message is not complete
-    complete,    // message() is whole; the piece may hold more bytes
-    bad_flag,    // the flag byte is neither 0 nor 1
-    too_large,   // the length is over the limit; nothing of the message was stored
+    need_more,  // all of the piece was taken, the message is not complete
+    complete,   // message() is whole; the piece may hold more bytes
+    bad_flag,   // the flag byte is neither 0 nor 1
+    too_large,  // the length is over the limit; nothing of the message was stored
   };
 
   explicit message_reader(size_t limit = 0) noexcept : limit_(limit) {}

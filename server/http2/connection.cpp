@@ -8,18 +8,18 @@
 //     deadline reaper, a shutdown. They post a node and go on.
 // The FLUSHER exists only while the socket is full: it waits for room with the bytes that are left, owning nothing.
 //
-// The word. Ownership and the queue of posted nodes are one atomic word (free / owned / top of a chain). To post: if the word is free, make it
-// owned, and the poster, now the owner, handles its node itself; else push the node in front of the chain. To let go: compare-and-swap
+// The word. Ownership and the queue of posted nodes are one atomic word (free / owned / top of a chain). To post: if the word is free, make
+// it owned, and the poster, now the owner, handles its node itself; else push the node in front of the chain. To let go: compare-and-swap
 // owned → free, which fails if anything was pushed; then take the chain, handle it, try again. So a node is never left
-// without an owner: it is pushed only onto a word that says "owned", and the owner cannot leave while the word is anything else. This is the
-// wait-free write of brpc's sockets, with responses of many streams combined into one write instead of one write each.
+// without an owner: it is pushed only onto a word that says "owned", and the owner cannot leave while the word is anything else. This is
+// the wait-free write of brpc's sockets, with responses of many streams combined into one write instead of one write each.
 //
-// Memory order. Pushing is a release CAS, taking the chain an acquire exchange: what the poster wrote before posting (the reply of a handler,
-// bits in node::events) is visible to the owner who handles the node. Letting go is a release CAS, becoming owner an acquire CAS:
+// Memory order. Pushing is a release CAS, taking the chain an acquire exchange: what the poster wrote before posting (the reply of a
+// handler, bits in node::events) is visible to the owner who handles the node. Letting go is a release CAS, becoming owner an acquire CAS:
 // the next owner sees the session as the last one left it. A node that is already queued is not pushed twice: the poster's fetch_or on
 // node::events and the owner's exchange are both acq_rel on the same word, so either the poster sees kQueued and the owner's
-// exchange, which comes later in that word's order, sees its bits; or the poster sees it clear and pushes the node anew. node::next is written
-// by the pusher alone and read by the owner after taking the chain; it is not touched again before the owner's exchange on events
+// exchange, which comes later in that word's order, sees its bits; or the poster sees it clear and pushes the node anew. node::next is
+// written by the pusher alone and read by the owner after taking the chain; it is not touched again before the owner's exchange on events
 // made the node free to be pushed.
 //
 // The reader waits for ownership when somebody else has it, since its bytes must go in: it pushes its own node and parks. An
@@ -34,24 +34,27 @@
 // The limit of this: a handler that computes for long without parking holds up the rest of its batch and its connection's reading
 // (grpc.h tells users). Other connections have other readers.
 //
-// If a P is idle and the handlers of this connection have been slow lately, the reader first gives the second half of the batch to a HELPER, a
-// goroutine that runs it the same way (with a park hook that replaces it by another helper) and posts what it finished all at once.
+// If a P is idle and the handlers of this connection have been slow lately, the reader first gives the second half of the batch to a
+// HELPER, a goroutine that runs it the same way (with a park hook that replaces it by another helper) and posts what it finished all at
+// once.
 //
 // Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
-// the flusher. When none is left nobody can post any more but those who hold a pin (the server's shutdown), and the owner ends the connection
-// without ever letting go: later posts land on a word that says "owned" and are never looked at.
+// the flusher. When none is left nobody can post any more but those who hold a pin (the server's shutdown), and the owner ends the
+// connection without ever letting go: later posts land on a word that says "owned" and are never looked at.
 //
 // Rejected:
-//   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS here.
+//   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS
+//   here.
 //   - A mutex around the session (tonic/h2, tRPC-Cpp): finishers wait where they could leave their reply and go; one write per reply.
-//   - A goroutine per request, with the last in place (brpc): most unary handlers never block, and then the other N−1 goroutines bought nothing.
+//   - A goroutine per request, with the last in place (brpc): most unary handlers never block, and then the other N−1 goroutines bought
+//   nothing.
 //   - Keeping ownership while handlers run: streaming writers and parked handlers of the connection would wait for the whole batch.
 //   - Writing from the owner with a parking write: whoever finished first would wait for a slow client in everybody's name.
 #include "server/http2/connection.h"
 
-#include <warren/go.h>
-
 #include <utility>
+
+#include <warren/go.h>
 
 #include "runtime/os/clock.h"
 #include "runtime/sched/scheduler.h"
@@ -182,11 +185,8 @@ void connection::handle(node& n) {
       socket_.write_deadline(clock::time_point::max());
       if (flush_error_) write_failed(flush_error_);
       break;
-    case node::kind::control:
-      handle_control(bits);
-      break;
-    case node::kind::reader:
-      break;
+    case node::kind::control: handle_control(bits); break;
+    case node::kind::reader: break;
   }
 }
 
@@ -386,7 +386,7 @@ struct connection::batch_run {
   stream* todo;  // not begun
   stream* done;  // finished, latest first
   bool replaced;
-  bool helper;   // not the reader
+  bool helper;  // not the reader
 
   // The current handler is about to park: another goroutine takes over everything but this one call.
   static void replace(void* arg) {

@@ -1,11 +1,11 @@
 // connection: one client's socket, its HTTP/2 session, and the goroutines that serve it. How they share it: connection.cpp.
 #pragma once
-#include <warren/net.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <string>
+
+#include <warren/net.h>
 
 #include "runtime/sched/park.h"
 #include "server/http2/block_pool.h"
@@ -62,7 +62,8 @@ class connection final : private session::events {
   void start();  // its reader goroutine
   const std::string& peer() const noexcept { return peer_; }
 
-  // Tells the owner that bits happened to s, and becomes the owner if there is none. Never parks. Any goroutine whose business keeps s alive.
+  // Tells the owner that bits happened to s, and becomes the owner if there is none. Never parks. Any goroutine whose business keeps s
+  // alive.
   void post(stream& s, uint32_t bits) { post_node(s, bits); }
   // The same for the connection itself. Any goroutine that holds a reference.
   void control(uint32_t bits) { post_node(control_node_, bits); }
@@ -138,9 +139,9 @@ class connection final : private session::events {
   std::string peer_;
 
   // The reader's.
-  int64_t run_ns_ = 0;        // how long a handler takes in place: a moving average
-  int64_t batch_begin_ = 0;   // when the running batch began
-  uint32_t batch_size_ = 0;   // requests in it; written under ownership when it is taken
+  int64_t run_ns_ = 0;       // how long a handler takes in place: a moving average
+  int64_t batch_begin_ = 0;  // when the running batch began
+  uint32_t batch_size_ = 0;  // requests in it; written under ownership when it is taken
 
   // The owner's.
   session session_;
@@ -155,13 +156,13 @@ class connection final : private session::events {
   char* out_ = nullptr;  // bytes on their way to the socket; the flusher's while flushing_
   size_t out_at_ = 0;
   size_t out_end_ = 0;
-  bool flushing_ = false;        // a flusher goroutine writes
+  bool flushing_ = false;  // a flusher goroutine writes
   bool reader_alive_ = true;
-  bool reader_queued_ = false;   // the reader waits for the grant
+  bool reader_queued_ = false;       // the reader waits for the grant
   bool reader_needs_drain_ = false;  // … until the output is down again
   bool preface_done_ = false;
-  bool lingering_ = false;       // our last byte is sent, we wait for the peer's
-  bool dead_ = false;            // the socket is no longer written to
+  bool lingering_ = false;  // our last byte is sent, we wait for the peer's
+  bool dead_ = false;       // the socket is no longer written to
   bool end_counted_ = false;
   uint32_t refused_counted_ = 0;
   asio::error_code flush_error_;  // the flusher's result

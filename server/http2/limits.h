@@ -17,8 +17,8 @@ inline constexpr size_t kPooledBlocks = 16;
 inline constexpr size_t kPooledStreams = 128;
 
 // --- sharing a batch -----------------------------------------------------------------------------------------------------------------
-// A batch whose handlers are expected to take longer than this in all is shared with a second goroutine if a P is idle. Waking a P and giving
-// it a goroutine costs some 10 µs on both sides together; small handlers (1 µs) never get here.
+// A batch whose handlers are expected to take longer than this in all is shared with a second goroutine if a P is idle. Waking a P and
+// giving it a goroutine costs some 10 µs on both sides together; small handlers (1 µs) never get here.
 inline constexpr int64_t kShareNs = 100'000;
 
 // --- protocol ------------------------------------------------------------------------------------------------------------------------

@@ -1,13 +1,13 @@
-// What nghttp2 does for us: framing, HPACK, stream states, flow control, SETTINGS, the form of header fields (pseudo headers first and once,
-// lower case, no connection headers, `te`), content-length, padding. What it does not, and this file adds:
+// What nghttp2 does for us: framing, HPACK, stream states, flow control, SETTINGS, the form of header fields (pseudo headers first and
+// once, lower case, no connection headers, `te`), content-length, padding. What it does not, and this file adds:
 //  - the preface: nghttp2 gives up without an answer; a browser or an HTTP/1.1 health check gets a line it can show instead;
 //  - MAX_CONCURRENT_STREAMS: past the announced number nghttp2 ends the connection. We tell nghttp2 "no limit", write the real number into
 //    the SETTINGS frame on its way out, and refuse single streams (REFUSED_STREAM), which clients may retry elsewhere;
 //  - header list limits: nghttp2 only stores that setting;
 //  - stream ids the peer skipped and opens later: nghttp2 ignores them where RFC 9113 §5.1.1 wants a connection error;
 //  - floods: resets that we are made to send, control frames, tiny DATA (limits.h).
-// Receive windows: the connection's is opened as bytes arrive, so that one slow handler cannot stall the others; a stream's is opened by its
-// user (consume).
+// Receive windows: the connection's is opened as bytes arrive, so that one slow handler cannot stall the others; a stream's is opened by
+// its user (consume).
 #include "server/http2/session.h"
 
 #include <algorithm>
@@ -62,9 +62,7 @@ void submitted(int rv) {
 struct session::callbacks {
   static session& self(void* user) { return *static_cast<session*>(user); }
 
-  static stream* find(session& s, int32_t id) {
-    return static_cast<stream*>(nghttp2_session_get_stream_user_data(s.ng_, id));
-  }
+  static stream* find(session& s, int32_t id) { return static_cast<stream*>(nghttp2_session_get_stream_user_data(s.ng_, id)); }
 
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user) {
     session& s = self(user);
@@ -95,8 +93,7 @@ struct session::callbacks {
           if (s.small_data_budget_ < 0) return s.flooded();
         }
         break;
-      case NGHTTP2_CONTINUATION:
-        break;
+      case NGHTTP2_CONTINUATION: break;
       default:
         if (++s.idle_frames_ > kMaxIdleFrames) return s.flooded();
     }
@@ -178,8 +175,7 @@ struct session::callbacks {
           s.to_.drain_acknowledged();
         }
         break;
-      default:
-        break;
+      default: break;
     }
     return 0;
   }
@@ -229,8 +225,7 @@ struct session::callbacks {
       case NGHTTP2_GOAWAY:
         if (frame->goaway.error_code != NGHTTP2_NO_ERROR && s.reason_ == end_reason::none) s.reason_ = end_reason::protocol;
         break;
-      default:
-        break;
+      default: break;
     }
     return 0;
   }
@@ -291,8 +286,7 @@ struct session::callbacks {
 
 session::session(const session_limits& limits, events& to)
     : limits_(limits), to_(to), small_data_budget_(kSmallDataBudget), own_reset_tokens_(kOwnResetBurst * kToken) {
-  must(nghttp2_session_server_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()),
-       "nghttp2_session_server_new3");
+  must(nghttp2_session_server_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()), "nghttp2_session_server_new3");
   // The first entry's value is overwritten on the wire: see serialise. NO_RFC7540_PRIORITIES spares us the dependency tree,
   // which RFC 9113 deprecates and no gRPC client uses.
   const nghttp2_settings_entry settings[] = {
@@ -416,9 +410,7 @@ void session::share_fairly(stream& s) {
   submitted(nghttp2_session_change_extpri_stream_priority(ng_, s.id_, &in_turns, 0));
 }
 
-void session::reset(stream& s, uint32_t error_code) {
-  submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code));
-}
+void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code)); }
 
 void session::consume(stream& s, size_t n) { submitted(nghttp2_session_consume_stream(ng_, s.id_, n)); }
 

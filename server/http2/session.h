@@ -71,15 +71,15 @@ class session {
   void respond_with_body(stream& s, std::span<const nghttp2_nv> headers);  // HEADERS, then what peek_body offers
   void send_headers(stream& s, std::span<const nghttp2_nv> headers);       // HEADERS alone; trailers() follows
   void trailers(stream& s, std::span<const nghttp2_nv> fields);            // HEADERS with END_STREAM
-  void resume(stream& s);        // peek_body has something again
+  void resume(stream& s);                                                  // peek_body has something again
   void share_fairly(stream& s);  // its DATA takes turns with other such streams' instead of going first
   void reset(stream& s, uint32_t error_code);
   // Opens the stream's receive window again by n bytes; the connection's was opened when they came.
   void consume(stream& s, size_t n);
 
   // --- the end -------------------------------------------------------------------------------------------------------------------------
-  void begin_drain();   // GOAWAY(2^31-1) and a PING
-  void finish_drain();  // GOAWAY(last stream): later streams are refused, the session finishes when the streams have
+  void begin_drain();                   // GOAWAY(2^31-1) and a PING
+  void finish_drain();                  // GOAWAY(last stream): later streams are refused, the session finishes when the streams have
   void terminate(uint32_t error_code);  // GOAWAY(error) and nothing more
 
   uint32_t streams_refused() const noexcept { return streams_refused_; }
@@ -101,8 +101,8 @@ class session {
   bool settings_patched_ = false;
   bool drain_begun_ = false;
   size_t preface_have_ = 0;
-  std::string raw_answer_;  // for a peer that does not speak HTTP/2: what of it is not sent yet
-  bool failed_ = false;     // nghttp2 cannot go on sending
+  std::string raw_answer_;        // for a peer that does not speak HTTP/2: what of it is not sent yet
+  bool failed_ = false;           // nghttp2 cannot go on sending
   stream* in_headers_ = nullptr;  // whose header block is being read
   uint32_t streams_refused_ = 0;
   int32_t last_id_ = 0;

@@ -1,7 +1,7 @@
 // The memory of one nghttp2 session: what it frees it gets back without asking malloc.
 //
-// nghttp2 makes and frees about eight blocks per request (stream, frames, header arrays). A batch of 100 requests makes all of them before it
-// frees any, which overflows malloc's per-thread caches (7 blocks per size) and lands in its slow paths: 13 % of a small unary call's
+// nghttp2 makes and frees about eight blocks per request (stream, frames, header arrays). A batch of 100 requests makes all of them before
+// it frees any, which overflows malloc's per-thread caches (7 blocks per size) and lands in its slow paths: 13 % of a small unary call's
 // time, measured. Here a free block goes on a list of its size, and only the connection's owner touches it: no lock, no atomic.
 #pragma once
 #include <nghttp2/nghttp2.h>

@@ -18,7 +18,7 @@ struct node {
 
   explicit node(kind k) noexcept : what(k) {}
 
-  node* next = nullptr;           // guarded by the queue's protocol
+  node* next = nullptr;  // guarded by the queue's protocol
   std::atomic<uint32_t> events{0};
   const kind what;
 };
@@ -36,8 +36,8 @@ class stream : public node {
 
   // --- response side. Owner. ---
   struct piece {
-    size_t size;  // bytes that can be sent now, at most what was asked for; 0 with end false: nothing yet
-    bool end;     // no DATA follows
+    size_t size;           // bytes that can be sent now, at most what was asked for; 0 with end false: nothing yet
+    bool end;              // no DATA follows
     bool trailers = true;  // at the end: they close the stream, and peek_body has submitted them
   };
   virtual piece peek_body(session& s, size_t most) = 0;

@@ -1,5 +1,5 @@
-// The HTTP/2 session and a small server on it, fed with arbitrary bytes in arbitrary pieces: no crash, no bytes after the end, streams closed at
-// most once. The preface is sent first if the first byte is even; its other bits choose the pieces.
+// The HTTP/2 session and a small server on it, fed with arbitrary bytes in arbitrary pieces: no crash, no bytes after the end, streams
+// closed at most once. The preface is sent first if the first byte is even; its other bits choose the pieces.
 #include <cstdint>
 #include <cstdlib>
 #include <memory>

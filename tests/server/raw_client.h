@@ -2,7 +2,6 @@
 // Use on a goroutine. Every wait has a limit, so that a server that keeps silent fails a test instead of hanging it.
 #pragma once
 #include <nghttp2/nghttp2.h>
-#include <warren/net.h>
 
 #include <chrono>
 #include <cstdint>
@@ -12,6 +11,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include <warren/net.h>
 
 namespace warren::testing {
 
@@ -116,8 +117,8 @@ class raw_client {
   std::string encode(const fields& f) {
     std::vector<nghttp2_nv> nva;
     for (const auto& [name, value] : f) {
-      nva.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())),
-                     name.size(), value.size(), 0});
+      nva.push_back({reinterpret_cast<uint8_t*>(const_cast<char*>(name.data())),
+                     reinterpret_cast<uint8_t*>(const_cast<char*>(value.data())), name.size(), value.size(), 0});
     }
     std::string out(nghttp2_hd_deflate_bound(deflater_, nva.data(), nva.size()), '\0');
     const ssize_t n = nghttp2_hd_deflate_hd(deflater_, reinterpret_cast<uint8_t*>(out.data()), out.size(), nva.data(), nva.size());
@@ -126,7 +127,8 @@ class raw_client {
   }
 
   static fields request_fields(const std::string& path) {
-    return {{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "test"}, {"content-type", "application/grpc"}, {"te", "trailers"}};
+    return {{":method", "POST"}, {":scheme", "http"}, {":path", path}, {":authority", "test"}, {"content-type", "application/grpc"},
+            {"te", "trailers"}};
   }
   // Replaces, removes (empty value) or appends.
   static fields with(fields f, const std::string& name, const std::string& value) {
@@ -215,13 +217,13 @@ class raw_client {
   }
 
   std::map<int32_t, reply> replies;
-  std::map<uint16_t, uint32_t> settings;            // the server's
+  std::map<uint16_t, uint32_t> settings;             // the server's
   std::vector<std::pair<int32_t, uint32_t>> goaway;  // last stream, code
-  int64_t connection_window_updates = 0;            // bytes
+  int64_t connection_window_updates = 0;             // bytes
   std::map<int32_t, int64_t> stream_window_updates;
   std::string pong;
-  bool closed = false;     // by the server
-  bool timed_out = false;  // we lost patience
+  bool closed = false;      // by the server
+  bool timed_out = false;   // we lost patience
   bool acknowledge = true;  // answer SETTINGS and PING
   asio::error_code write_error;
 
@@ -256,7 +258,8 @@ class raw_client {
       at += n;
       left -= static_cast<size_t>(n);
       if ((flags & NGHTTP2_HD_INFLATE_EMIT) != 0) {
-        out.emplace_back(std::string(reinterpret_cast<char*>(nv.name), nv.namelen), std::string(reinterpret_cast<char*>(nv.value), nv.valuelen));
+        out.emplace_back(std::string(reinterpret_cast<char*>(nv.name), nv.namelen),
+                         std::string(reinterpret_cast<char*>(nv.value), nv.valuelen));
       }
       if ((flags & NGHTTP2_HD_INFLATE_FINAL) != 0) {
         nghttp2_hd_inflate_end_headers(inflater_);
@@ -301,7 +304,8 @@ class raw_client {
       case NGHTTP2_SETTINGS:
         if ((f.flags & NGHTTP2_FLAG_ACK) != 0) break;
         for (size_t i = 0; i + 6 <= f.payload.size(); i += 6) {
-          settings[static_cast<uint16_t>(static_cast<uint8_t>(f.payload[i]) << 8 | static_cast<uint8_t>(f.payload[i + 1]))] = u32(f.payload, i + 2);
+          settings[static_cast<uint16_t>(static_cast<uint8_t>(f.payload[i]) << 8 | static_cast<uint8_t>(f.payload[i + 1]))] =
+              u32(f.payload, i + 2);
         }
         if (acknowledge) send_frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, "");
         break;
@@ -312,14 +316,9 @@ class raw_client {
           send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, f.payload);
         }
         break;
-      case NGHTTP2_GOAWAY:
-        goaway.emplace_back(static_cast<int32_t>(u32(f.payload, 0)), u32(f.payload, 4));
-        break;
-      case NGHTTP2_WINDOW_UPDATE:
-        (f.id == 0 ? connection_window_updates : stream_window_updates[f.id]) += u32(f.payload, 0);
-        break;
-      default:
-        break;
+      case NGHTTP2_GOAWAY: goaway.emplace_back(static_cast<int32_t>(u32(f.payload, 0)), u32(f.payload, 4)); break;
+      case NGHTTP2_WINDOW_UPDATE: (f.id == 0 ? connection_window_updates : stream_window_updates[f.id]) += u32(f.payload, 0); break;
+      default: break;
     }
   }
 

@@ -29,7 +29,8 @@ TEST(call_life, a_handler_that_parks_does_not_hold_up_its_batch) {
     raw_client c(s.address());
     ASSERT_TRUE(c.ping());
     const int32_t held = c.next_id();
-    std::string bytes = raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, held, c.encode(raw_client::request_fields("/test.Text/Wait")));
+    std::string bytes =
+        raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, held, c.encode(raw_client::request_fields("/test.Text/Wait")));
     bytes += raw_client::frame_bytes(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, held, warren::testing::message("held"));
     std::vector<int32_t> ids;
     for (int i = 0; i < 50; i++) {
@@ -57,7 +58,8 @@ TEST(call_life, a_batch_of_slow_handlers_is_shared) {
       std::vector<int32_t> ids;
       for (int i = 0; i < 2; i++) {
         ids.push_back(c.next_id());
-        bytes += raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, ids.back(), c.encode(raw_client::request_fields("/test.Text/Spin")));
+        bytes += raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, ids.back(),
+                                         c.encode(raw_client::request_fields("/test.Text/Spin")));
         bytes += raw_client::frame_bytes(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, ids.back(), warren::testing::message(""));
       }
       c.send(bytes);

@@ -1,7 +1,5 @@
 // The pure parsers, by tables.
 #include <gtest/gtest.h>
-#include <warren/grpc/metadata.h>
-#include <warren/grpc/status.h>
 
 #include <cstdint>
 #include <limits>
@@ -9,6 +7,9 @@
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include <warren/grpc/metadata.h>
+#include <warren/grpc/status.h>
 
 #include "server/grpc/base64.h"
 #include "server/grpc/percent.h"
@@ -78,10 +79,10 @@ TEST(percent, encode_table) {
       {"\xff", "%EF%BF%BD"},
       {"a\xc3", "a%EF%BF%BD"},
       {"\xc3\x28", "%EF%BF%BD("},
-      {"\xc0\xaf", "%EF%BF%BD%EF%BF%BD"},                  // overlong '/'
-      {"\xed\xa0\x80", "%EF%BF%BD%EF%BF%BD%EF%BF%BD"},      // a surrogate
+      {"\xc0\xaf", "%EF%BF%BD%EF%BF%BD"},                            // overlong '/'
+      {"\xed\xa0\x80", "%EF%BF%BD%EF%BF%BD%EF%BF%BD"},               // a surrogate
       {"\xf4\x90\x80\x80", "%EF%BF%BD%EF%BF%BD%EF%BF%BD%EF%BF%BD"},  // above U+10FFFF
-      {" a b ", "%20a b%20"},                              // HTTP would strip the ends
+      {" a b ", "%20a b%20"},                                        // HTTP would strip the ends
       {"  ", "%20%20"},
   };
   for (const auto& c : cases) {
@@ -95,7 +96,8 @@ TEST(percent, decode_is_lenient) {
   const struct {
     std::string text, decoded;
   } cases[] = {
-      {"", ""}, {"a%20b", "a b"}, {"%", "%"}, {"%2", "%2"}, {"%zz", "%zz"}, {"%2z", "%2z"}, {"%25", "%"}, {"%e2%98%ba", "☺"}, {"%%20", "% "}, {"%FF", "\xff"},
+      {"", ""},       {"a%20b", "a b"}, {"%", "%"},         {"%2", "%2"},   {"%zz", "%zz"},
+      {"%2z", "%2z"}, {"%25", "%"},     {"%e2%98%ba", "☺"}, {"%%20", "% "}, {"%FF", "\xff"},
   };
   for (const auto& c : cases) EXPECT_EQ(percent_decode(c.text), c.decoded) << c.text;
 }
@@ -111,7 +113,8 @@ TEST(percent, round_trip_of_utf8) {
 TEST(base64, encode_is_unpadded) {
   const struct {
     std::string bytes, text;
-  } cases[] = {{"", ""}, {"f", "Zg"}, {"fo", "Zm8"}, {"foo", "Zm9v"}, {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd", "//79"}};
+  } cases[] = {{"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
+               {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xff\xfe\xfd", "//79"}};
   for (const auto& c : cases) {
     std::string out = ">";
     base64_encode(c.bytes, out);
@@ -127,9 +130,9 @@ TEST(base64, decode_table) {
     std::string_view text;
     std::optional<std::string> bytes;
   } cases[] = {
-      {"Zg==", "f"}, {"Zg", "f"}, {"Zm8=", "fo"}, {"Zm8", "fo"}, {"Zh", "f"},  // unused bits set: accepted
-      {"", ""},      {"A", {}},   {"AAAAA", {}},  {"Zg=", {}},   {"Zg===", {}}, {"=", {}},    {"====", {}}, {"Z=g=", {}},
-      {"Zm9v=", {}}, {"Zm 9v", {}}, {"Zm9-", {}}, {"Zm9_", {}},  {"Zm9v\n", {}}, {"\xffm9v", {}},
+      {"Zg==", "f"}, {"Zg", "f"},   {"Zm8=", "fo"}, {"Zm8", "fo"}, {"Zh", "f"},  // unused bits set: accepted
+      {"", ""},      {"A", {}},     {"AAAAA", {}},  {"Zg=", {}},   {"Zg===", {}}, {"=", {}},      {"====", {}},
+      {"Z=g=", {}},  {"Zm9v=", {}}, {"Zm 9v", {}},  {"Zm9-", {}},  {"Zm9_", {}},  {"Zm9v\n", {}}, {"\xffm9v", {}},
   };
   for (const auto& c : cases) {
     std::string out = "kept";

@@ -1,16 +1,16 @@
 // A service for tests of the transport, with a message type that is just its bytes: no protobuf.
 #pragma once
-#include <warren/chan.h>
-#include <warren/go.h>
-#include <warren/grpc.h>
-#include <warren/select.h>
-
 #include <atomic>
 #include <chrono>
 #include <cstring>
 #include <memory>
 #include <stdexcept>
 #include <string>
+
+#include <warren/chan.h>
+#include <warren/go.h>
+#include <warren/grpc.h>
+#include <warren/select.h>
 
 namespace warren::testing {
 
@@ -36,7 +36,7 @@ namespace warren::testing {
 
 // Handlers note what they saw in atomics; a test waits for them with until().
 struct text_service final : grpc::service {
-  std::atomic<int> ran{0};        // handlers that began
+  std::atomic<int> ran{0};  // handlers that began
   std::atomic<int> returned{0};
   std::atomic<int> cancelled{0};  // handlers that saw their context end
   std::atomic<int> cause{0};      // why, as a status code

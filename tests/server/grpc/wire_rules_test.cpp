@@ -82,7 +82,8 @@ TEST(wire_rules, rule_04_method_must_be_post) {
 TEST(wire_rules, rule_05_malformed_paths_are_unimplemented) {
   with_server([](grpc::server& s, text_service& svc) {
     raw_client c(s.address());
-    for (const char* path : {"/", "/a", "//", "/a/b/c", "/test.Text/Echo/", "/test.Text//Echo", "/test.Text/", "//test.Text/Echo", "/TEST.Text/Echo"}) {
+    for (const char* path :
+         {"/", "/a", "//", "/a/b/c", "/test.Text/Echo/", "/test.Text//Echo", "/test.Text/", "//test.Text/Echo", "/TEST.Text/Echo"}) {
       const reply r = c.call(path, "x");
       EXPECT_EQ(r.grpc_status(), kUnimplemented) << path;
       EXPECT_EQ(r.shape, "h") << path;
@@ -230,7 +231,11 @@ TEST(wire_rules, rule_16_reserved_keys_are_hidden) {
   with_server([](grpc::server& s, text_service&) {
     raw_client c(s.address());
     EXPECT_EQ(c.call("/test.Text/Metadata", "",
-                     {{"grpc-foo", "1"}, {"grpc-accept-encoding", "gzip"}, {"grpc-previous-rpc-attempts", "2"}, {"grpc-retry-pushback-ms", "3"}, {"mine", "4"}})
+                     {{"grpc-foo", "1"},
+                      {"grpc-accept-encoding", "gzip"},
+                      {"grpc-previous-rpc-attempts", "2"},
+                      {"grpc-retry-pushback-ms", "3"},
+                      {"mine", "4"}})
                   .messages(),
               std::vector<std::string>{"grpc-previous-rpc-attempts=2|grpc-retry-pushback-ms=3|mine=4|"});
   });
@@ -252,7 +257,7 @@ TEST(wire_rules, rule_18_header_list_over_the_limit) {
     EXPECT_EQ(r.http_status(), "431");
     EXPECT_EQ(r.grpc_status(), kExhausted);
     fields many;
-    for (int i = 0; i < 200; i++) many.emplace_back("k" + std::to_string(i), "v");
+    for (int i = 0; i < 200; i++) many.emplace_back(std::string("k").append(std::to_string(i)), "v");
     EXPECT_EQ(c.call(kEcho, "x", many).grpc_status(), kExhausted);
     EXPECT_EQ(svc.ran, 0);
     EXPECT_EQ(c.call(kEcho, "x", {{"big", std::string(8 << 10, 'h')}}).grpc_status(), "0");
@@ -414,7 +419,8 @@ TEST(wire_rules, rule_32_errors_are_trailers_only) {
     raw_client c(s.address());
     const reply r = c.call("/test.Text/Fail", "5 not here");
     EXPECT_EQ(r.shape, "h");
-    EXPECT_EQ(r.headers, (fields{{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-status", "5"}, {"grpc-message", "not here"}}));
+    EXPECT_EQ(r.headers,
+              (fields{{":status", "200"}, {"content-type", "application/grpc"}, {"grpc-status", "5"}, {"grpc-message", "not here"}}));
   });
 }
 
@@ -664,7 +670,8 @@ TEST(wire_rules, rule_52_preface_deadline) {
 
 TEST(wire_rules, rule_54_http1_and_garbage_get_a_short_answer) {
   with_server([](grpc::server& s, text_service&) {
-    for (const char* request : {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /test.Text/Echo HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n"}) {
+    for (const char* request :
+         {"GET / HTTP/1.1\r\nHost: x\r\n\r\n", "POST /test.Text/Echo HTTP/1.0\r\n\r\n", "OPTIONS * HTTP/1.1\r\n\r\n"}) {
       raw_client c(s.address(), false);
       c.send(request);
       const std::string answer = c.read_all();
@@ -672,8 +679,8 @@ TEST(wire_rules, rule_54_http1_and_garbage_get_a_short_answer) {
       EXPECT_EQ(answer.substr(0, 17), "HTTP/1.1 400 Bad ") << request;
       EXPECT_NE(answer.find("gRPC"), std::string::npos);
     }
-    for (const std::string& garbage : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11), std::string(100, '\0'), std::string("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"),
-                                       std::string("hello\r\n")}) {
+    for (const std::string& garbage : {std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11), std::string(100, '\0'),
+                                       std::string("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"), std::string("hello\r\n")}) {
       raw_client c(s.address(), false);
       c.send(garbage);
       c.wait_closed();

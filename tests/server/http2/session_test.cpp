@@ -19,7 +19,8 @@ const std::string kPreface(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN);
 
 std::string frame(uint8_t type, uint8_t flags, uint32_t id, const std::string& payload) {
   const auto n = static_cast<uint32_t>(payload.size());
-  std::string f{static_cast<char>(n >> 16), static_cast<char>(n >> 8), static_cast<char>(n), static_cast<char>(type), static_cast<char>(flags)};
+  std::string f{static_cast<char>(n >> 16), static_cast<char>(n >> 8), static_cast<char>(n), static_cast<char>(type),
+                static_cast<char>(flags)};
   for (int shift = 24; shift >= 0; shift -= 8) f += static_cast<char>(id >> shift);
   return f + payload;
 }
@@ -35,7 +36,8 @@ struct answering final : stream {
   static inline const std::string status = ":status", two_hundred = "200", trailer = "x-end", one = "1";
 
   static nghttp2_nv nv(const std::string& n, const std::string& v) {
-    return {reinterpret_cast<uint8_t*>(const_cast<char*>(n.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(v.data())), n.size(), v.size(), 0};
+    return {reinterpret_cast<uint8_t*>(const_cast<char*>(n.data())), reinterpret_cast<uint8_t*>(const_cast<char*>(v.data())), n.size(),
+            v.size(), 0};
   }
   void on_header(std::string_view name, std::string_view value) override { log.push_back(std::string(name) + "=" + std::string(value)); }
   void on_headers_over_limit() override { log.push_back("over"); }
@@ -143,7 +145,8 @@ TEST(session, output_through_rooms_of_many_sizes) {
   for (const size_t room : {kFrameRoom, kFrameRoom + 1, kFrameRoom + 100, 2 * kFrameRoom - 1, kBlockSize}) {
     peer p;
     p.next_body = 60'000;  // within the default window
-    ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 0));
+    ASSERT_TRUE(
+        p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 0));
     size_t data = 0;
     const std::string kinds = peer::kinds(p.output(room), &data);
     EXPECT_EQ(kinds.substr(0, 5), "SSWHD") << room;
@@ -158,7 +161,8 @@ TEST(session, output_through_rooms_of_many_sizes) {
 TEST(session, refused_stream_leaves_the_connection_alone) {
   peer p;
   p.refuse = true;
-  ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, kRequest) + frame(NGHTTP2_DATA, 0, 1, "x"), 0));
+  ASSERT_TRUE(p.s.receive(
+      kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, kRequest) + frame(NGHTTP2_DATA, 0, 1, "x"), 0));
   EXPECT_EQ(peer::kinds(p.output()), "SSWR");
   EXPECT_EQ(p.s.streams_refused(), 1u);
   EXPECT_FALSE(p.s.finished());
@@ -167,7 +171,8 @@ TEST(session, refused_stream_leaves_the_connection_alone) {
 TEST(session, trailers_of_a_stream_that_was_reset_are_no_error) {
   peer p;
   const auto flags = NGHTTP2_FLAG_END_HEADERS;
-  ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, flags, 1, kRequest) + frame(NGHTTP2_HEADERS, flags, 7, kRequest), 0));
+  ASSERT_TRUE(
+      p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, flags, 1, kRequest) + frame(NGHTTP2_HEADERS, flags, 7, kRequest), 0));
   p.s.reset(*p.streams[0], NGHTTP2_CANCEL);
   p.output();
   EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, flags | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 0));

@@ -23,7 +23,7 @@ struct method_counters {
   uint64_t messages_received = 0;
   uint64_t messages_sent = 0;
   std::array<uint64_t, kLatencyBounds.size() + 1> latency{};  // calls per bucket, not cumulative
-  double latency_seconds = 0;  // their sum; from the request's last byte to the status
+  double latency_seconds = 0;                                 // their sum; from the request's last byte to the status
 };
 
 struct server_counters {
@@ -31,15 +31,15 @@ struct server_counters {
   uint64_t connections_accepted = 0;
   uint64_t connections_open = 0;
   uint64_t accept_errors = 0;
-  uint64_t calls_unknown_method = 0;     // answered UNIMPLEMENTED because no such service or method was added
-  uint64_t calls_rejected = 0;           // answered before a method was known or a handler ran: content-type, limits, framing …
-  uint64_t streams_refused = 0;          // RST_STREAM(REFUSED_STREAM): over the limit of concurrent streams or shutting down
-  uint64_t connections_not_http2 = 0;    // first bytes were no HTTP/2 preface
-  uint64_t connections_abused = 0;       // ended with GOAWAY(ENHANCE_YOUR_CALM): a flood limit was passed
-  uint64_t connections_stalled = 0;      // closed: the peer did not read, or did not finish its preface, in time
-  uint64_t bytes_received = 0;           // on sockets
+  uint64_t calls_unknown_method = 0;   // answered UNIMPLEMENTED because no such service or method was added
+  uint64_t calls_rejected = 0;         // answered before a method was known or a handler ran: content-type, limits, framing …
+  uint64_t streams_refused = 0;        // RST_STREAM(REFUSED_STREAM): over the limit of concurrent streams or shutting down
+  uint64_t connections_not_http2 = 0;  // first bytes were no HTTP/2 preface
+  uint64_t connections_abused = 0;     // ended with GOAWAY(ENHANCE_YOUR_CALM): a flood limit was passed
+  uint64_t connections_stalled = 0;    // closed: the peer did not read, or did not finish its preface, in time
+  uint64_t bytes_received = 0;         // on sockets
   uint64_t bytes_sent = 0;
-  uint64_t reads = 0;                    // system calls that returned data
+  uint64_t reads = 0;  // system calls that returned data
   uint64_t writes = 0;
 };
 

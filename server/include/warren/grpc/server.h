@@ -13,16 +13,16 @@ namespace warren::grpc {
 
 // Limits. Each default's reason is in server/grpc/limits.h and server/http2/limits.h.
 struct server_options {
-  std::string listen = "127.0.0.1:50051";           // "ADDR:PORT", "[::1]:0", ":50051"; port 0 takes a free one
-  size_t max_receive_message = 4u << 20;            // bytes of one request message; over it: RESOURCE_EXHAUSTED before it is buffered
-  size_t max_send_message = 64u << 20;              // bytes of one reply message; over it: RESOURCE_EXHAUSTED
-  size_t max_buffered_requests = 64u << 20;         // bytes of requests not yet taken by a handler, per connection
-  uint32_t max_concurrent_streams = 1000;           // calls at once per connection, handlers that outlive their stream included
-  size_t max_header_list = 16u << 10;               // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
+  std::string listen = "127.0.0.1:50051";    // "ADDR:PORT", "[::1]:0", ":50051"; port 0 takes a free one
+  size_t max_receive_message = 4u << 20;     // bytes of one request message; over it: RESOURCE_EXHAUSTED before it is buffered
+  size_t max_send_message = 64u << 20;       // bytes of one reply message; over it: RESOURCE_EXHAUSTED
+  size_t max_buffered_requests = 64u << 20;  // bytes of requests not yet taken by a handler, per connection
+  uint32_t max_concurrent_streams = 1000;    // calls at once per connection, handlers that outlive their stream included
+  size_t max_header_list = 16u << 10;        // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
   uint32_t max_header_fields = 128;
-  size_t send_buffer = 64u << 10;                   // unsent bytes per stream above which writer::write parks
-  uint32_t stream_window = 1u << 20;                // receive window of a stream
-  uint32_t connection_window = 4u << 20;            // of a connection
+  size_t send_buffer = 64u << 10;                     // unsent bytes per stream above which writer::write parks
+  uint32_t stream_window = 1u << 20;                  // receive window of a stream
+  uint32_t connection_window = 4u << 20;              // of a connection
   std::chrono::milliseconds preface_timeout{10'000};  // to get the preface and the first SETTINGS
   std::chrono::milliseconds write_timeout{20'000};    // a peer that takes no byte for so long is cut off
 };
