@@ -10,17 +10,20 @@ namespace warren::rt {
 
 namespace {
 constexpr int kMaxFrames = 64;
-// Where the switch put the frame record (frame pointer, return address), from the saved stack pointer: see the layouts at the head of stack/context_*.S.
+// Where the switch put the frame record (frame pointer, return address), from the saved stack pointer: see the layouts at the head of
+// stack/context_*.S.
 #if defined(__x86_64__)
 constexpr size_t kFrameRecordOffset = 5 * sizeof(void*);
 #else
 constexpr size_t kFrameRecordOffset = 0;
 #endif
 
-// Walks the frame-pointer chain of a suspended goroutine. The switch pushed rbp (x29) with the other registers: code compiled with frame pointers links to it.
+// Walks the frame-pointer chain of a suspended goroutine. The switch pushed rbp (x29) with the other registers: code compiled with frame
+// pointers links to it.
 void print_frames(const g* gp) noexcept {
   auto inside = [gp](uintptr_t a) {
-    return a >= reinterpret_cast<uintptr_t>(gp->stack_state.ctx.sp) && a + 2 * sizeof(void*) <= reinterpret_cast<uintptr_t>(gp) && a % sizeof(void*) == 0;
+    return a >= reinterpret_cast<uintptr_t>(gp->stack_state.ctx.sp) && a + 2 * sizeof(void*) <= reinterpret_cast<uintptr_t>(gp) &&
+           a % sizeof(void*) == 0;
   };
   void* frames[kMaxFrames];
   int n = 0;

@@ -10,7 +10,8 @@
 namespace warren::rt {
 
 namespace {
-// Threads of this process, by the kernel's count. A C++ program may have threads that warren did not start; one of them may ready a goroutine at any time.
+// Threads of this process, by the kernel's count. A C++ program may have threads that warren did not start; one of them may ready a
+// goroutine at any time.
 uint32_t kernel_thread_count() {
   DIR* d = opendir("/proc/self/task");
   if (d == nullptr) return UINT32_MAX;  // cannot tell: assume there are others
@@ -22,8 +23,9 @@ uint32_t kernel_thread_count() {
 }
 }  // namespace
 
-// Called with lock_ held whenever an M goes to sleep. All Ms asleep means: nobody runs, nobody is in a blocking region (that M is not idle) and nobody waits in the poller (neither is that one).
-// Then only a timer, a thread outside, or the poller (if goroutines wait on descriptors: somebody will go there) can bring life back.
+// Called with lock_ held whenever an M goes to sleep. All Ms asleep means: nobody runs, nobody is in a blocking region (that M is not idle)
+// and nobody waits in the poller (neither is that one). Then only a timer, a thread outside, or the poller (if goroutines wait on
+// descriptors: somebody will go there) can bring life back.
 void scheduler::check_dead() noexcept {
   if (idle_m_count_ < m_count_.load(std::memory_order_relaxed) - ms_done_.load(std::memory_order_relaxed)) return;
   if (stopping_.load(std::memory_order_relaxed) != 0 || exiting() || idle_p_count() != all_p_.size()) return;

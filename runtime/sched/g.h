@@ -26,20 +26,21 @@ struct runnable {
 //   runnable  the queue it is in. The P that dequeues it makes it running.
 //   running   the M in gp->mp executes on the stack. That M alone changes the status.
 //   syscall   as running, but in a declared blocking region, without a P. The collector may read the stack above blocking_sp.
-//   waiting   whoever holds the wait record. Exactly one goready makes it runnable. The collector may read the stack while the world is stopped.
+//   waiting   whoever holds the wait record. Exactly one goready makes it runnable. The collector may read the stack while the world is
+//   stopped.
 enum class g_status : uint32_t { dead, runnable, running, syscall, waiting };
 const char* to_string(g_status s) noexcept;
 
-// Lies in the top page of its own stack slot (the page is touched anyway), and stays there for the slot's life: a dead g is reused with its stack.
-// Fields without a remark belong to the goroutine itself while it runs and to its queue's owner while it does not.
+// Lies in the top page of its own stack slot (the page is touched anyway), and stays there for the slot's life: a dead g is reused with its
+// stack. Fields without a remark belong to the goroutine itself while it runs and to its queue's owner while it does not.
 struct alignas(64) g : runnable {
   std::atomic<g_status> status{g_status::dead};
   wait_reason reason = wait_reason::none;
   uint8_t stack_class = 0;
   bool no_safepoint = false;  // a park hook runs
-  m* mp = nullptr;     // the M that runs it
-  uint64_t goid = 0;   // never reused within a run
-  fiber stack_state;   // saved registers, exception state, errno, stack bounds
+  m* mp = nullptr;            // the M that runs it
+  uint64_t goid = 0;          // never reused within a run
+  fiber stack_state;          // saved registers, exception state, errno, stack bounds
 
   // What mcall carries to the scheduler's stack.
   bool (*park_commit)(g*, void*) = nullptr;
@@ -56,8 +57,8 @@ struct alignas(64) g : runnable {
   void* blocking_sp = nullptr;
   uintptr_t blocking_registers[kSavedRegisterWords] = {};
 
-  std::byte* slot = nullptr;        // base of the stack slot
-  const void* spawn_pc = nullptr;   // who called go(): for dumps
+  std::byte* slot = nullptr;       // base of the stack slot
+  const void* spawn_pc = nullptr;  // who called go(): for dumps
 };
 static_assert(sizeof(g) <= 576, "a parked goroutine should fit into one page together with its frames: look at what grew");
 
@@ -72,11 +73,12 @@ void run_park_hook(g* gp) noexcept;
 namespace warren::detail {
 
 // A goroutine that was spawned and has not run: 128 bytes in place of a stack. One million of these is 128 MB, of stacks it would be 4 GB.
-// The closure lies inside when it is small, else in memory of its own; either way the collector scans it conservatively while `type` is set.
+// The closure lies inside when it is small, else in memory of its own; either way the collector scans it conservatively while `type` is
+// set.
 inline constexpr size_t kInlineClosure = 72;
 struct newborn : rt::runnable {
   uint8_t stack_class = 0;
-  bool borrowed = false;               // the closure is somebody else's memory (the main goroutine's)
+  bool borrowed = false;  // the closure is somebody else's memory (the main goroutine's)
   uint64_t goid = 0;
   const closure_type* type = nullptr;  // nullptr: in a free list
   void* closure = nullptr;             // &storage, from operator new, or borrowed

@@ -15,7 +15,7 @@ namespace detail {
 void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
   // A closure that does not fit gets memory of its own before the bracket: the allocator is user-visible code.
   const bool fits = type.size <= kInlineClosure && type.align <= 16;
-  void* place = fits ? nullptr : ::operator new(type.size, std::align_val_t{type.align});
+  void* place = fits ? nullptr : ::operator new (type.size, std::align_val_t{type.align});
   m* mp = rt_enter();
   p* pp = mp->current_p;
   newborn* nb;
@@ -23,7 +23,7 @@ void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
     nb = mp->sched->pool().newborn_get(pp);
   } catch (...) {
     rt_leave(mp);
-    if (!fits) ::operator delete(place, std::align_val_t{type.align});
+    if (!fits) ::operator delete (place, std::align_val_t{type.align});
     throw;
   }
   nb->goid = mp->sched->pool().next_goid(pp);
@@ -45,7 +45,7 @@ void free_newborn(newborn* nb) noexcept {
   m* mp = rt_enter();
   mp->sched->pool().newborn_put(mp->current_p, nb);
   rt_leave(mp);
-  if (separate != nullptr) ::operator delete(separate, std::align_val_t{align});
+  if (separate != nullptr) ::operator delete (separate, std::align_val_t{align});
 }
 }  // namespace
 
@@ -104,8 +104,9 @@ WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
 }
 }  // namespace
 
-// No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of unwinding
-// fails before any frame was left, and std::terminate runs with the whole stack in place, for the trace that lifecycle.cpp prints.
+// No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of
+// unwinding fails before any frame was left, and std::terminate runs with the whole stack in place, for the trace that lifecycle.cpp
+// prints.
 WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
   g* gp = static_cast<g*>(arg);
   rt_leave(getm());

@@ -10,17 +10,19 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kSlabNewborns = 512;    // 64 KiB at a time
-constexpr uint32_t kNewbornsPerP = 512;    // a P keeps at most so many, and gives half away beyond
-constexpr uint32_t kDeadPerP = 64;         // Go's figures (gfput/gfget): above 64 a P gives goroutines away until 32 are left
+constexpr uint32_t kSlabNewborns = 512;  // 64 KiB at a time
+constexpr uint32_t kNewbornsPerP = 512;  // a P keeps at most so many, and gives half away beyond
+constexpr uint32_t kDeadPerP = 64;       // Go's figures (gfput/gfget): above 64 a P gives goroutines away until 32 are left
 constexpr uint32_t kDeadKept = 32;
-constexpr uint32_t kGoidBatch = 16;        // Go's _GoidCacheBatch
-constexpr size_t kMaxG = size_t{1} << 24;  // 16 million stacks of 64 KiB are the 1 TiB nobody reserves: the table costs 128 MiB of address space
+constexpr uint32_t kGoidBatch = 16;  // Go's _GoidCacheBatch
+constexpr size_t kMaxG =
+    size_t{1} << 24;  // 16 million stacks of 64 KiB are the 1 TiB nobody reserves: the table costs 128 MiB of address space
 }  // namespace
 
 goroutine_pool::goroutine_pool() {
   void* table = mmap(nullptr, kMaxG * sizeof(g*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (table == MAP_FAILED) fatal("cannot reserve %zu MiB of address space for the table of goroutines; raise RLIMIT_AS", (kMaxG * sizeof(g*)) >> 20);
+  if (table == MAP_FAILED)
+    fatal("cannot reserve %zu MiB of address space for the table of goroutines; raise RLIMIT_AS", (kMaxG * sizeof(g*)) >> 20);
   all_g_ = static_cast<g**>(table);
 }
 
@@ -31,7 +33,7 @@ goroutine_pool::~goroutine_pool() {
       detail::newborn& nb = s.items[i];
       if (nb.type == nullptr || nb.borrowed) continue;
       nb.type->destroy(nb.closure);
-      if (nb.closure != nb.storage) ::operator delete(nb.closure, std::align_val_t{nb.type->align});
+      if (nb.closure != nb.storage) ::operator delete (nb.closure, std::align_val_t{nb.type->align});
     }
     munmap(s.items, size_t{s.count} * sizeof(detail::newborn));
   }
@@ -134,9 +136,10 @@ g* goroutine_pool::g_get(p* pp, uint8_t stack_class) {
     std::byte* slot;
     if (stacks_.allocate(stack_class, &slot, 1) == 1) return make_g(slot, stack_class);
   }
-  fatal("no stack left: %u goroutines of all sizes have one, and the address space reserved for %zu KiB stacks is used up; "
-        "find what never ends in the goroutine dump, or raise RLIMIT_AS",
-        g_count(), stack_slot_size(stack_class) / 1024);
+  fatal(
+      "no stack left: %u goroutines of all sizes have one, and the address space reserved for %zu KiB stacks is used up; "
+      "find what never ends in the goroutine dump, or raise RLIMIT_AS",
+      g_count(), stack_slot_size(stack_class) / 1024);
 }
 
 void goroutine_pool::g_put(p* pp, g* gp) noexcept {

@@ -1,7 +1,8 @@
 // Where goroutines come from and go to: newborns, stacks with their g, ids.
 //
-// A goroutine costs 128 bytes until it runs first (a newborn). Then it gets a stack: preferably that of the goroutine that ended last on the same P, whose top page
-// is in the cache; else one from the P's list of dead goroutines, the pool's list, or the stack arena. The g lies in the stack's top page.
+// A goroutine costs 128 bytes until it runs first (a newborn). Then it gets a stack: preferably that of the goroutine that ended last on
+// the same P, whose top page is in the cache; else one from the P's list of dead goroutines, the pool's list, or the stack arena. The g
+// lies in the stack's top page.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -30,7 +31,6 @@ class goroutine_pool {
   void g_put(p* pp, g* gp) noexcept;
 
   uint64_t next_goid(p* pp) noexcept;
-
 
   // Every g that ever had a stack, in order of creation. Entries are never removed; readers need no lock.
   uint32_t g_count() const noexcept { return g_count_.load(std::memory_order_acquire); }

@@ -1,18 +1,21 @@
 // The in_rt bracket: what makes it possible to take a P away from running C++ code.
 //
-// A goroutine in a tight loop, or blocked in a system call nobody declared, keeps its P. To take it back, the revoker must know that the owner is not in the
-// middle of the runtime's own code, touching P-local state (run queue, timers, mcache, free lists). It is Dekker's problem, with a fast and a slow side:
+// A goroutine in a tight loop, or blocked in a system call nobody declared, keeps its P. To take it back, the revoker must know that the
+// owner is not in the middle of the runtime's own code, touching P-local state (run queue, timers, mcache, free lists). It is Dekker's
+// problem, with a fast and a slow side:
 //
 //   owner (every runtime entry)              revoker (sysmon, rarely)
 //   1  m->in_rt = 1                          a  m->revoked = 1
 //   2  compiler barrier                      b  membarrier(PRIVATE_EXPEDITED)
 //   3  if (m->revoked) slow path             c  if (m->in_rt == 0) the P is mine, else m->revoked = 0: leave it
 //
-// Without (b) the owner's store 1 could be delayed behind its load 3 and both would go on. membarrier puts a full fence into every running thread of the process
-// at some point between (a) and (c): if the owner's load 3 came before that point and saw 0, its store 1 also came before and (c) sees 1.
-// The owner pays one store, one load and no fence (about 1 ns). In this version nobody revokes yet: the bracket has to be in place first, it cannot be fitted later.
+// Without (b) the owner's store 1 could be delayed behind its load 3 and both would go on. membarrier puts a full fence into every running
+// thread of the process at some point between (a) and (c): if the owner's load 3 came before that point and saw 0, its store 1 also came
+// before and (c) sees 1. The owner pays one store, one load and no fence (about 1 ns). In this version nobody revokes yet: the bracket has
+// to be in place first, it cannot be fitted later.
 //
-// Rules: between rt_enter and rt_leave no user code runs, nothing parks and nothing throws. Brackets do not nest. The scheduler's own stack (g0) is always inside.
+// Rules: between rt_enter and rt_leave no user code runs, nothing parks and nothing throws. Brackets do not nest. The scheduler's own stack
+// (g0) is always inside.
 #pragma once
 #include "runtime/sched/m.h"
 #include "runtime/sched/p.h"
@@ -25,10 +28,12 @@ m* rt_enter_slow(m* mp) noexcept;
 // Begins a bracket on a goroutine. Returns the M, whose current_p is the caller's until rt_leave.
 inline m* rt_enter() noexcept {
   m* mp = getm();
-  if (mp == nullptr || mp->current_p == nullptr) [[unlikely]] return rt_enter_slow(mp);
+  if (mp == nullptr || mp->current_p == nullptr) [[unlikely]]
+    return rt_enter_slow(mp);
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");
-  if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]] return rt_enter_slow(mp);
+  if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    return rt_enter_slow(mp);
   return mp;
 }
 
@@ -42,7 +47,8 @@ inline void rt_leave(m* mp) noexcept {
 void safepoint_slow(m* mp);
 inline void safepoint() {
   m* mp = getm();
-  if (mp != nullptr && mp->requests.load(std::memory_order_relaxed) != 0) [[unlikely]] safepoint_slow(mp);
+  if (mp != nullptr && mp->requests.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    safepoint_slow(mp);
 }
 
 }  // namespace warren::rt

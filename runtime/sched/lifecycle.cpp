@@ -25,7 +25,8 @@ netpoller* default_netpoller();
 
 namespace {
 
-// After the main goroutine has ended, Ms get this long to come out of the goroutines they run. Those that do not (a loop without a safepoint, a blocking call) are left behind.
+// After the main goroutine has ended, Ms get this long to come out of the goroutines they run. Those that do not (a loop without a
+// safepoint, a blocking call) are left behind.
 constexpr int64_t kExitGrace = 1'000'000'000;
 
 // On the alternate signal stack, in a signal handler.

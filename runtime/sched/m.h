@@ -35,8 +35,8 @@ struct m {
   p* next_p = nullptr;     // handed over by startm together with the wake-up
   g* curg = nullptr;       // the goroutine that runs, or ran last before the switch to g0
 
-  fiber g0;                // the scheduler's flow of control: this thread's own stack
-  thread_state thread;     // addresses of this thread's exception state and errno
+  fiber g0;             // the scheduler's flow of control: this thread's own stack
+  thread_state thread;  // addresses of this thread's exception state and errno
   // mcall: what g0 does with curg after the switch. Returns the goroutine to go on with, or nullptr to schedule.
   g* (*mcall_fn)(m*, g*) = nullptr;
   void* mcall_arg = nullptr;

@@ -17,9 +17,8 @@ struct mcache;
 // Who owns the P, and who may change the status:
 //   idle     the list of idle Ps (scheduler lock).
 //   running  the M in `mp`. It alone gives the P away.
-//   syscall  nobody for sure: the M that left it (m->old_p) wants it back, sysmon or a stop may take it. Whoever wins the compare-and-swap from `syscall` owns it.
-//   gcstop   the one who stopped the world.
-//   dead     nobody; the scheduler is gone.
+//   syscall  nobody for sure: the M that left it (m->old_p) wants it back, sysmon or a stop may take it. Whoever wins the compare-and-swap
+//   from `syscall` owns it. gcstop   the one who stopped the world. dead     nobody; the scheduler is gone.
 enum class p_status : uint32_t { idle, running, syscall, gcstop, dead };
 
 struct p {
@@ -27,25 +26,25 @@ struct p {
 
   const int32_t id;
   std::atomic<p_status> status{p_status::idle};
-  std::atomic<m*> mp{nullptr};            // while running
-  p* link = nullptr;                      // list of idle Ps
-  std::atomic<uint32_t> schedtick{0};     // +1 for every goroutine that starts a time slice here
-  std::atomic<uint32_t> syscalltick{0};   // +1 for every declared blocking region left
+  std::atomic<m*> mp{nullptr};           // while running
+  p* link = nullptr;                     // list of idle Ps
+  std::atomic<uint32_t> schedtick{0};    // +1 for every goroutine that starts a time slice here
+  std::atomic<uint32_t> syscalltick{0};  // +1 for every declared blocking region left
   run_queue runq;
   timer_heap timers;
 
   // Owner only from here.
-  mcache* cache = nullptr;                // of the heap; made and emptied by the hooks in sched/hooks.h
-  g* dead_goroutines = nullptr;           // with their stacks, newest first: the next newborn takes the hottest
+  mcache* cache = nullptr;       // of the heap; made and emptied by the hooks in sched/hooks.h
+  g* dead_goroutines = nullptr;  // with their stacks, newest first: the next newborn takes the hottest
   uint32_t dead_count = 0;
-  std::byte* stack_cache[16];             // slots of class normal without a g in them yet
+  std::byte* stack_cache[16];  // slots of class normal without a g in them yet
   uint32_t stack_cache_count = 0;
   detail::newborn* free_newborns = nullptr;
   uint32_t free_newborn_count = 0;
-  uint32_t ready_countdown = 0;           // rule (5) of proc.cpp: goreadies until the next sample,
-  int64_t ready_stamp = 0;                // when the sampled one was, 0 if none is open,
-  int64_t hand_over_ns = 20'000;          // and the average time from there to the next switch
-  uint64_t goid_next = 0;                 // a batch of ids, so that the global counter is touched rarely
+  uint32_t ready_countdown = 0;   // rule (5) of proc.cpp: goreadies until the next sample,
+  int64_t ready_stamp = 0;        // when the sampled one was, 0 if none is open,
+  int64_t hand_over_ns = 20'000;  // and the average time from there to the next switch
+  uint64_t goid_next = 0;         // a batch of ids, so that the global counter is touched rarely
   uint64_t goid_end = 0;
 
   p_counters counters;

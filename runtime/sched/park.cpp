@@ -1,7 +1,7 @@
 #include "runtime/sched/park.h"
 
-#include "runtime/os/fatal.h"
 #include "runtime/os/clock.h"
+#include "runtime/os/fatal.h"
 #include "runtime/os/mutex.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
@@ -73,8 +73,8 @@ g* yield_on_g0(m* mp, g* gp) {
 
 }  // namespace
 
-// The caller of gopark holds the lock of its wait queue until commit: were the hook's go() a safepoint, this goroutine could be put aside with that lock held, and whoever
-// wants the lock would keep its P while waiting for a goroutine that needs one.
+// The caller of gopark holds the lock of its wait queue until commit: were the hook's go() a safepoint, this goroutine could be put aside
+// with that lock held, and whoever wants the lock would keep its P while waiting for a goroutine that needs one.
 void run_park_hook(g* gp) noexcept {
   void (*hook)(void*) = gp->park_hook;
   gp->park_hook = nullptr;
@@ -85,9 +85,11 @@ void run_park_hook(g* gp) noexcept {
 
 void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
   m* mp = getm();
-  if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]] mp = rt_enter_slow(mp);
+  if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]]
+    mp = rt_enter_slow(mp);
   g* gp = mp->curg;
-  if (gp->park_hook != nullptr) [[unlikely]] run_park_hook(gp);
+  if (gp->park_hook != nullptr) [[unlikely]]
+    run_park_hook(gp);
   gp->park_commit = commit;
   gp->park_commit_arg = arg;
   gp->reason = reason;
@@ -106,7 +108,8 @@ void goready(g* gp) noexcept {
   const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");
-  if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]] mp = rt_enter_slow(mp);
+  if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    mp = rt_enter_slow(mp);
   mp->sched->ready(mp, gp);
   asm volatile("" ::: "memory");
   mp->in_rt.store(outer, std::memory_order_relaxed);
@@ -114,6 +117,8 @@ void goready(g* gp) noexcept {
 
 void gosched() {
   rt_leave(rt_enter());  // fatal on a thread that cannot yield
+  if (g* gp = getg(); gp->park_hook != nullptr) [[unlikely]]
+    run_park_hook(gp);
   mcall(&yield_on_g0, nullptr);
 }
 
@@ -121,8 +126,14 @@ void gosched() {
 void safepoint_slow(m* mp) {
   if (mp->curg == nullptr || mp->current_p == nullptr) return;  // the scheduler itself, or a blocking region: they look elsewhere
   if (mp->curg->no_safepoint) return;                           // the request stays; the park that follows leads to the scheduler
-  mp->requests.store(0, std::memory_order_seq_cst);
+  const uint32_t asked = mp->requests.exchange(0, std::memory_order_seq_cst);
+  if ((asked & request_preempt) != 0 && mp->curg->park_hook != nullptr) run_park_hook(mp->curg);
   mcall(&yield_on_g0, mp);
+}
+
+bool other_p_available() noexcept {
+  const scheduler* s = scheduler::current();
+  return s != nullptr && (s->idle_p_count() > 0 || s->spinning() > 0);
 }
 
 bool park_unlock(g*, void* runtime_mutex) noexcept {
@@ -164,8 +175,11 @@ g* g_list::pop() noexcept {
 
 m* rt_enter_slow(m* mp) noexcept {
   if (mp == nullptr)
-    fatal("a goroutine operation on a thread that warren did not start; inside warren::run use warren::go, from other threads only goready, root and channel sends");
-  if (mp->curg == nullptr && mp->current_p != nullptr) fatal("a goroutine operation on the scheduler's stack (a timer or park callback must not park)");
+    fatal(
+        "a goroutine operation on a thread that warren did not start; inside warren::run use warren::go, from other threads only goready, "
+        "root and channel sends");
+  if (mp->curg == nullptr && mp->current_p != nullptr)
+    fatal("a goroutine operation on the scheduler's stack (a timer or park callback must not park)");
   if (mp->current_p == nullptr)
     fatal("a goroutine operation inside warren::blocking (goroutine %llu): leave the region first",
           static_cast<unsigned long long>(mp->curg == nullptr ? 0 : mp->curg->goid));

@@ -44,6 +44,10 @@ void goready(g* gp) noexcept;
 // Puts the current goroutine at the end of the global queue and runs another.
 void gosched();
 
+// Is there a P that is idle or looks for work, so that a goroutine started now would likely run beside the caller? A hint, old when it
+// arrives.
+bool other_p_available() noexcept;
+
 // Called when a lock of a goroutine is released through commit: a gopark commit that unlocks the rt::mutex given as arg.
 bool park_unlock(g* gp, void* runtime_mutex) noexcept;
 
@@ -54,8 +58,9 @@ void set_park_param(g* gp, void* v) noexcept;
 
 // --- park hook ---------------------------------------------------------------------------------------------------------------------
 // A connection's reader runs handlers in place and must be replaced when one of them blocks. It sets a hook on itself first: fn(arg) is
-// called, once, on the current goroutine just before its first park (or entry to a blocking region) and is cleared before the
-// call. fn may ready goroutines and start new ones; it must not park, throw or use more than a little stack.
+// called, once, on the current goroutine just before it first leaves its P: a park, a blocking region, a yield, or the end of its time
+// slice. It is cleared before the call. fn may ready goroutines and start new ones; it must not park, throw or use more than a little
+// stack.
 void set_park_hook(void (*fn)(void*), void* arg) noexcept;
 // Clears the hook. Returns true if it was still set, false if it had fired (or none was set).
 bool clear_park_hook() noexcept;

@@ -1,35 +1,40 @@
 // The schedule loop.
 //
-// G, M and P. A goroutine (g) is a stack and where it stands on it. A thread (m) executes. The P stands between them: the right to run goroutines, one per processor
-// to be used, with all that running them needs and no lock: run queue, timers, mcache, free lists. With queues per thread instead, a thread blocked in a system call
-// would sit on its queue and caches; with P's, it leaves them to another thread and goes. And there are never more threads inside the runtime than Ps, however many exist.
+// G, M and P. A goroutine (g) is a stack and where it stands on it. A thread (m) executes. The P stands between them: the right to run
+// goroutines, one per processor to be used, with all that running them needs and no lock: run queue, timers, mcache, free lists. With
+// queues per thread instead, a thread blocked in a system call would sit on its queue and caches; with P's, it leaves them to another
+// thread and goes. And there are never more threads inside the runtime than Ps, however many exist.
 //
 // Where a goroutine waits to run, in the order find_runnable looks:
-//   the P's ring of 256 and its runnext; the global queue (every 61st time first, so that it cannot starve); the network poller, without blocking;
-//   other Ps' rings, half of one at a time, in random order, their timers and runnext in the last pass only. Then the M gives its P back, looks once more, and sleeps: one of
-//   the idle Ms in the poller until the next timer, the others on their notes.
+//   the P's ring of 256 and its runnext; the global queue (every 61st time first, so that it cannot starve); the network poller, without
+//   blocking; other Ps' rings, half of one at a time, in random order, their timers and runnext in the last pass only. Then the M gives its
+//   P back, looks once more, and sleeps: one of the idle Ms in the poller until the next timer, the others on their notes.
 //
 // Waking threads
 //
-// Work must never wait while a P is idle; and threads should not be woken for work that a running one is about to take. An M that looks for work and has none is
-// *spinning*; there are at most half as many spinning as busy Ps. The rules:
+// Work must never wait while a P is idle; and threads should not be woken for work that a running one is about to take. An M that looks for
+// work and has none is *spinning*; there are at most half as many spinning as busy Ps. The rules:
 //   (1) Who submits work (ready, spawn, poller) wakes an M only if some P is idle and nobody spins.
 //   (2) A spinning M that finds work stops spinning, and if it was the last, wakes another: where there was one piece there may be more.
 //   (3) A spinning M that finds nothing stops spinning, and then looks at all queues once more.
 // Submission and (3) form Dekker's pattern:
 //     submitter: put the work in a queue;  StoreLoad;  read idle_p_count_ and spinning_
 //     idler:     idle_p_count_++, spinning_--;  StoreLoad;  read the queues
-// If the submitter reads old values, its work was in the queue before, and the idler sees it. The submitter's barrier is the fence in wake_p, the idler's its seq_cst
-// read-modify-writes.
-//   (4) An M that may not spin, because enough others do, goes idle without the second look. If the others stop spinning at that moment, with work, a P would be idle beside
-//       queued work until the next submission. So a submitter that sees no idle P sets need_spinning_, and an M going idle that finds it set takes its P back and spins.
-//   (5) A goroutine that another one readies or spawns, and that goes to runnext of an otherwise empty queue, is usually run by the same P a moment later: the other is about to park (every
-//       unbuffered channel, every lock, spawn and join). Waking a thread for it costs the waker 5 to 20 µs in the kernel, a hundred times the channel operation, and the woken one can at best
-//       carry the conversation to another cache. Whether a thread is of use depends on how long the other goes on; so that is measured: for every 16th such case on a P, the time until its next
-//       switch. While the average is below 10 µs, these wake-ups are left out. If the pattern changes, the first sample turns them on again (and sysmon wakes a thread for what it finds
-//       waiting at two looks). The poller, timers and threads outside always wake.
-// Rejected: waking a thread at every submission (thousands of futile futex calls, brpc #1727); handing a woken thread a specific goroutine (it waits for a wake-up while the
-// submitter may be done in a microsecond); a central queue (one lock for all).
+// If the submitter reads old values, its work was in the queue before, and the idler sees it. The submitter's barrier is the fence in
+// wake_p, the idler's its seq_cst read-modify-writes.
+//   (4) An M that may not spin, because enough others do, goes idle without the second look. If the others stop spinning at that moment,
+//   with work, a P would be idle beside
+//       queued work until the next submission. So a submitter that sees no idle P sets need_spinning_, and an M going idle that finds it
+//       set takes its P back and spins.
+//   (5) A goroutine that another one readies or spawns, and that goes to runnext of an otherwise empty queue, is usually run by the same P
+//   a moment later: the other is about to park (every
+//       unbuffered channel, every lock, spawn and join). Waking a thread for it costs the waker 5 to 20 µs in the kernel, a hundred times
+//       the channel operation, and the woken one can at best carry the conversation to another cache. Whether a thread is of use depends on
+//       how long the other goes on; so that is measured: for every 16th such case on a P, the time until its next switch. While the average
+//       is below 10 µs, these wake-ups are left out. If the pattern changes, the first sample turns them on again (and sysmon wakes a
+//       thread for what it finds waiting at two looks). The poller, timers and threads outside always wake.
+// Rejected: waking a thread at every submission (thousands of futile futex calls, brpc #1727); handing a woken thread a specific goroutine
+// (it waits for a wake-up while the submitter may be done in a microsecond); a central queue (one lock for all).
 #include <mutex>
 
 #include "runtime/os/clock.h"
@@ -41,15 +46,15 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kGlobalTick = 61;              // Go's: prime, so that it does not beat with periodic spawns
+constexpr uint32_t kGlobalTick = 61;  // Go's: prime, so that it does not beat with periodic spawns
 constexpr uint32_t kGlobalBatch = run_queue::kCapacity / 2;
 constexpr int kStealPasses = 4;
 // Rule (5).
 constexpr uint32_t kReadySampling = 16;
-constexpr int64_t kQuickHandOver = 10'000;        // ns: about what waking a thread costs
-constexpr int64_t kLongestSample = 100'000;       // so that 18 quick samples forget a long one
-constexpr int64_t kRunnextGrace = 15'000;         // ns: see steal_work
-constexpr uint32_t kMaxMs = 10'000;               // Go's limit; here a P stays idle beyond it, there the program crashes
+constexpr int64_t kQuickHandOver = 10'000;   // ns: about what waking a thread costs
+constexpr int64_t kLongestSample = 100'000;  // so that 18 quick samples forget a long one
+constexpr int64_t kRunnextGrace = 15'000;    // ns: see steal_work
+constexpr uint32_t kMaxMs = 10'000;          // Go's limit; here a P stays idle beyond it, there the program crashes
 }  // namespace
 
 // ---- Ps ----------------------------------------------------------------------------------------------------------------------------
@@ -210,7 +215,7 @@ void scheduler::inject(m* mp, g_list list) noexcept {
 // ---- waking and sleeping -----------------------------------------------------------------------------------------------------------
 
 void scheduler::wake_p(bool has_p) noexcept {
-  if (has_p && all_p_.size() == 1) return;  // the caller is on the only P
+  if (has_p && all_p_.size() == 1) return;              // the caller is on the only P
   std::atomic_thread_fence(std::memory_order_seq_cst);  // the StoreLoad of the submitter's side, after run_queue::put
   if (idle_p_count_.load(std::memory_order_seq_cst) == 0) {
     if (need_spinning_.load(std::memory_order_seq_cst) != 0) return;
@@ -277,8 +282,10 @@ void scheduler::start_m(p* pp, bool spinning) noexcept {
     ms_done_.fetch_add(1, std::memory_order_relaxed);
     static std::atomic<bool> reported{false};
     if (!reported.exchange(true))
-      print_error("warren: cannot start thread %u (error %d): a P stays idle until a thread returns; raise RLIMIT_NPROC or use fewer blocking calls at once\n",
-                  m_count(), error);
+      print_error(
+          "warren: cannot start thread %u (error %d): a P stays idle until a thread returns; raise RLIMIT_NPROC or use fewer blocking "
+          "calls at once\n",
+          m_count(), error);
   }
   // No thread to be had: the P waits in the list for one that comes back from a blocking call.
   if (spinning) spinning_.fetch_sub(1, std::memory_order_seq_cst);
@@ -423,9 +430,10 @@ runnable* scheduler::steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* 
         }
       }
       pp->counters.steal_attempts.add();
-      // Whoever put a goroutine into runnext is probably about to park and run it: a channel operation takes about 50 ns. But the call that woke us takes the waker itself 5 µs and more in the
-      // kernel, so it gets 15 (Go sleeps for 3, which Linux makes some 50). If the victim has switched meanwhile, it turns over what it has by itself: taking the one that happens to lie there
-      // would only carry a conversation of two to another cache. A P that does not run at this moment will not switch, so nothing is waited for.
+      // Whoever put a goroutine into runnext is probably about to park and run it: a channel operation takes about 50 ns. But the call that
+      // woke us takes the waker itself 5 µs and more in the kernel, so it gets 15 (Go sleeps for 3, which Linux makes some 50). If the
+      // victim has switched meanwhile, it turns over what it has by itself: taking the one that happens to lie there would only carry a
+      // conversation of two to another cache. A P that does not run at this moment will not switch, so nothing is waited for.
       bool take_next = last_pass && victim->runq.has_next();
       if (take_next && victim->runq.ring_empty() && victim->status.load(std::memory_order_relaxed) == p_status::running) {
         const uint64_t switches = victim->counters.scheduled.read();

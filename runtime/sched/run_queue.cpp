@@ -34,7 +34,8 @@ bool run_queue::put_slow(runnable* r, uint32_t head, uint32_t tail, spill* out) 
   runnable* batch[n + 1];
   for (uint32_t i = 0; i < n; ++i) batch[i] = ring_[(head + i) % kCapacity].load(std::memory_order_relaxed);
   uint32_t expected = head;
-  if (tail - head != kCapacity || !head_.compare_exchange_strong(expected, head + n, std::memory_order_acq_rel, std::memory_order_relaxed)) return false;
+  if (tail - head != kCapacity || !head_.compare_exchange_strong(expected, head + n, std::memory_order_acq_rel, std::memory_order_relaxed))
+    return false;
   batch[n] = r;
   for (uint32_t i = 0; i < n; ++i) batch[i]->next = batch[i + 1];
   batch[n]->next = nullptr;
@@ -111,7 +112,8 @@ runnable* run_queue::steal_into(run_queue& to, bool take_next, uint32_t* moved) 
 }
 
 bool run_queue::empty() const noexcept {
-  // head, tail and next must be seen at one instant, for put(next=true) moves an entry from next to the ring: re-read tail to know that none moved.
+  // head, tail and next must be seen at one instant, for put(next=true) moves an entry from next to the ring: re-read tail to know that
+  // none moved.
   for (;;) {
     const uint32_t head = head_.load(std::memory_order_acquire);
     const uint32_t tail = tail_.load(std::memory_order_acquire);

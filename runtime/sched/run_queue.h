@@ -1,13 +1,18 @@
 // The local run queue of a P: a ring of at most 256 and one place for what should run next.
 //
-// One producer (the P's owner) and many consumers (the owner and thieves). head and tail are free-running 32-bit counters; tail - head is the length.
+// One producer (the P's owner) and many consumers (the owner and thieves). head and tail are free-running 32-bit counters; tail - head is
+// the length.
 //   - Only the owner stores tail, with release: a thief that reads tail with acquire sees the entries below it.
-//   - Everybody advances head by compare-and-swap with release, having read the entries before it: an entry may be read by a thief whose CAS then
-//     fails, so entries are atomics, and the owner may overwrite an entry only after it has read head with acquire (tail - head < capacity).
-//   - runnext is one word. Only the owner makes it non-null, so it may store into a null one; otherwise owner and thieves exchange or compare-and-swap it.
+//   - Everybody advances head by compare-and-swap with release, having read the entries before it: an entry may be read by a thief whose
+//   CAS then
+//     fails, so entries are atomics, and the owner may overwrite an entry only after it has read head with acquire (tail - head <
+//     capacity).
+//   - runnext is one word. Only the owner makes it non-null, so it may store into a null one; otherwise owner and thieves exchange or
+//   compare-and-swap it.
 //   - Nothing here is a StoreLoad barrier: who submits work and then looks for idle Ps fences in between (proc.cpp).
-// The protocol is that of Go's runqput/runqget/runqgrab (runtime/proc.go). Rejected: a Chase–Lev deque. It gives the owner LIFO order, which starves the oldest
-// goroutine under load; runnext gives LIFO's locality for the one case that matters (a goroutine readied by the one about to park).
+// The protocol is that of Go's runqput/runqget/runqgrab (runtime/proc.go). Rejected: a Chase–Lev deque. It gives the owner LIFO order,
+// which starves the oldest goroutine under load; runnext gives LIFO's locality for the one case that matters (a goroutine readied by the
+// one about to park).
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -38,12 +43,13 @@ class run_queue {
   // There is but one P, so nobody steals: get needs no atomic read-modify-write. Before the first put.
   void set_unshared() noexcept { unshared_ = true; }
 
-  // Owner only. next: take the place of runnext, whose occupant moves to the ring's tail. If the ring is full, half of it and the entry that did not fit
-  // come back in *out for the global queue. Returns true if nothing spilled.
+  // Owner only. next: take the place of runnext, whose occupant moves to the ring's tail. If the ring is full, half of it and the entry
+  // that did not fit come back in *out for the global queue. Returns true if nothing spilled.
   bool put(runnable* r, bool next, spill* out) noexcept;
 
   // Owner only. *inherit: the entry came from runnext and continues the current time slice.
-  // At most kRunnextStreak entries in a row come from runnext while the ring has some: two goroutines that ready each other must not keep the rest waiting.
+  // At most kRunnextStreak entries in a row come from runnext while the ring has some: two goroutines that ready each other must not keep
+  // the rest waiting.
   runnable* get(bool* inherit) noexcept;
 
   // Thief, on behalf of the queue `to` which it owns: moves half of this ring there and returns one of them, or nullptr.
@@ -57,7 +63,8 @@ class run_queue {
   bool ring_empty() const noexcept { return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr uint32_t kRunnextStreak = 3;  // tokio's figure (MAX_LIFO_POLLS_PER_TICK); unlimited there was a 20-fold latency bug (tokio #4941)
+  static constexpr uint32_t kRunnextStreak =
+      3;  // tokio's figure (MAX_LIFO_POLLS_PER_TICK); unlimited there was a 20-fold latency bug (tokio #4941)
 
   bool put_slow(runnable* r, uint32_t head, uint32_t tail, spill* out) noexcept;
   uint32_t grab(std::atomic<runnable*>* batch, uint32_t batch_head, bool take_next) noexcept;
@@ -65,7 +72,7 @@ class run_queue {
   alignas(kCacheLine) std::atomic<uint32_t> head_{0};
   alignas(kCacheLine) std::atomic<uint32_t> tail_{0};
   std::atomic<runnable*> next_{nullptr};
-  uint32_t streak_ = 0;    // owner only
+  uint32_t streak_ = 0;  // owner only
   bool unshared_ = false;
   std::atomic<runnable*> ring_[kCapacity] = {};
 };

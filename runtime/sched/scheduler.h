@@ -36,19 +36,19 @@ class scheduler {
   // ---- the schedule loop (proc.cpp) ----
   void m_loop(m* mp);
   void ready(m* mp, g* gp) noexcept;
-  void put_local(m* mp, runnable* r) noexcept;                     // as runnext
+  void put_local(m* mp, runnable* r) noexcept;                           // as runnext
   void put_global(runnable* head, runnable* tail, uint32_t n) noexcept;  // takes the lock
   void put_global_locked(runnable* head, runnable* tail, uint32_t n) noexcept;
   void inject(m* mp, g_list list) noexcept;
-  void wake_p(bool has_p) noexcept;                                // work was submitted: make sure somebody looks for it. has_p: by somebody with a P
-  void wake_for_runnext(m* mp) noexcept;                           // the same after put_local
+  void wake_p(bool has_p) noexcept;       // work was submitted: make sure somebody looks for it. has_p: by somebody with a P
+  void wake_for_runnext(m* mp) noexcept;  // the same after put_local
   void start_m(p* pp, bool spinning) noexcept;
   void stop_m(m* mp) noexcept;
   void hand_off_p(p* pp) noexcept;
   void acquire_p(m* mp, p* pp) noexcept;
   p* release_p(m* mp) noexcept;
   void wake_netpoller(int64_t when) noexcept;
-  p* idle_p_get() noexcept;        // REQUIRES: lock_
+  p* idle_p_get() noexcept;         // REQUIRES: lock_
   void idle_p_put(p* pp) noexcept;  // REQUIRES: lock_
 
   // ---- stopping the world (stop.cpp) ----
@@ -137,8 +137,8 @@ class scheduler {
   note sysmon_note_;
   // One stop at a time: the others park here.
   mutex world_lock_;
-  bool world_taken_ = false;           // guarded by world_lock_
-  g* world_first_ = nullptr;           // those in line; guarded by world_lock_
+  bool world_taken_ = false;  // guarded by world_lock_
+  g* world_first_ = nullptr;  // those in line; guarded by world_lock_
   g* world_last_ = nullptr;
   const char* stop_reason_ = nullptr;  // of the stop under way
 
@@ -146,8 +146,8 @@ class scheduler {
   totals totals_;
 };
 
-// mcall: leaves the current goroutine for the scheduler's stack, where fn(mp, gp) runs with gp's context saved. fn returns the goroutine to run next, or
-// nullptr to schedule. Returns when somebody runs gp again, maybe on another thread.
+// mcall: leaves the current goroutine for the scheduler's stack, where fn(mp, gp) runs with gp's context saved. fn returns the goroutine to
+// run next, or nullptr to schedule. Returns when somebody runs gp again, maybe on another thread.
 void mcall(g* (*fn)(m*, g*), void* arg = nullptr);
 
 }  // namespace warren::rt

@@ -1,10 +1,12 @@
 // Stopping the world.
 //
-// One goroutine at a time may stop it (the others park in line). It raises stopping_, takes the Ps nobody runs on (idle ones under the lock, those of blocking regions by
-// compare-and-swap), and asks the running ones: a request bit that every safepoint looks at. Each M that sees it comes to the schedule loop and gives its P up there; the last wakes the stopper.
-// Ordering. stopping_ is stored before the request bits, and Ms clear their bits before they load stopping_: an M either sees stopping_ or is asked again. Ms that were about to execute
+// One goroutine at a time may stop it (the others park in line). It raises stopping_, takes the Ps nobody runs on (idle ones under the
+// lock, those of blocking regions by compare-and-swap), and asks the running ones: a request bit that every safepoint looks at. Each M that
+// sees it comes to the schedule loop and gives its P up there; the last wakes the stopper. Ordering. stopping_ is stored before the request
+// bits, and Ms clear their bits before they load stopping_: an M either sees stopping_ or is asked again. Ms that were about to execute
 // when stopping_ was raised are covered by asking repeatedly: the request goes to whoever holds the P at that moment.
-// In this version only safepoints stop a goroutine. One that never comes to one (a loop that calls nothing of the runtime) delays the stop until it does.
+// In this version only safepoints stop a goroutine. One that never comes to one (a loop that calls nothing of the runtime) delays the stop
+// until it does.
 #include "runtime/sched/stop.h"
 
 #include <mutex>
@@ -193,9 +195,7 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
         break;
       case g_status::runnable:
       case g_status::running:  // only the goroutine that stopped the world, suspended by systemstack
-      case g_status::waiting:
-        visit(ctx, gp->stack_state.ctx.sp, gp);
-        break;
+      case g_status::waiting: visit(ctx, gp->stack_state.ctx.sp, gp); break;
     }
     visit(ctx, &gp->park_param, &gp->park_param + 1);
   }

@@ -1,7 +1,8 @@
 // sysmon: a thread without a P that looks after those who cannot look after themselves.
 //
-// It retakes Ps from declared blocking regions that last, asks goroutines off whose time slice is over (cooperatively), polls the network if nobody did for 10 ms, and
-// starts a collection when none ran for two minutes. It sleeps 20 µs at first, doubles that up to 10 ms while there is nothing to do, and stops altogether when every P has been idle for a while.
+// It retakes Ps from declared blocking regions that last, asks goroutines off whose time slice is over (cooperatively), polls the network
+// if nobody did for 10 ms, and starts a collection when none ran for two minutes. It sleeps 20 µs at first, doubles that up to 10 ms while
+// there is nothing to do, and stops altogether when every P has been idle for a while.
 #include <time.h>
 
 #include <mutex>
@@ -16,12 +17,12 @@ namespace warren::rt {
 scheduler_hooks sched_hooks;
 
 namespace {
-constexpr int64_t kTimeSlice = 10'000'000;      // Go's forcePreemptNS
+constexpr int64_t kTimeSlice = 10'000'000;  // Go's forcePreemptNS
 constexpr int64_t kMinSleep = 20'000;
 constexpr int64_t kMaxSleep = 10'000'000;
-constexpr int kRoundsAtMinSleep = 50;           // 1 ms before it begins to double
+constexpr int kRoundsAtMinSleep = 50;  // 1 ms before it begins to double
 constexpr int64_t kPollEvery = 10'000'000;
-constexpr int kIdleRoundsToSleep = 10;          // 100 ms of idleness before it stops looking: waking it costs a futex call at the next request
+constexpr int kIdleRoundsToSleep = 10;  // 100 ms of idleness before it stops looking: waking it costs a futex call at the next request
 constexpr int64_t kForcedGcCheck = 60'000'000'000;  // half of the two minutes, while everything sleeps
 
 void sleep_ns(int64_t ns) {
@@ -82,7 +83,8 @@ void scheduler::sysmon_loop() noexcept {
     idle_rounds = all_idle ? idle_rounds + 1 : 0;
     if (idle_rounds >= kIdleRoundsToSleep && delay == kMaxSleep) {
       lock_.lock();
-      const bool still = !exiting() && (idle_p_count_.load(std::memory_order_relaxed) == all_p_.size() || stopping_.load(std::memory_order_relaxed) != 0);
+      const bool still =
+          !exiting() && (idle_p_count_.load(std::memory_order_relaxed) == all_p_.size() || stopping_.load(std::memory_order_relaxed) != 0);
       if (still) {
         sysmon_note_.clear();
         sysmon_asleep_.store(true, std::memory_order_relaxed);

@@ -8,9 +8,10 @@ namespace warren::rt {
 struct p;
 
 // A timer that calls fn(arg, seq) once at `when` (nanotime), or again every period ns if period > 0.
-// fn runs on a scheduler stack: it must not park, throw, take long or arm its own timer (period is for that); it may goready. Typical: it readies one goroutine.
-// The owner keeps the object alive and unmoved while it is armed. A timer belongs to one warren::run: one that outlives it is made anew before the next. One thread at a time calls start/stop/reset on a given timer;
-// the firing side may run concurrently with them.
+// fn runs on a scheduler stack: it must not park, throw, take long or arm its own timer (period is for that); it may goready. Typical: it
+// readies one goroutine. The owner keeps the object alive and unmoved while it is armed. A timer belongs to one warren::run: one that
+// outlives it is made anew before the next. One thread at a time calls start/stop/reset on a given timer; the firing side may run
+// concurrently with them.
 struct timer {
   void (*fn)(void* arg, uintptr_t seq) = nullptr;
   void* arg = nullptr;
@@ -26,8 +27,8 @@ struct timer {
 // Arms t for t->when. REQUIRES: not armed; on a goroutine or a scheduler stack that has a P.
 void timer_start(timer* t);
 
-// Disarms t. Returns true if this call prevented the (next) firing. false: it has fired, is firing on another thread at this moment, or was not armed.
-// Callers that free t afterwards use timer_stop_sync.
+// Disarms t. Returns true if this call prevented the (next) firing. false: it has fired, is firing on another thread at this moment, or was
+// not armed. Callers that free t afterwards use timer_stop_sync.
 bool timer_stop(timer* t);
 
 // As timer_stop, but when fn is running on another thread returns only after it has ended. fn must not need anything that the caller holds.

@@ -1,9 +1,10 @@
-// Why a lock and an index in every timer, where Go keeps stopped timers in the heap until they come up: here most timers are deadlines that are
-// stopped long before they are due (one per RPC), so lazily removed ones would outnumber the live. With the index a stop is O(log4 n) moves of 16-byte entries.
+// Why a lock and an index in every timer, where Go keeps stopped timers in the heap until they come up: here most timers are deadlines that
+// are stopped long before they are due (one per RPC), so lazily removed ones would outnumber the live. With the index a stop is O(log4 n)
+// moves of 16-byte entries.
 //
-// Firing. run() takes a due timer out of the heap under the lock, notes it in running_, drops the lock and calls the function: it may take other locks
-// (a poll descriptor's) under which others stop timers. timer_stop_sync waits until running_ has moved on. Only one thread runs the timers of a heap at
-// a time, so one word is enough to know what runs.
+// Firing. run() takes a due timer out of the heap under the lock, notes it in running_, drops the lock and calls the function: it may take
+// other locks (a poll descriptor's) under which others stop timers. timer_stop_sync waits until running_ has moved on. Only one thread runs
+// the timers of a heap at a time, so one word is enough to know what runs.
 #include "runtime/sched/timer_heap.h"
 
 #include <mutex>
@@ -93,7 +94,8 @@ uint32_t timer_heap::run(int64_t now, int64_t* next) noexcept {
   }
   while (!heap_.empty() && heap_[0].when <= now) {
     timer* t = heap_[0].t;
-    // Copied before the lock is dropped: a one-shot timer may be armed anew, or freed by its function's effects, while the function still runs.
+    // Copied before the lock is dropped: a one-shot timer may be armed anew, or freed by its function's effects, while the function still
+    // runs.
     void (*const fn)(void*, uintptr_t) = t->fn;
     void* const arg = t->arg;
     const uintptr_t seq = t->seq;
@@ -121,7 +123,8 @@ uint32_t timer_heap::run(int64_t now, int64_t* next) noexcept {
 namespace {
 enum class stop_result { prevented, not_armed, running_now };
 
-// `home` changes only in timer_start, and one thread at a time starts and stops a timer: the heap that is asked here is the only one that can hold it or run it.
+// `home` changes only in timer_start, and one thread at a time starts and stops a timer: the heap that is asked here is the only one that
+// can hold it or run it.
 stop_result try_stop(timer* t, p* home) noexcept {
   std::lock_guard guard(home->timers.lock());
   if (home->timers.remove(t)) return stop_result::prevented;

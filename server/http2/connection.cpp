@@ -57,7 +57,6 @@
 #include <warren/go.h>
 
 #include "runtime/os/clock.h"
-#include "runtime/sched/scheduler.h"
 
 namespace warren::http2 {
 
@@ -428,8 +427,7 @@ bool connection::run_batch(stream* todo, stream* done, stream*& finished) {
 
 // Cuts the batch in half and gives the second half to a helper, if there is a P that could run it now.
 void connection::share_batch(stream* todo) {
-  const rt::scheduler* const s = rt::scheduler::current();
-  if (s == nullptr || (s->idle_p_count() == 0 && s->spinning() == 0)) return;
+  if (!rt::other_p_available()) return;
   batch_size_ = (batch_size_ + 1) / 2;
   for (uint32_t i = 1; i < batch_size_; i++) todo = todo->batch_next_;
   stream* const rest = std::exchange(todo->batch_next_, nullptr);

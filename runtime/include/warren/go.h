@@ -10,8 +10,8 @@
 
 namespace warren {
 
-// Size of a goroutine's stack. The default suits handlers; pages are backed as they are touched, so a larger class costs address space only.
-// (Four times these under a sanitizer.)
+// Size of a goroutine's stack. The default suits handlers; pages are backed as they are touched, so a larger class costs address space
+// only. (Four times these under a sanitizer.)
 enum class stack_size : uint8_t {
   normal,  // 64 KiB
   large,   // 256 KiB
@@ -29,9 +29,9 @@ struct closure_type {
   void (*destroy)(void* closure);  // for a goroutine that never ran
 };
 void* new_goroutine(const closure_type& type, stack_size stack, newborn** out);  // place for the closure
-void start_goroutine(newborn* nb) noexcept;                                        // after the closure was constructed there
-void cancel_goroutine(newborn* nb) noexcept;                                       // its construction threw
-void closure_moved_out() noexcept;  // called by closure_type::run on the new goroutine
+void start_goroutine(newborn* nb) noexcept;                                      // after the closure was constructed there
+void cancel_goroutine(newborn* nb) noexcept;                                     // its construction threw
+void closure_moved_out() noexcept;                                               // called by closure_type::run on the new goroutine
 
 template <class F>
 struct closure_of {
@@ -75,9 +75,9 @@ void go(F&& f, stack_size stack = stack_size::normal) {
 
 // The life cycle: starts the runtime on the calling thread (which becomes m0), runs f as goroutine 1, stops the runtime when f returns and
 // returns f's value (0 if it returns void). Goroutines that still exist then are abandoned where they stand, as in Go: their
-// destructors do not run. (One that occupies the calling thread itself, in a blocking call or a loop without a safepoint, is waited for; those on
-// other threads for a second.) May be called again after it returned, never while it runs.
-// The number of Ps is WARREN_MAXPROCS, else GOMAXPROCS, else the number of processors the process may use.
+// destructors do not run. (One that occupies the calling thread itself, in a blocking call or a loop without a safepoint, is waited for;
+// those on other threads for a second.) May be called again after it returned, never while it runs. The number of Ps is WARREN_MAXPROCS,
+// else GOMAXPROCS, else the number of processors the process may use.
 template <class F>
 int run(F&& f) {
   struct holder {

@@ -20,27 +20,27 @@ struct scheduler_stats {
 
   // Totals.
   uint64_t goroutines_created = 0;
-  uint64_t switches = 0;           // from the scheduler to a goroutine
+  uint64_t switches = 0;  // from the scheduler to a goroutine
   uint64_t parks = 0;
-  uint64_t readies = 0;            // goroutines made runnable by a P
-  uint64_t foreign_readies = 0;    // … by a thread without P
+  uint64_t readies = 0;          // goroutines made runnable by a P
+  uint64_t foreign_readies = 0;  // … by a thread without P
   uint64_t yields = 0;
-  uint64_t preemptions = 0;        // cooperative: the time slice was over
-  uint64_t global_gets = 0;        // entries taken from the global queue
-  uint64_t spills = 0;             // entries that a full local queue sent there
+  uint64_t preemptions = 0;  // cooperative: the time slice was over
+  uint64_t global_gets = 0;  // entries taken from the global queue
+  uint64_t spills = 0;       // entries that a full local queue sent there
   uint64_t steal_attempts = 0;
-  uint64_t steals = 0;             // attempts that found something
-  uint64_t stolen = 0;             // goroutines that changed P
+  uint64_t steals = 0;  // attempts that found something
+  uint64_t stolen = 0;  // goroutines that changed P
   uint64_t timers_fired = 0;
-  uint64_t netpoll_ready = 0;      // goroutines the network poller made ready
-  uint64_t netpoll_wakeups = 0;    // times the blocked poller was woken for an earlier timer
-  uint64_t blocking_calls = 0;     // declared blocking regions entered
-  uint64_t retakes = 0;            // Ps taken from such regions
-  uint64_t handoffs = 0;           // Ps given to another M
-  uint64_t thread_wakeups = 0;     // idle Ms woken
+  uint64_t netpoll_ready = 0;    // goroutines the network poller made ready
+  uint64_t netpoll_wakeups = 0;  // times the blocked poller was woken for an earlier timer
+  uint64_t blocking_calls = 0;   // declared blocking regions entered
+  uint64_t retakes = 0;          // Ps taken from such regions
+  uint64_t handoffs = 0;         // Ps given to another M
+  uint64_t thread_wakeups = 0;   // idle Ms woken
   uint64_t world_stops = 0;
-  uint64_t stacks_reused = 0;      // first runs on the stack of a goroutine that ended on the same P
-  uint64_t stacks_taken = 0;       // first runs that went to the pool
+  uint64_t stacks_reused = 0;  // first runs on the stack of a goroutine that ended on the same P
+  uint64_t stacks_taken = 0;   // first runs that went to the pool
 };
 
 // Any thread, any time; all zero when no runtime runs. Allocates nothing and takes no lock that a goroutine holds for long.

@@ -13,6 +13,8 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 
+#include "tests/death_style.h"
+
 namespace {
 
 using namespace warren;
@@ -304,7 +306,7 @@ TEST(Barrier, ShadesBothAndClearsTheDestroyed) {
 
 ptr<node>* outside = nullptr;
 TEST(BarrierDeathTest, StoreByAThreadWithoutPDuringMarking) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  tests::choose_death_style();
   EXPECT_DEATH(on_goroutine([] {
                  ptr<node> a = make<node>(), b = make<node>();
                  outside = &a;
@@ -317,7 +319,7 @@ TEST(BarrierDeathTest, StoreByAThreadWithoutPDuringMarking) {
 
 ptr<node> in_static_data;
 TEST(BarrierDeathTest, CheckFindsAPtrInStaticData) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  tests::choose_death_style();
   EXPECT_DEATH(
       on_goroutine([] {
         rt::set_barrier_flag(detail::barrier_check, true);
@@ -327,7 +329,7 @@ TEST(BarrierDeathTest, CheckFindsAPtrInStaticData) {
 }
 
 TEST(BarrierDeathTest, CheckFindsAPtrOnAThreadsStack) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  tests::choose_death_style();
   EXPECT_DEATH(
       {
         rt::set_barrier_flag(detail::barrier_check, true);

@@ -11,6 +11,8 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 
+#include "tests/death_style.h"
+
 namespace {
 
 using namespace warren;
@@ -121,7 +123,7 @@ TEST(Array, ElementsAndViews) {
 }
 
 TEST(ArrayDeathTest, AtChecksItsIndex) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  tests::choose_death_style();
   EXPECT_DEATH(run([] { (void)make_array<int>(3).at(3); }), "fatal error: index 3 is out of range of a warren::array of 3 elements");
 }
 
@@ -157,7 +159,7 @@ TEST(Make, Alignment) {
 }
 
 TEST(MakeDeathTest, OnAThreadThatIsNoGoroutine) {
-  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  tests::choose_death_style();
   EXPECT_DEATH((void)make<node>(), "fatal error: ");
   EXPECT_DEATH(run([] { std::thread([] { (void)make<node>(); }).join(); }), "fatal error: ");
 }

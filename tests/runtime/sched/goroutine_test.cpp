@@ -137,9 +137,22 @@ TEST(Go, HasAllStackSizes) {
   };
   run([] {
     std::atomic<int> done{0};
-    go([&] { EXPECT_EQ(deep::down(30), 30); ++done; });
-    go([&] { EXPECT_EQ(deep::down(200), 200); ++done; }, stack_size::large);
-    go([&] { EXPECT_EQ(deep::down(800), 800); ++done; }, stack_size::huge);
+    go([&] {
+      EXPECT_EQ(deep::down(30), 30);
+      ++done;
+    });
+    go(
+        [&] {
+          EXPECT_EQ(deep::down(200), 200);
+          ++done;
+        },
+        stack_size::large);
+    go(
+        [&] {
+          EXPECT_EQ(deep::down(800), 800);
+          ++done;
+        },
+        stack_size::huge);
     wait_until(done, 3);
   });
 }
@@ -290,7 +303,7 @@ TEST(Park, AForeignThreadMayReady) {
   });
 }
 
-TEST(Park, TheHookFiresOnceBeforeTheFirstParkOnly) {
+TEST(Park, TheHookFiresOnceWhenThePIsFirstLeft) {
   run([] {
     int fired = 0;
     rt::set_park_hook([](void* n) { ++*static_cast<int*>(n); }, &fired);
@@ -307,6 +320,13 @@ TEST(Park, TheHookFiresOnceBeforeTheFirstParkOnly) {
     rt::set_park_hook([](void* n) { ++*static_cast<int*>(n); }, &fired);
     blocking([] {});
     EXPECT_EQ(fired, 2);
+    rt::set_park_hook([](void* n) { ++*static_cast<int*>(n); }, &fired);
+    yield();
+    EXPECT_EQ(fired, 3);
+    rt::set_park_hook([](void* n) { ++*static_cast<int*>(n); }, &fired);
+    rt::getm()->requests.fetch_or(rt::request_preempt);
+    go([] {});  // a safepoint
+    EXPECT_EQ(fired, 4);
   });
 }
 
@@ -334,7 +354,9 @@ TEST(Park, TheHookIsNoSafepoint) {
       s.lock.lock();
       rt::set_park_hook(&scene::hook, &s);
       rt::gopark(&scene::commit, &s, rt::wait_reason::other);
-      if (maxprocs() == 1) EXPECT_FALSE(s.ran_during_hook);
+      if (maxprocs() == 1) {
+        EXPECT_FALSE(s.ran_during_hook);
+      }
       while (!s.other_ran) yield();
     }
   });
@@ -389,7 +411,8 @@ TEST(Exceptions, AGoroutineSleepsInsideCatchMigratesAndRethrows) {
   });
 }
 
-// __errno_location is declared const: within one function a compiler keeps its result across a park. Hence the calls; hence no interface of warren reports through errno.
+// __errno_location is declared const: within one function a compiler keeps its result across a park. Hence the calls; hence no interface of
+// warren reports through errno.
 [[gnu::noinline]] void set_errno(int v) {
   errno = v;
   asm volatile("");

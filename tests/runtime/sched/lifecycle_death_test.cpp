@@ -7,6 +7,7 @@
 #include "runtime/sched/maxprocs.h"
 #include "runtime/sched/park.h"
 #include "runtime/sched/stop.h"
+#include "tests/death_style.h"
 #include "warren/go.h"
 
 namespace warren {
@@ -14,7 +15,7 @@ namespace {
 
 class LifecycleDeathTest : public testing::Test {
  protected:
-  void SetUp() override { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+  void SetUp() override { tests::choose_death_style(); }
 };
 
 TEST_F(LifecycleDeathTest, AllGoroutinesAsleepIsADeadlockThatListsThem) {
@@ -25,7 +26,8 @@ TEST_F(LifecycleDeathTest, AllGoroutinesAsleepIsADeadlockThatListsThem) {
                 go([] { rt::gopark(nullptr, nullptr, rt::wait_reason::chan_receive); });
                 rt::gopark(nullptr, nullptr, rt::wait_reason::sync_mutex_lock);
               }),
-              testing::ExitedWithCode(2), "all goroutines are asleep - deadlock!(.|\n)*goroutine 1 \\[sync.Mutex.Lock\\](.|\n)*\\[chan receive\\]");
+              testing::ExitedWithCode(2),
+              "all goroutines are asleep - deadlock!(.|\n)*goroutine 1 \\[sync.Mutex.Lock\\](.|\n)*\\[chan receive\\]");
 }
 
 TEST_F(LifecycleDeathTest, AnEscapedExceptionNamesTheGoroutineAndTheException) {

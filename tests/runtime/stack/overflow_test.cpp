@@ -3,13 +3,13 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include <csetjmp>
 #include <thread>
 
+#include "tests/death_style.h"
 #include "tests/runtime/stack/fiber_harness.h"
 
 namespace warren::rt {
@@ -19,15 +19,9 @@ using testing::host;
 using testing::small_arena;
 using testing::test_fiber;
 
-// Death tests run in a child that is started anew: a fork of this process with its threads would be another thing to debug. Under an
-// emulator the new program would be one for the other processor: there, and only there, it is a fork.
-void choose_death_test_style() {
-  if (getenv("WARREN_TEST_EMULATED") == nullptr) GTEST_FLAG_SET(death_test_style, "threadsafe");
-}
-
 class overflow_death : public ::testing::TestWithParam<guard_mode> {
  protected:
-  void SetUp() override { choose_death_test_style(); }
+  void SetUp() override { tests::choose_death_style(); }
 };
 
 void describe(const void* slot, char* buf, size_t n) { snprintf(buf, n, "goroutine %d", slot != nullptr ? 17 : 0); }
@@ -85,7 +79,7 @@ INSTANTIATE_TEST_SUITE_P(, overflow_death, ::testing::Values(guard_mode::automat
 
 class overflow_other_death : public ::testing::Test {
  protected:
-  void SetUp() override { choose_death_test_style(); }
+  void SetUp() override { tests::choose_death_style(); }
 };
 
 // Without guards the canary is looked at when the goroutine parks.

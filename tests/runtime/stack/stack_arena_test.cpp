@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "runtime/stack/switch_annotations.h"
+#include "tests/death_style.h"
 #include "tests/runtime/stack/fiber_harness.h"
 
 namespace warren::rt {
@@ -276,7 +277,7 @@ TEST(stack_arena, default_options_reserve_room_for_a_million_goroutines) {
 #if WARREN_ASAN || WARREN_TSAN
   GTEST_SKIP() << "slots are larger under a sanitizer";
 #endif
-  if (getenv("WARREN_TEST_EMULATED") != nullptr) GTEST_SKIP() << "an emulator with little address space";
+  if (tests::emulated()) GTEST_SKIP() << "an emulator with little address space";
   stack_arena arena;
   EXPECT_GE(arena.stats().slots_capacity[0], size_t{1} << 20);
 }
@@ -285,7 +286,7 @@ TEST(stack_arena_death, takes_less_where_address_space_is_limited) {
 #if WARREN_ASAN || WARREN_TSAN
   GTEST_SKIP() << "sanitizers need more address space than this test leaves";
 #endif
-  if (getenv("WARREN_TEST_EMULATED") != nullptr) GTEST_SKIP() << "emulators do not pass RLIMIT_AS on";
+  if (tests::emulated()) GTEST_SKIP() << "emulators do not pass RLIMIT_AS on";
   const auto limited = [] {
     const rlimit limit{size_t{4} << 30, size_t{4} << 30};
     if (setrlimit(RLIMIT_AS, &limit) != 0) _exit(2);

@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "tests/death_style.h"
 #include "tests/runtime/sync/waiting.h"
 #include "warren/chan.h"
 #include "warren/go.h"
@@ -18,8 +19,7 @@ namespace {
 
 class Misuse : public ::testing::Test {
  protected:
-  // The child starts this program anew: a fork of a process that once had more threads would be a poor one.
-  Misuse() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
+  Misuse() { tests::choose_death_style(); }
 };
 
 TEST_F(Misuse, SendOnClosed) {
