@@ -31,9 +31,9 @@ class poller : public netpoller {
   // Which warren::run this is, counted from 1. Goroutines and timers that a poll_desc remembers from an earlier run do not exist any more.
   static uint32_t run_number() noexcept { return run_number_.load(std::memory_order_acquire); }
 
-  int64_t waiters() const override { return waiters_.load(std::memory_order_relaxed); }
+  int64_t waiters() const override { return waiters_.load(std::memory_order_acquire); }
   // Counted at park before the goroutine can be readied, so that the sum is never too low: too low, an idle program looks deadlocked.
-  void add_waiters(int64_t n) noexcept { waiters_.fetch_add(n, std::memory_order_relaxed); }
+  void add_waiters(int64_t n) noexcept { waiters_.fetch_add(n, std::memory_order_release); }
 
   // What it has done since the process started, for metrics.
   struct statistics {

@@ -5,8 +5,8 @@ namespace warren {
 
 scheduler_stats read_scheduler_stats() noexcept {
   scheduler_stats out;
-  rt::scheduler* s = rt::scheduler::current();
-  if (s == nullptr) return out;
+  const rt::scheduler::guest s;
+  if (!s) return out;
   out.goroutines = s->goroutine_count();
   out.maxprocs = static_cast<uint32_t>(s->procs());
   out.idle_procs = s->idle_p_count();

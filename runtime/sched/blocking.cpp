@@ -13,15 +13,17 @@ namespace warren::detail {
 
 using namespace rt;
 
-[[gnu::noinline]] void enter_blocking() noexcept {
+[[gnu::noinline]] void enter_blocking(const blocking_region&) noexcept {
   g* gp = getg();
   if (gp != nullptr && gp->park_hook != nullptr) run_park_hook(gp);
   m* mp = rt_enter();
   gp = mp->curg;
   p* pp = mp->current_p;
   pp->counters.blocking_calls.add();
-  warren_save_registers(gp->blocking_registers);
-  gp->blocking_sp = __builtin_frame_address(0);  // this frame: the caller's lies above
+  // This frame; the caller's, which holds the region with the registers, lies above.
+  gp->blocking_sp = __builtin_frame_address(0);
+  if (!pp->runq.empty())
+    mp->sched->wake_p(true);  // what was left to this goroutine's park by rule (5) of proc.cpp must not wait for sysmon
   gp->status.store(g_status::syscall, std::memory_order_relaxed);
   mp->old_p = pp;
   mp->current_p = nullptr;
@@ -36,12 +38,14 @@ namespace {
 // No P to be had by the short ways: queue the goroutine and become an idle M.
 g* exit_blocking_on_g0(m* mp, g* gp) {
   gp->mp = nullptr;
-  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  // Release: this happens without a P, perhaps while the collector looks at the goroutines. It must not see `runnable` with an older saved
+  // stack pointer.
+  gp->status.store(g_status::runnable, std::memory_order_release);
   return mp->sched->after_blocking(mp, gp);
 }
 }  // namespace
 
-void exit_blocking() noexcept {
+void exit_blocking(const blocking_region&) noexcept {
   m* mp = getm();
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");

@@ -33,6 +33,11 @@ void scheduler::check_dead() noexcept {
   for (const auto& pp : all_p_)
     if (!pp->timers.empty()) return;
   if (poller_.load(std::memory_order_relaxed)->waiters() > 0) return;
+  // The poller has handed somebody out to sysmon, which has no P and is no M. The flag was set before `waiters` fell; once it is cleared
+  // they are in the queue.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  if (sysmon_holds_.load(std::memory_order_seq_cst)) return;
+  if (global_size() != 0) return;
   if (kernel_thread_count() > idle_m_count_ + 1) return;  // ours: the Ms and sysmon
   print_error("fatal error: all goroutines are asleep - deadlock!\n\n");
   dump_goroutines(*this);

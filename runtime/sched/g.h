@@ -53,14 +53,14 @@ struct alignas(64) g : runnable {
   timer sleep_timer;
   int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
 
-  // Declared blocking region: the frames above blocking_sp and these registers are what the collector sees of the goroutine.
+  // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame
+  // there).
   void* blocking_sp = nullptr;
-  uintptr_t blocking_registers[kSavedRegisterWords] = {};
 
   std::byte* slot = nullptr;       // base of the stack slot
   const void* spawn_pc = nullptr;  // who called go(): for dumps
 };
-static_assert(sizeof(g) <= 576, "a parked goroutine should fit into one page together with its frames: look at what grew");
+static_assert(sizeof(g) <= 448, "a parked goroutine should fit into one page together with its frames: look at what grew");
 
 // The bottom of every goroutine's stack: calls the closure, then ends the goroutine. arg: its g.
 void goroutine_entry(void* arg);
@@ -78,7 +78,8 @@ namespace warren::detail {
 inline constexpr size_t kInlineClosure = 72;
 struct newborn : rt::runnable {
   uint8_t stack_class = 0;
-  bool borrowed = false;  // the closure is somebody else's memory (the main goroutine's)
+  bool borrowed = false;     // the closure is somebody else's memory (the main goroutine's)
+  bool constructed = false;  // the closure exists (its constructor may meet a safepoint)
   uint64_t goid = 0;
   const closure_type* type = nullptr;  // nullptr: in a free list
   void* closure = nullptr;             // &storage, from operator new, or borrowed

@@ -32,6 +32,7 @@ void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
   nb->stack_class = static_cast<uint8_t>(stack);
   nb->closure = fits ? nb->storage : place;
   nb->spawn_pc = __builtin_return_address(0);
+  nb->constructed = false;
   nb->type = &type;  // from here on the collector scans the closure
   *out = nb;
   return nb->closure;
@@ -50,6 +51,7 @@ void free_newborn(newborn* nb) noexcept {
 }  // namespace
 
 void start_goroutine(newborn* nb) noexcept {
+  nb->constructed = true;
   m* mp = rt_enter();
   mp->sched->put_local(mp, nb);
   mp->sched->wake_for_runnext(mp);

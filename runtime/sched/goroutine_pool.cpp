@@ -32,7 +32,7 @@ goroutine_pool::~goroutine_pool() {
     for (uint32_t i = 0; i < s.count; ++i) {
       detail::newborn& nb = s.items[i];
       if (nb.type == nullptr || nb.borrowed) continue;
-      nb.type->destroy(nb.closure);
+      if (nb.constructed) nb.type->destroy(nb.closure);
       if (nb.closure != nb.storage) ::operator delete (nb.closure, std::align_val_t{nb.type->align});
     }
     munmap(s.items, size_t{s.count} * sizeof(detail::newborn));

@@ -1,6 +1,7 @@
 // From start to exit: warren::run reads like this file's scheduler::run.
 #include <cxxabi.h>
 #include <execinfo.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -20,6 +21,8 @@
 namespace warren::rt {
 
 std::atomic<scheduler*> scheduler::running_{nullptr};
+std::atomic<int> scheduler::guests_{0};
+std::atomic<bool> scheduler::left_behind_{false};
 
 netpoller* default_netpoller();
 
@@ -91,6 +94,11 @@ scheduler::~scheduler() {
 }
 
 bool scheduler::run(const detail::closure_type& type, void* closure) {
+  if (left_behind_.load(std::memory_order_acquire))
+    fatal(
+        "warren::run after a run whose threads are still in a blocking call or a loop: their goroutines could touch the new run's heap; "
+        "let them end before the main goroutine "
+        "does");
   scheduler* none = nullptr;
   if (!running_.compare_exchange_strong(none, this)) fatal("warren::run inside warren::run: one runtime at a time");
 
@@ -124,6 +132,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
     fatal("cannot start the monitor thread (error %d); raise RLIMIT_NPROC", error);
 
   m_loop(&m0_);  // until the main goroutine has ended
+  m0_left_.store(true, std::memory_order_release);
 
   // The others follow: idle ones are woken, running ones come at their next safepoint.
   pthread_join(sysmon_handle_, nullptr);
@@ -147,7 +156,9 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   m0_.signal_stack.teardown();
   setm(nullptr);
   if (all_gone) remove_overflow_handler();
-  running_.store(nullptr, std::memory_order_release);
+  running_.store(nullptr, std::memory_order_seq_cst);
+  while (guests_.load(std::memory_order_seq_cst) != 0) sched_yield();  // threads outside that found us before
+  if (!all_gone) left_behind_.store(true, std::memory_order_release);
   return all_gone;
 }
 
@@ -194,13 +205,13 @@ int run_main(const closure_type& type, void* closure) {
 }  // namespace detail
 
 int maxprocs() noexcept {
-  const rt::scheduler* s = rt::scheduler::current();
-  return s == nullptr ? 0 : s->procs();
+  const rt::scheduler::guest s;
+  return s ? s->procs() : 0;
 }
 
 int64_t goroutine_count() noexcept {
-  const rt::scheduler* s = rt::scheduler::current();
-  return s == nullptr ? 0 : s->goroutine_count();
+  const rt::scheduler::guest s;
+  return s ? s->goroutine_count() : 0;
 }
 
 }  // namespace warren

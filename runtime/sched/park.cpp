@@ -99,8 +99,8 @@ void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
 void goready(g* gp) noexcept {
   m* mp = getm();
   if (mp == nullptr) {
-    scheduler* s = scheduler::current();
-    if (s == nullptr) fatal("goready of goroutine %llu after its runtime ended", static_cast<unsigned long long>(gp->goid));
+    const scheduler::guest s;
+    if (!s) fatal("goready of goroutine %llu after its runtime ended", static_cast<unsigned long long>(gp->goid));
     s->ready(nullptr, gp);
     return;
   }

@@ -26,6 +26,25 @@ class scheduler {
   // The running one, for threads that have no M. nullptr between runs.
   static scheduler* current() noexcept { return running_.load(std::memory_order_acquire); }
 
+  // The running scheduler, held: it is not destroyed while a guest exists. For threads outside, which cannot know that the run is about to
+  // end. run() takes running_ away first and then waits for guests to be gone; both sides are seq_cst, so a guest that still saw it is
+  // seen.
+  class guest {
+   public:
+    guest() noexcept {
+      guests_.fetch_add(1, std::memory_order_seq_cst);
+      s_ = running_.load(std::memory_order_seq_cst);
+    }
+    ~guest() { guests_.fetch_sub(1, std::memory_order_release); }
+    guest(const guest&) = delete;
+    guest& operator=(const guest&) = delete;
+    explicit operator bool() const noexcept { return s_ != nullptr; }
+    scheduler* operator->() const noexcept { return s_; }
+
+   private:
+    scheduler* s_;
+  };
+
   // ---- life cycle (lifecycle.cpp) ----
   // Runs the closure as goroutine 1 on the calling thread as m0; returns after it ended and the other Ms were told to stop.
   // Returns true if all of them have: only then may the scheduler be destroyed.
@@ -102,6 +121,8 @@ class scheduler {
   static void* sysmon_thread(void* arg);
 
   static std::atomic<scheduler*> running_;
+  static std::atomic<int> guests_;
+  static std::atomic<bool> left_behind_;  // an earlier run's threads are still about
 
   std::vector<std::unique_ptr<p>> all_p_;
   goroutine_pool pool_;
@@ -126,6 +147,8 @@ class scheduler {
   std::atomic<uint32_t> need_spinning_{0};
   std::atomic<uint32_t> stopping_{0};  // the world is stopped or about to be
   std::atomic<bool> exiting_{false};
+  std::atomic<bool> m0_left_{false};       // the loop of the calling thread
+  std::atomic<bool> sysmon_holds_{false};  // goroutines that are in no queue yet
 
   std::atomic<netpoller*> poller_;
   std::atomic<int64_t> last_poll_{1};   // time of the last poll; 0: a thread blocks in the poller now

@@ -28,6 +28,14 @@ void scheduler::request_stop_of_running() noexcept {
     if (pp->status.load(std::memory_order_relaxed) == p_status::running) ask(pp.get(), request_stop);
 }
 
+namespace {
+// The run is over: the goroutine stays where it is, its M leaves (find_runnable sees the exit).
+g* abandon_on_g0(m*, g* gp) {
+  gp->status.store(g_status::waiting, std::memory_order_relaxed);
+  return nullptr;
+}
+}  // namespace
+
 void scheduler::stop_the_world(const char* why) {
   world_lock_.lock();
   if (world_taken_) {
@@ -61,7 +69,7 @@ void scheduler::stop_the_world(const char* why) {
   stop_wait_ = static_cast<uint32_t>(all_p_.size());
   stopping_.store(1, std::memory_order_seq_cst);
   request_stop_of_running();
-  mp->requests.store(0, std::memory_order_relaxed);
+  mp->requests.fetch_and(~uint32_t{request_stop}, std::memory_order_relaxed);
   mp->current_p->status.store(p_status::gcstop, std::memory_order_relaxed);
   --stop_wait_;
   for (const auto& pp : all_p_) {
@@ -77,7 +85,12 @@ void scheduler::stop_the_world(const char* why) {
   }
   const bool wait = stop_wait_ > 0;
   lock_.unlock();
-  while (wait && !stop_note_.sleep(100'000)) request_stop_of_running();
+  while (wait && !stop_note_.sleep(100'000)) {
+    // Ms that leave because the main goroutine has ended do not come to a stop: there is nothing to wait for any more, and nobody to go on
+    // for.
+    if (exiting()) mcall(&abandon_on_g0);
+    request_stop_of_running();
+  }
   // Everything the others did before they gave their Ps up happened before this line: through lock_, or through the note.
   rt_leave(mp);
 }
@@ -143,6 +156,7 @@ void scheduler::start_the_world() {
   }
   world_lock_.unlock();
   if (first != nullptr) goready(first);
+  safepoint();
 }
 
 namespace {
@@ -189,10 +203,7 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
     g* gp = pool.g_at(i);
     switch (gp->status.load(std::memory_order_acquire)) {
       case g_status::dead: continue;
-      case g_status::syscall:
-        visit(ctx, gp->blocking_sp, gp);
-        visit(ctx, gp->blocking_registers, gp->blocking_registers + kSavedRegisterWords);
-        break;
+      case g_status::syscall: visit(ctx, gp->blocking_sp, gp); break;
       case g_status::runnable:
       case g_status::running:  // only the goroutine that stopped the world, suspended by systemstack
       case g_status::waiting: visit(ctx, gp->stack_state.ctx.sp, gp); break;
@@ -209,8 +220,8 @@ void for_each_p(void (*visit)(void* ctx, p* pp), void* ctx) {
 }
 
 bool is_stack_address(const void* addr) noexcept {
-  scheduler* s = scheduler::current();
-  return s != nullptr && s->pool().stacks().contains(addr);
+  const scheduler::guest s;
+  return s && s->pool().stacks().contains(addr);
 }
 
 }  // namespace warren::rt

@@ -108,11 +108,13 @@ void scheduler::sysmon_loop() noexcept {
     int64_t last = last_poll_.load(std::memory_order_seq_cst);
     if (last != 0 && last + kPollEvery < now && poller->waiters() > 0) {
       last_poll_.compare_exchange_strong(last, now, std::memory_order_seq_cst);
+      sysmon_holds_.store(true, std::memory_order_seq_cst);  // what is in `list` is in no queue: check_dead must not overlook it
       g_list list = poller->poll(0);
       if (!list.empty()) {
         totals_.sysmon_polls.fetch_add(1, std::memory_order_relaxed);
         inject(nullptr, list);
       }
+      sysmon_holds_.store(false, std::memory_order_seq_cst);
     }
     retake(now, &any);
     if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) {
@@ -129,6 +131,13 @@ void scheduler::sysmon_loop() noexcept {
     } else if (++quiet > kRoundsAtMinSleep) {
       delay = delay * 2 < kMaxSleep ? delay * 2 : kMaxSleep;
     }
+  }
+  // The first request to leave can miss an M that is just coming out of a blocking region: ask until m0 has left its loop (the others are
+  // asked by it).
+  while (!m0_left_.load(std::memory_order_acquire)) {
+    for (const auto& pp : all_p_) ask(pp.get(), request_stop);
+    wake_all_idle();
+    sleep_ns(1'000'000);
   }
 }
 

@@ -10,7 +10,7 @@ struct context {
 };
 
 // Room that warren_save_registers needs, in words.
-inline constexpr size_t kSavedRegisterWords = 16;
+inline constexpr size_t kSavedRegisterWords = 16;  // as in warren::detail::blocking_region
 
 extern "C" {
 // Pushes the callee-saved registers on the current stack, stores the stack pointer in *save_sp, and goes on with the flow suspended at

@@ -219,8 +219,11 @@ int select_operation::try_all_locked() {
 bool select_operation::commit(rt::g*, void* self) noexcept {
   auto* op = static_cast<select_operation*>(self);
   WARREN_SYNC_POINT();
+  // Without channels nothing holds the goroutine back once the timer is armed: it may have been woken, and its frame be gone, before
+  // timer_start returns.
+  const bool locked = op->channels_ > 0;
   if (op->timer_ != nullptr) rt::timer_start(op->timer_);
-  if (op->channels_ > 0) op->unlock_all();
+  if (locked) op->unlock_all();
   return true;
 }
 

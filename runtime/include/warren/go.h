@@ -47,8 +47,13 @@ struct closure_of {
 };
 
 int run_main(const closure_type& type, void* closure);
-void enter_blocking() noexcept;
-void exit_blocking() noexcept;
+// A declared blocking region: the callee-saved registers as they are in the frame that calls f, and what enters and leaves.
+struct blocking_region {
+  void* registers[16];
+};
+extern "C" void warren_save_registers(void* registers);
+void enter_blocking(const blocking_region& region) noexcept;
+void exit_blocking(const blocking_region& region) noexcept;
 }  // namespace detail
 
 // Starts a goroutine that calls f(). Returns at once; f runs when a P takes it. f is moved (or copied) in.
@@ -76,8 +81,8 @@ void go(F&& f, stack_size stack = stack_size::normal) {
 // The life cycle: starts the runtime on the calling thread (which becomes m0), runs f as goroutine 1, stops the runtime when f returns and
 // returns f's value (0 if it returns void). Goroutines that still exist then are abandoned where they stand, as in Go: their
 // destructors do not run. (One that occupies the calling thread itself, in a blocking call or a loop without a safepoint, is waited for;
-// those on other threads for a second.) May be called again after it returned, never while it runs. The number of Ps is WARREN_MAXPROCS,
-// else GOMAXPROCS, else the number of processors the process may use.
+// those on other threads for a second.) May be called again after it returned, unless such a thread was left behind; never while it runs.
+// The number of Ps is WARREN_MAXPROCS, else GOMAXPROCS, else the number of processors the process may use.
 template <class F>
 int run(F&& f) {
   struct holder {
@@ -111,10 +116,14 @@ void sleep(std::chrono::nanoseconds d);
 // caller's frames and registers as they were at the call.
 template <class F>
 decltype(auto) blocking(F&& f) {
-  struct region {
-    region() { detail::enter_blocking(); }
-    ~region() { detail::exit_blocking(); }
+  struct leave {
+    detail::blocking_region region;
+    ~leave() { detail::exit_blocking(region); }
   } r;
+  // Here, in the frame that stays while f runs, and not inside enter_blocking, whose prologue would already have put its own values into
+  // them.
+  detail::warren_save_registers(r.region.registers);
+  detail::enter_blocking(r.region);
   return std::forward<F>(f)();
 }
 

@@ -254,6 +254,54 @@ TEST_F(Live, BlockingRegionsAreScannedAndMayUseRoots) {
   });
 }
 
+// Objects whose only references are callee-saved registers of the frame that calls blocking(): the compiler's favourite place for a `this`
+// that lives across a call.
+std::atomic<int> witnesses_destroyed{0};
+struct witness {
+  using collected = finalized;
+  uint64_t mark = 0x5afe'5afe;
+  ~witness() { ++witnesses_destroyed; }
+};
+[[gnu::noinline]] witness* make_witness() { return make<witness>().get(); }
+[[gnu::noinline]] void overwrite_dead_frames() {
+  volatile char junk[8192];
+  for (size_t i = 0; i < sizeof junk; ++i) junk[i] = 0;
+}
+
+[[gnu::noinline]] void hold_in_registers_only(std::atomic<bool>& inside, std::atomic<bool>& collected) {
+  // Three live values with no address taken, opaque to the optimizer, used after the call: they go to callee-saved registers.
+  witness* a = make_witness();
+  witness* b = make_witness();
+  witness* c = make_witness();
+  asm volatile("" : "+r"(a), "+r"(b), "+r"(c));
+  overwrite_dead_frames();
+  blocking([&] {
+    overwrite_dead_frames();
+    inside = true;
+    while (!collected) std::this_thread::yield();
+  });
+  EXPECT_EQ(a->mark + b->mark + c->mark, 3 * uint64_t{0x5afe'5afe});
+}
+
+TEST_F(Live, RegistersOfBlockingRegionsAreScanned) {
+  run([] {
+    witnesses_destroyed = 0;
+    std::atomic<bool> inside{false};
+    std::atomic<bool> collected{false};
+    std::atomic<bool> done{false};
+    go([&] {
+      hold_in_registers_only(inside, collected);
+      done = true;
+    });
+    while (!inside) yield();
+    for (int i = 0; i < 3; ++i) gc();
+    yield();
+    EXPECT_EQ(witnesses_destroyed.load(), 0);
+    collected = true;
+    while (!done) yield();
+  });
+}
+
 TEST_F(Live, ForeignThreadsHoldRoots) {
   run([] {
     std::atomic<bool> stop{false};

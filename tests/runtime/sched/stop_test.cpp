@@ -133,5 +133,35 @@ TEST(Stop, EveryStackAndUnstartedClosureIsVisited) {
   });
 }
 
+// The main goroutine ends while others stop the world, or are about to: Ms that leave never come to the stop (the stopper waited for them
+// for ever).
+TEST(Stop, TheRunMayEndDuringAStop) {
+  for (int round = 0; round < 50; ++round) {
+    run([round] {
+      for (int i = 0; i < 4; ++i)
+        go([] {
+          for (;;) {
+            rt::stop_the_world("test");
+            rt::start_the_world();
+          }
+        });
+      for (int i = 0; i < round % 3; ++i) yield();  // each waits for the others' time slices
+    });
+  }
+}
+
+// A goroutine that is just coming out of a blocking region when the run ends must hear of it.
+TEST(Stop, TheRunMayEndWhileOthersLeaveBlockingRegions) {
+  for (int round = 0; round < 50; ++round) {
+    run([round] {
+      for (int i = 0; i < 4; ++i)
+        go([] {
+          for (;;) blocking([] {});
+        });
+      for (int i = 0; i < round % 3; ++i) yield();  // each waits for the others' time slices
+    });
+  }
+}
+
 }  // namespace
 }  // namespace warren

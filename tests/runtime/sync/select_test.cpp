@@ -470,5 +470,18 @@ TEST(SelectStress, LockOrder) {
   });
 }
 
+// With timeouts alone nothing but the timer holds the frame: it may be gone before the park's commit has finished (which once read it
+// afterwards).
+TEST(Select, OnlyATimeoutManyTimesAtOnce) {
+  run([] {
+    wait_group wg;
+    for (int i = 0; i < 200; ++i)
+      wg.go([] {
+        for (int j = 0; j < 20; ++j) EXPECT_EQ(select(after(std::chrono::microseconds(1))), 0);
+      });
+    wg.wait();
+  });
+}
+
 }  // namespace
 }  // namespace warren
