@@ -37,7 +37,7 @@ struct alignas(64) g : runnable {
   std::atomic<g_status> status{g_status::dead};
   wait_reason reason = wait_reason::none;
   uint8_t stack_class = 0;
-  bool no_safepoint = false;  // a park hook runs
+  bool no_safepoint = false;  // a park hook runs, or this goroutine has stopped the world
   m* mp = nullptr;            // the M that runs it
   uint64_t goid = 0;          // never reused within a run
   fiber stack_state;          // saved registers, exception state, errno, stack bounds

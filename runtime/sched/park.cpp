@@ -53,7 +53,6 @@ g* park_on_g0(m* mp, g* gp) {
 g* yield_on_g0(m* mp, g* gp) {
   gp->mp = nullptr;
   gp->status.store(g_status::runnable, std::memory_order_relaxed);
-  // With nothing else to run here, the goroutine goes on at once: no lock, no wake-up.
   scheduler* s = mp->sched;
   p* pp = mp->current_p;
   if (mp->mcall_arg != nullptr) {
@@ -62,6 +61,11 @@ g* yield_on_g0(m* mp, g* gp) {
     pp->counters.yields.add();
   }
   if (mp->mcall_arg == nullptr && s->global_size() == 0) {
+    // Nothing else to run here, now or soon: go on at once.
+    if (pp->runq.empty() && pp->timers.empty() && !s->must_schedule()) {
+      pp->schedtick.store(pp->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+      return gp;
+    }
     // At the end of the local ring it is behind everything that runs on this P; thieves may take it from there.
     run_queue::spill over;
     if (!pp->runq.put(gp, false, &over)) s->put_global(over.head, over.tail, over.count);

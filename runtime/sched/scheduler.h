@@ -50,6 +50,8 @@ class scheduler {
   // Returns true if all of them have: only then may the scheduler be destroyed.
   bool run(const detail::closure_type& type, void* closure);
   bool exiting() const noexcept { return exiting_.load(std::memory_order_acquire); }
+  // Ms have to come to the schedule loop.
+  bool must_schedule() const noexcept { return stopping_.load(std::memory_order_seq_cst) != 0 || exiting(); }
   void begin_exit(m* mp) noexcept;
 
   // ---- the schedule loop (proc.cpp) ----

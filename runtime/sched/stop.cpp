@@ -91,6 +91,8 @@ void scheduler::stop_the_world(const char* why) {
     if (exiting()) mcall(&abandon_on_g0);
     request_stop_of_running();
   }
+  // A time slice that ends now must not take this goroutine to the scheduler: it would be stopped by its own stop.
+  mp->curg->no_safepoint = true;
   // Everything the others did before they gave their Ps up happened before this line: through lock_, or through the note.
   rt_leave(mp);
 }
@@ -143,6 +145,7 @@ void scheduler::start_the_world() {
   // The goroutines that were stopped wait in the global queue.
   wake_p(true);
   stop_reason_ = nullptr;
+  mp->curg->no_safepoint = false;
   rt_leave(mp);
 
   world_lock_.lock();

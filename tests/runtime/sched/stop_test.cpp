@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "runtime/os/futex.h"
+#include "runtime/sched/m.h"
 #include "warren/go.h"
 #include "warren/stats.h"
 
@@ -130,6 +131,19 @@ TEST(Stop, EveryStackAndUnstartedClosureIsVisited) {
     EXPECT_GT(f.found[2], 0);
     release.wakeup();
     while (!finished) yield();
+  });
+}
+
+// The time slice of the goroutine that stopped the world ends while it stands: the safepoints it meets must not stop it, too (it hung).
+TEST(Stop, TheStopperIsNotPreempted) {
+  run([] {
+    rt::stop_the_world("test");
+    rt::getm()->requests.fetch_or(rt::request_preempt);
+    std::atomic<bool> ran{false};
+    go([&] { ran = true; });  // a safepoint
+    EXPECT_FALSE(ran);
+    rt::start_the_world();
+    while (!ran) yield();
   });
 }
 
