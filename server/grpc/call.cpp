@@ -46,7 +46,10 @@ call::call(core& server, http2::connection& connection)
   timer_.arg = this;
 }
 
-call::~call() { delete done_.load(std::memory_order_relaxed); }
+call::~call() {
+  unbuffer();
+  delete done_.load(std::memory_order_relaxed);
+}
 
 // Back to the state of a new call, with the memory a usual call needs.
 void call::on_reuse() {
@@ -290,7 +293,10 @@ void call::on_closed(uint32_t) {
   code_ = status_code::cancelled;
   count_once(code_);
   cancel(code_);
-  if (!running_) disarm();
+  if (!running_) {
+    disarm();
+    unbuffer();
+  }
 }
 
 void call::unbuffer() noexcept {
@@ -430,7 +436,6 @@ void call::on_events(http2::session& s, uint32_t bits) {
 
 void call::on_run_end(http2::session& s) {
   running_ = false;
-  unbuffer();
   disarm();
   if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
   // As in Go, the context ends with the handler: a goroutine that took done() along learns it.
@@ -454,6 +459,9 @@ void call::answer(http2::session& s) {
       return;
     }
     sending_.swap(staging_);
+    // A peer that takes nothing keeps request and reply in memory until the stream ends: both count against what its connection may hold.
+    buffered_ += sending_.size();
+    connection_.buffered += sending_.size();
     final_ = headers_sent_ = true;
     s.respond_with_body(*this, headers());
     return;

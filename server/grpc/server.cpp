@@ -29,6 +29,7 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
   rt::mutex mutex;  // guards the following
   bool started = false;
   bool stopping = false;
+  bool accepting = true;                        // a connection may still be added
   std::vector<http2::connection*> connections;  // each with the reference it was made with
   uint64_t accepted = 0;
   uint64_t accept_errors = 0;
@@ -66,7 +67,7 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
         connections.pop_back();
         break;
       }
-      last = stopping && connections.empty();
+      last = !accepting && connections.empty();
     }
     c.unpin();
     if (last) idle.set();
@@ -132,7 +133,9 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     accepting_ended.wait();
     bool none;
     {
+      // Only now: a connection that ended before could have been the last, while the accept loop was about to start another.
       std::lock_guard hold(mutex);
+      accepting = false;
       none = connections.empty();
     }
     if (none) idle.set();

@@ -395,7 +395,15 @@ struct connection::batch_run {
       if (b.todo != nullptr || b.done != nullptr) go([self = b.self, todo = b.todo, done = b.done] { self->help(todo, done); });
     } else {
       b.self->batch_size_ = 0;  // what a handler waits says nothing about what it computes
-      go([self = b.self, todo = b.todo, done = b.done] { self->read_loop(todo, done); });
+      go([self = b.self, todo = b.todo, done = b.done] {
+        if (todo == nullptr && done == nullptr) {
+          // Every handler of the batch has parked: no reply will carry along what the read left in the session (refusals, acknowledgements,
+          // window updates).
+          self->acquire();
+          self->release();
+        }
+        self->read_loop(todo, done);
+      });
     }
   }
 

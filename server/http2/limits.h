@@ -33,6 +33,9 @@ inline constexpr size_t kMaxQueuedAcks = 100;
 // RST_STREAM from the peer (rapid reset, CVE-2023-44487): nghttp2's token bucket, with its own defaults made explicit.
 inline constexpr uint64_t kPeerResetBurst = 1000;
 inline constexpr uint64_t kPeerResetPerSecond = 33;
+// So many times the header limit are still read for the one answer (431); a block that goes on costs the stream and a reset of ours.
+inline constexpr size_t kHeaderBomb = 16;
+
 // RST_STREAM that the peer provokes from us (MadeYouReset, CVE-2025-8671). Honest peers provoke next to none; 200 forgives a burst of
 // refused streams by a client that opened them before it read our SETTINGS.
 inline constexpr int kOwnResetBurst = 200;

@@ -104,6 +104,8 @@ struct session::callbacks {
     session& s = self(user);
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     const int32_t id = frame->hd.stream_id;
+    // Above the last stream of a GOAWAY that is about to be sent: the client will be told that it was not processed, so it must not be.
+    if (id > s.goaway_last_) return 0;
     stream* st = s.to_.open_stream(id);
     if (st == nullptr) {
       s.streams_refused_++;
@@ -129,7 +131,12 @@ struct session::callbacks {
     if (st == nullptr) return 0;
     st->header_count_++;
     st->header_bytes_ += static_cast<uint32_t>(namelen + valuelen + 32);
-    if (st->over_limit_) return 0;
+    if (st->over_limit_) {
+      // One answer is owed, but not the work of looking at a bomb of indexed fields: far above the limit the stream is reset, which charges
+      // the peer, and the rest is only inflated.
+      const bool far = st->header_bytes_ > kHeaderBomb * s.limits_.max_header_list;
+      return far ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+    }
     if (st->header_count_ > s.limits_.max_header_fields || st->header_bytes_ > s.limits_.max_header_list) {
       st->over_limit_ = true;
       st->on_headers_over_limit();
@@ -230,6 +237,15 @@ struct session::callbacks {
     return 0;
   }
 
+  // A header block that nghttp2 cannot send (its limit is 64 KiB) would leave the client waiting for ever.
+  static int frame_not_send(nghttp2_session* ng, const nghttp2_frame* frame, int, void* user) {
+    session& s = self(user);
+    if (frame->hd.type == NGHTTP2_HEADERS && find(s, frame->hd.stream_id) != nullptr) {
+      submitted(nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_INTERNAL_ERROR));
+    }
+    return 0;
+  }
+
   static ssize_t read_body(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source* source, void* user) {
     stream& st = *static_cast<stream*>(source->ptr);
     const stream::piece p = st.peek_body(self(user), length);
@@ -263,6 +279,7 @@ struct session::callbacks {
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, data_chunk);
       nghttp2_session_callbacks_set_on_stream_close_callback(c, stream_close);
       nghttp2_session_callbacks_set_on_frame_send_callback(c, frame_send);
+      nghttp2_session_callbacks_set_on_frame_not_send_callback(c, frame_not_send);
       nghttp2_session_callbacks_set_send_data_callback(c, send_data);
       return c;
     }();
@@ -423,7 +440,8 @@ void session::begin_drain() {
 
 void session::finish_drain() {
   if (ended()) return;
-  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(ng_), NGHTTP2_NO_ERROR, nullptr, 0));
+  goaway_last_ = nghttp2_session_get_last_proc_stream_id(ng_);
+  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, goaway_last_, NGHTTP2_NO_ERROR, nullptr, 0));
 }
 
 void session::terminate(uint32_t error_code) {

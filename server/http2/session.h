@@ -100,6 +100,7 @@ class session {
   bool settings_seen_ = false;
   bool settings_patched_ = false;
   bool drain_begun_ = false;
+  int32_t goaway_last_ = INT32_MAX;  // the last stream of the GOAWAY that was submitted
   size_t preface_have_ = 0;
   std::string raw_answer_;        // for a peer that does not speak HTTP/2: what of it is not sent yet
   bool failed_ = false;           // nghttp2 cannot go on sending

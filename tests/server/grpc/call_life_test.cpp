@@ -46,6 +46,27 @@ TEST(call_life, a_handler_that_parks_does_not_hold_up_its_batch) {
   });
 }
 
+// One segment with a call that parks and one that is refused: what the session owes (here the refusal and a ping's answer) must not wait
+// for the handler.
+TEST(call_life, what_is_owed_is_sent_although_every_handler_of_the_batch_parks) {
+  with_server([](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    ASSERT_TRUE(c.ping());
+    const int32_t refused = c.next_id();
+    std::string bytes = raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, refused,
+                                                c.encode(raw_client::request_fields("/test.Text/NoSuchMethod")));
+    const int32_t held = c.next_id();
+    bytes +=
+        raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, held, c.encode(raw_client::request_fields("/test.Text/Wait")));
+    bytes += raw_client::frame_bytes(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, held, warren::testing::message("held"));
+    c.send(bytes);
+    EXPECT_EQ(c.wait(refused).grpc_status(), "12");
+    EXPECT_EQ(c.replies[held].shape, "");
+    svc.hold = false;
+    EXPECT_EQ(c.wait(held).messages(), std::vector<std::string>{"held"});
+  });
+}
+
 // Handlers that compute for long share the idle Ps: two of one batch must be seen running at the same time.
 TEST(call_life, a_batch_of_slow_handlers_is_shared) {
   with_server([](grpc::server& s, text_service& svc) {
