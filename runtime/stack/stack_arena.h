@@ -50,8 +50,8 @@ const char* to_string(guard_mode m) noexcept;
 //   | guard | stack, growing down <------------------------------------ | control block | colour |
 //                                                       control_block() ^
 //
-// Slots are aligned to their size, so the slot of any address on the stack is one mask away. The control block (the scheduler's g) lies in the
-// page that the first frame touches anyway. The colour, (slot number mod 16) cache lines, keeps the hottest lines of different
+// Slots are aligned to their size, so the slot of any address on the stack is one mask away. The control block (the scheduler's g) lies in
+// the page that the first frame touches anyway. The colour, (slot number mod 16) cache lines, keeps the hottest lines of different
 // goroutines out of the same sets of the first-level cache, which are chosen by the offset within a page alone.
 inline constexpr size_t kStackColours = 16;
 inline constexpr size_t kStackColourStep = 64;

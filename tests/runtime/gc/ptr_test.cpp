@@ -1,6 +1,7 @@
 // ptr, array, root and make as a user meets them.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <set>
 #include <string>
 #include <thread>
@@ -221,7 +222,7 @@ TEST(Root, CopiesMovesAndCompares) {
   });
 }
 
-int destroyed = 0;
+std::atomic<int> destroyed = 0;
 struct with_string {
   std::string text;
   ptr<node> n;
