@@ -3,8 +3,8 @@
 // Entering changes one word: the P's status becomes `syscall`, and the M forgets it but for old_p. Nobody else is told. If the region is
 // short, leaving takes the P back by one compare-and-swap. If it is long, sysmon (or a stop of the world) wins that compare-and-swap
 // instead and gives the P to another M; the goroutine then takes an idle P or queues itself. The collector may scan the goroutine's frames
-// meanwhile: everything above the caller of enter_blocking, and the callee-saved registers as they were there. What the region's own code
-// loads from the heap it does not see: hence no collected pointers may be picked up inside (warren/go.h).
+// meanwhile: that of blocking(), where the callee-saved registers were stored before any other function could change them, and those above.
+// What the region's own code loads from the heap it does not see: hence no collected pointers may be picked up inside (warren/go.h).
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"

@@ -23,16 +23,15 @@
 // If the submitter reads old values, its work was in the queue before, and the idler sees it. The submitter's barrier is the fence in
 // wake_p, the idler's its seq_cst read-modify-writes.
 //   (4) An M that may not spin, because enough others do, goes idle without the second look. If the others stop spinning at that moment,
-//   with work, a P would be idle beside
-//       queued work until the next submission. So a submitter that sees no idle P sets need_spinning_, and an M going idle that finds it
-//       set takes its P back and spins.
-//   (5) A goroutine that another one readies or spawns, and that goes to runnext of an otherwise empty queue, is usually run by the same P
-//   a moment later: the other is about to park (every
-//       unbuffered channel, every lock, spawn and join). Waking a thread for it costs the waker 5 to 20 µs in the kernel, a hundred times
-//       the channel operation, and the woken one can at best carry the conversation to another cache. Whether a thread is of use depends on
-//       how long the other goes on; so that is measured: for every 16th such case on a P, the time until its next switch. While the average
-//       is below 10 µs, these wake-ups are left out. If the pattern changes, the first sample turns them on again (and sysmon wakes a
-//       thread for what it finds waiting at two looks). The poller, timers and threads outside always wake.
+//       with work, a P would be idle beside queued work until the next submission. So a submitter that sees no idle P sets
+//       need_spinning_, and an M going idle that finds it set takes its P back and spins.
+//   (5) A goroutine that another one readies or spawns, and that goes to runnext of an otherwise empty queue, is usually run by the same
+//       P a moment later: the other is about to park (every unbuffered channel, every lock, spawn and join). Waking a thread for it
+//       costs the waker 5 to 20 µs in the kernel, a hundred times the channel operation, and the woken one can at best carry the
+//       conversation to another cache. Whether a thread is of use depends on how long the other goes on; so that is measured: for every
+//       16th such case on a P, the time until its next switch. While the average is below 10 µs, these wake-ups are left out. If the
+//       pattern changes, the first sample turns them on again (and sysmon wakes a thread for what it finds waiting at two looks).
+//       The poller, timers and threads outside always wake; a goroutine that enters a blocking region wakes for what it leaves behind.
 // Rejected: waking a thread at every submission (thousands of futile futex calls, brpc #1727); handing a woken thread a specific goroutine
 // (it waits for a wake-up while the submitter may be done in a microsecond); a central queue (one lock for all).
 #include <mutex>

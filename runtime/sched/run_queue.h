@@ -4,11 +4,10 @@
 // the length.
 //   - Only the owner stores tail, with release: a thief that reads tail with acquire sees the entries below it.
 //   - Everybody advances head by compare-and-swap with release, having read the entries before it: an entry may be read by a thief whose
-//   CAS then
-//     fails, so entries are atomics, and the owner may overwrite an entry only after it has read head with acquire (tail - head <
-//     capacity).
+//     CAS then fails, so entries are atomics, and the owner may overwrite an entry only after it has read head with acquire
+//     (tail - head < capacity). The owner of the only P needs no CAS (set_unshared).
 //   - runnext is one word. Only the owner makes it non-null, so it may store into a null one; otherwise owner and thieves exchange or
-//   compare-and-swap it.
+//     compare-and-swap it.
 //   - Nothing here is a StoreLoad barrier: who submits work and then looks for idle Ps fences in between (proc.cpp).
 // The protocol is that of Go's runqput/runqget/runqgrab (runtime/proc.go). Rejected: a Chase–Lev deque. It gives the owner LIFO order,
 // which starves the oldest goroutine under load; runnext gives LIFO's locality for the one case that matters (a goroutine readied by the
