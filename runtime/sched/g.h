@@ -52,6 +52,8 @@ struct alignas(64) g : runnable {
 
   detail::newborn* birth = nullptr;  // the closure, until it was moved to this stack
   timer sleep_timer;
+  m* locked_m = nullptr;      // the only thread that runs it (locked_thread.cpp)
+  uint32_t locked_count = 0;  // calls of lock_os_thread not yet undone
   int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
 
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame

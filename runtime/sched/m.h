@@ -50,12 +50,14 @@ struct m {
   g* (*mcall_fn)(m*, g*) = nullptr;
   void* mcall_arg = nullptr;
 
-  bool spinning = false;        // looks for work and counts in scheduler::spinning_
-  bool start_spinning = false;  // how startm wants it to begin
-  uint32_t random = 1;          // xorshift state: victims of theft
-  note park;                    // idle Ms sleep here
-  m* idle_link = nullptr;       // list of idle Ms (scheduler lock)
-  m* all_link = nullptr;        // all Ms, newest first; never unlinked while the scheduler lives
+  std::atomic<g*> locked_g{nullptr};  // the only goroutine this thread runs (locked_thread.cpp)
+  bool retiring = false;              // its thread is about to end
+  bool spinning = false;              // looks for work and counts in scheduler::spinning_
+  bool start_spinning = false;        // how startm wants it to begin
+  uint32_t random = 1;                // xorshift state: victims of theft
+  note park;                          // idle Ms sleep here
+  m* idle_link = nullptr;             // list of idle Ms (scheduler lock)
+  m* all_link = nullptr;              // all Ms, newest first; never unlinked while the scheduler lives
   pthread_t handle{};
   alternate_stack signal_stack;
   pid_t tid = 0;
