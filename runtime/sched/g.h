@@ -53,6 +53,8 @@ struct alignas(64) g : runnable {
   timer sleep_timer;
   int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
 
+  void* locals = nullptr;  // goroutine_local's values: a collected object
+
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame
   // there).
   void* blocking_sp = nullptr;

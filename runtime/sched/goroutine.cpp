@@ -116,9 +116,11 @@ WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
     if (sched_hooks.forced_gc != nullptr) go([s = getm()->sched] { s->forced_gc_loop(); });
     if (sched_hooks.runtime_started != nullptr) sched_hooks.runtime_started();
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
     if (sched_hooks.runtime_stopping != nullptr) sched_hooks.runtime_stopping();
   } else {
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
   }
   goexit();
 }

@@ -10,6 +10,7 @@ struct scheduler_hooks {
   void (*p_destroyed)(p* pp) = nullptr;  // the run is over, nothing runs on it any more
   void (*runtime_started)() = nullptr;   // on goroutine 1, before the user's function
   void (*runtime_stopping)() = nullptr;  // on goroutine 1, after it
+  void (*end_locals)() = nullptr;        // on a goroutine that has values of goroutine_locals, at its end
   bool (*gc_is_due)() = nullptr;         // asked by sysmon, on a thread without P
   void (*forced_gc)() = nullptr;         // on a goroutine of its own, when gc_is_due said so
 };

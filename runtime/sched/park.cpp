@@ -23,6 +23,8 @@ const char* to_string(wait_reason r) noexcept {
     case wait_reason::sync_wait_group: return "sync.WaitGroup.Wait";
     case wait_reason::sync_cond_wait: return "sync.Cond.Wait";
     case wait_reason::sync_semaphore: return "semacquire";
+    case wait_reason::sync_rwmutex_lock: return "sync.RWMutex.Lock";
+    case wait_reason::sync_rwmutex_rlock: return "sync.RWMutex.RLock";
     case wait_reason::gc: return "GC worker (idle)";
     case wait_reason::finalizer_wait: return "finalizer wait";
     case wait_reason::other: return "waiting";
