@@ -3,6 +3,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/os/mutex.h"
+#include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -94,6 +95,8 @@ void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
   if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]]
     mp = rt_enter_slow(mp);
   g* gp = mp->curg;
+  if (sched_hooks.parking != nullptr) [[unlikely]]
+    sched_hooks.parking(gp, reason);
   if (gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   gp->park_commit = commit;
@@ -123,6 +126,8 @@ void goready(g* gp) noexcept {
 
 void gosched() {
   rt_leave(rt_enter());  // fatal on a thread that cannot yield
+  if (sched_hooks.parking != nullptr) [[unlikely]]
+    sched_hooks.parking(getg(), wait_reason::none);
   if (g* gp = getg(); gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   mcall(&yield_on_g0, nullptr);
