@@ -56,6 +56,8 @@ struct alignas(64) g : runnable {
   uint32_t locked_count = 0;  // calls of lock_os_thread not yet undone
   int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
 
+  void* locals = nullptr;  // goroutine_local's values: a collected object
+
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame
   // there).
   void* blocking_sp = nullptr;

@@ -125,9 +125,11 @@ WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
     go([s = getm()->sched] { s->helper_loop(); });
     if (sched_hooks.runtime_started != nullptr) sched_hooks.runtime_started();
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
     if (sched_hooks.runtime_stopping != nullptr) sched_hooks.runtime_stopping();
   } else {
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
   }
   goexit();
 }

@@ -24,6 +24,7 @@ namespace warren::rt {
 
 std::atomic<scheduler*> scheduler::running_{nullptr};
 std::atomic<int> scheduler::guests_{0};
+std::atomic<uint64_t> scheduler::runs_{0};
 std::atomic<bool> scheduler::left_behind_{false};
 
 netpoller* default_netpoller();
@@ -112,6 +113,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
         "does");
   scheduler* none = nullptr;
   if (!running_.compare_exchange_strong(none, this)) fatal("warren::run inside warren::run: one runtime at a time");
+  runs_.fetch_add(1, std::memory_order_relaxed);
 
   // m0 and its g0: the calling thread.
   m0_.sched = this;

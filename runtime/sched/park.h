@@ -19,6 +19,8 @@ enum class wait_reason : uint8_t {
   sync_wait_group,
   sync_cond_wait,
   sync_semaphore,
+  sync_rwmutex_lock,
+  sync_rwmutex_rlock,
   gc,
   thread,
   finalizer_wait,

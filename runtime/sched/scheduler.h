@@ -25,6 +25,9 @@ class scheduler {
   // The running one, for threads that have no M. nullptr between runs.
   static scheduler* current() noexcept { return running_.load(std::memory_order_acquire); }
 
+  // Which run this is, counted from 1. For objects that outlive a run and keep something of it.
+  static uint64_t run_number() noexcept { return runs_.load(std::memory_order_relaxed); }
+
   // The running scheduler, held: it is not destroyed while a guest exists. For threads outside, which cannot know that the run is about to
   // end. run() takes running_ away first and then waits for guests to be gone; both sides are seq_cst, so a guest that still saw it is
   // seen.
@@ -167,6 +170,7 @@ class scheduler {
 
   static std::atomic<scheduler*> running_;
   static std::atomic<int> guests_;
+  static std::atomic<uint64_t> runs_;
   static std::atomic<bool> left_behind_;  // an earlier run's threads are still about
 
   p_table all_p_;
