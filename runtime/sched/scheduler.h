@@ -13,6 +13,7 @@
 #include "runtime/sched/m.h"
 #include "runtime/sched/netpoller.h"
 #include "runtime/sched/p.h"
+#include "runtime/sched/stack_scavenger.h"
 
 namespace warren::rt {
 
@@ -91,6 +92,7 @@ class scheduler {
   void set_netpoller(netpoller* poller);
 
   goroutine_pool& pool() noexcept { return pool_; }
+  stack_scavenger& scavenger() noexcept { return scavenger_; }
   const std::vector<std::unique_ptr<p>>& all_p() const noexcept { return all_p_; }
   m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
   int procs() const noexcept { return static_cast<int>(all_p_.size()); }
@@ -128,6 +130,7 @@ class scheduler {
 
   std::vector<std::unique_ptr<p>> all_p_;
   goroutine_pool pool_;
+  stack_scavenger scavenger_{*this};
   std::atomic<m*> all_m_{nullptr};
   std::atomic<uint32_t> m_count_{0};
   m m0_;

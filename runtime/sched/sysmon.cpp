@@ -5,6 +5,7 @@
 // there is nothing to do, and stops altogether when every P has been idle for a while.
 #include <time.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "runtime/os/clock.h"
@@ -91,7 +92,7 @@ void scheduler::sysmon_loop() noexcept {
       }
       lock_.unlock();
       if (still) {
-        sysmon_note_.sleep(kForcedGcCheck);
+        sysmon_note_.sleep(std::min(kForcedGcCheck, scavenger_.may_sleep(now)));
         lock_.lock();
         sysmon_asleep_.store(false, std::memory_order_relaxed);
         lock_.unlock();
@@ -117,6 +118,7 @@ void scheduler::sysmon_loop() noexcept {
       sysmon_holds_.store(false, std::memory_order_seq_cst);
     }
     retake(now, &any);
+    scavenger_.tick(now);
     if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) {
       lock_.lock();
       g* helper = gc_helper_;
