@@ -14,6 +14,10 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.spinning_threads = s->spinning();
   out.global_queue = s->global_size();
   const rt::stack_arena::statistics stacks = s->pool().stacks().stats();
+  out.stacks_unguarded = stacks.slots_unguarded;
+  out.stacks_empty = s->pool().emptied();
+  out.stacks_emptied = s->scavenger().stacks_emptied();
+  out.stacks_cut = s->scavenger().stacks_cut();
   for (int cls = 0; cls < rt::kStackClasses; ++cls) {
     out.stack_slots += stacks.slots_made[cls];
     out.stack_bytes += stacks.slots_made[cls] * rt::stack_slot_size(cls);

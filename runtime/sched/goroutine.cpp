@@ -14,19 +14,20 @@ namespace detail {
 
 void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
   // A closure that does not fit gets memory of its own before the bracket: the allocator is user-visible code.
-  const bool fits = type.size <= kInlineClosure && type.align <= 16;
+  const bool fits = type.size <= kInlineClosure && type.align <= kInlineClosureAlign;
   void* place = fits ? nullptr : ::operator new (type.size, std::align_val_t{type.align});
   m* mp = rt_enter();
   p* pp = mp->current_p;
   newborn* nb;
   try {
-    nb = mp->sched->pool().newborn_get(pp);
+    nb = mp->sched->pool().newborns().get(pp);
   } catch (...) {
     rt_leave(mp);
     if (!fits) ::operator delete (place, std::align_val_t{type.align});
     throw;
   }
   nb->goid = mp->sched->pool().next_goid(pp);
+  nb->spawn_goid = mp->curg == nullptr ? 0 : mp->curg->goid;
   pp->counters.spawned.add();
   rt_leave(mp);
   nb->stack_class = static_cast<uint8_t>(stack);
@@ -44,7 +45,7 @@ void free_newborn(newborn* nb) noexcept {
   nb->borrowed = false;
   const size_t align = nb->type->align;
   m* mp = rt_enter();
-  mp->sched->pool().newborn_put(mp->current_p, nb);
+  mp->sched->pool().newborns().put(mp->current_p, nb);
   rt_leave(mp);
   if (separate != nullptr) ::operator delete (separate, std::align_val_t{align});
 }
@@ -86,6 +87,7 @@ namespace {
 g* goexit_on_g0(m* mp, g* gp) {
   gp->status.store(g_status::dead, std::memory_order_relaxed);
   gp->mp = nullptr;
+  mp->sched->scavenger().end(gp);
   p* pp = mp->current_p;
   pp->counters.ended.add();
   if (gp->locked_m != nullptr) [[unlikely]] {

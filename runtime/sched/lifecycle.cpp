@@ -131,7 +131,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   acquire_p(&m0_, all_p_[0].get());
 
   // The main goroutine, number 1. Its closure stays where it is.
-  detail::newborn* main = pool_.newborn_get(m0_.current_p);
+  detail::newborn* main = pool_.newborns().get(m0_.current_p);
   main->goid = pool_.next_goid(m0_.current_p);
   main->stack_class = static_cast<uint8_t>(stack_size::huge);
   main->closure = closure;

@@ -43,6 +43,7 @@ namespace {
 
 g* park_on_g0(m* mp, g* gp) {
   gp->mp = nullptr;
+  gp->parks.store(gp->parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (p* pp = mp->current_p; pp != nullptr) pp->counters.parks.add();
   bool (*commit)(g*, void*) = gp->park_commit;
   // From here on goready may take gp away, unless commit is still to publish it. So everything of gp was read before.

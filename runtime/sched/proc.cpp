@@ -40,6 +40,7 @@
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sched/stack_claim.h"
 #include "runtime/stack/overflow.h"
 
 namespace warren::rt {
@@ -620,7 +621,9 @@ void scheduler::m_loop(m* mp) {
         gp = pool_.g_get(pp, nb->stack_class);
         gp->goid = nb->goid;
         gp->spawn_pc = nb->spawn_pc;
+        gp->spawn_goid = nb->spawn_goid;
         gp->birth = nb;
+        scavenger_.begin(pp, gp, mp->random);
         prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp);
         gp->status.store(g_status::runnable, std::memory_order_relaxed);
       } else {
@@ -637,6 +640,7 @@ void scheduler::m_loop(m* mp) {
     if (mp->current_p != nullptr) mp->current_p->counters.scheduled.add();
     gp->mp = mp;
     gp->status.store(g_status::running, std::memory_order_relaxed);
+    own_stack(gp);  // after the status: sched/stack_claim.h
     mp->curg = gp;
     switch_fiber(mp->thread, mp->g0, gp->stack_state);
     // Back on this thread's own stack: mp is what it was. The goroutine has entered the bracket before it switched.

@@ -12,6 +12,7 @@
 #include "runtime/sched/netpoller.h"
 #include "runtime/sched/p.h"
 #include "runtime/sched/p_table.h"
+#include "runtime/sched/stack_scavenger.h"
 
 namespace warren::rt {
 
@@ -108,6 +109,7 @@ class scheduler {
   void set_netpoller(netpoller* poller);
 
   goroutine_pool& pool() noexcept { return pool_; }
+  stack_scavenger& scavenger() noexcept { return scavenger_; }
   const p_table& all_p() const noexcept { return all_p_; }
   m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
   bool threads_short() const noexcept { return threads_short_.load(std::memory_order_relaxed); }
@@ -175,6 +177,7 @@ class scheduler {
 
   p_table all_p_;
   goroutine_pool pool_;
+  stack_scavenger scavenger_{*this};
   std::atomic<m*> all_m_{nullptr};
   std::atomic<uint32_t> m_count_{0};
   m m0_;

@@ -300,7 +300,7 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
     visit(ctx, &gp->park_param, &gp->park_param + 1);
     visit(ctx, &gp->locals, &gp->locals + 1);
   }
-  pool.for_each_newborn([&](const detail::newborn& nb) {
+  pool.newborns().for_each([&](const detail::newborn& nb) {
     visit(ctx, nb.closure, static_cast<const std::byte*>(nb.closure) + nb.type->size / sizeof(void*) * sizeof(void*));
   });
 }

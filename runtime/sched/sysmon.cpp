@@ -14,6 +14,7 @@
 //     else                                       it waits for a processor. Left alone.
 #include <time.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "runtime/os/clock.h"
@@ -189,7 +190,7 @@ void scheduler::sysmon_loop() noexcept {
       }
       lock_.unlock();
       if (still) {
-        sysmon_note_.sleep(kForcedGcCheck);
+        sysmon_note_.sleep(std::min(kForcedGcCheck, scavenger_.may_sleep(now)));
         lock_.lock();
         sysmon_asleep_.store(false, std::memory_order_relaxed);
         lock_.unlock();
@@ -215,6 +216,7 @@ void scheduler::sysmon_loop() noexcept {
       sysmon_holds_.store(false, std::memory_order_seq_cst);
     }
     const int64_t again = retake(now, &any);
+    scavenger_.tick(now);
     if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) gc_wanted_.store(true, std::memory_order_release);
     if (follows_quota_.load(std::memory_order_relaxed) && now - quota_read_at_ >= kQuotaEvery) {
       quota_read_at_ = now;

@@ -60,7 +60,7 @@ void exit_blocking(const blocking_region& region) noexcept;
 // Call from a goroutine. A safepoint: others may run first. Throws what moving f throws, and std::bad_alloc.
 // An exception that leaves f ends the process, with the goroutine's id (as a panic ends a Go program).
 template <class F>
-void go(F&& f, stack_size stack = stack_size::normal) {
+[[gnu::always_inline]] inline void go(F&& f, stack_size stack = stack_size::normal) {  // inline: dumps and metrics name the caller
   using fn = std::decay_t<F>;
   static_assert(std::is_invocable_v<fn&>, "warren::go takes something callable without arguments: capture what it needs");
   detail::newborn* nb;
@@ -76,6 +76,15 @@ void go(F&& f, stack_size stack = stack_size::normal) {
     }
   }
   detail::start_goroutine(nb);
+}
+
+// What a goroutine may want that is not the default: go({.stack = stack_size::huge}, [] { … });
+struct go_options {
+  stack_size stack = stack_size::normal;
+};
+template <class F>
+[[gnu::always_inline]] inline void go(go_options options, F&& f) {
+  go(std::forward<F>(f), options.stack);
 }
 
 // The life cycle: starts the runtime on the calling thread (which becomes m0), runs f as goroutine 1, stops the runtime when f returns and
