@@ -1,8 +1,8 @@
 #include "netpoll/address.h"
-#include "netpoll/resolver.h"
 
 #include "net_test.h"
 #include "netpoll/net_error.h"
+#include "netpoll/resolver.h"
 
 namespace warren::net_test {
 namespace {
