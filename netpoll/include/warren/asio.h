@@ -103,8 +103,8 @@ inline constexpr park_token park{};
 
 namespace detail {
 
-// What an operation leaves for the goroutine that waits. On that goroutine's stack: it leaves only after set(), and the handler touches
-// nothing afterwards.
+// What an operation leaves for the goroutine that waits. Shared with the handler: when a run ends the goroutine's stack goes, but the
+// operation may complete later.
 template <class... Values>
 struct parked_result {
   completion done;
@@ -118,7 +118,7 @@ template <class... Values>
 struct park_handler {
   using executor_type = asio::system_executor;
   executor_type get_executor() const noexcept { return {}; }
-  parked_result<Values...>* to;
+  std::shared_ptr<parked_result<Values...>> to = std::make_shared<parked_result<Values...>>();
 
   void finish(Values... v) {
     to->values.emplace(std::move(v)...);
@@ -138,7 +138,9 @@ auto values_of(parked_result<Values...>& r) {
 }
 
 template <class Initiation, class Handler, class... Values, class... Args>
-auto park_until_done(park_token token, Initiation&& initiation, parked_result<Values...>& r, Handler h, Args&&... args) {
+auto park_until_done(park_token token, Initiation&& initiation, const std::shared_ptr<parked_result<Values...>>& shared, Handler h,
+                     Args&&... args) {
+  parked_result<Values...>& r = *shared;
   std::forward<Initiation>(initiation)(std::move(h), std::forward<Args>(args)...);
   r.done.wait();
   if (r.thrown) std::rethrow_exception(r.thrown);
@@ -162,7 +164,6 @@ class async_result<warren::park_token, void(asio::error_code, Values...)> {
  public:
   template <class Initiation, class... Args>
   static auto initiate(Initiation&& initiation, warren::park_token token, Args&&... args) {
-    warren::detail::parked_result<std::decay_t<Values>...> r;
     struct handler : warren::detail::park_handler<std::decay_t<Values>...> {
       void operator()(const asio::error_code& ec, Values... v) {
         this->to->ec = ec;
@@ -170,7 +171,7 @@ class async_result<warren::park_token, void(asio::error_code, Values...)> {
       }
     };
     handler h;
-    h.to = &r;
+    const auto r = h.to;
     return warren::detail::park_until_done(token, std::forward<Initiation>(initiation), r, std::move(h), std::forward<Args>(args)...);
   }
 };
@@ -181,7 +182,6 @@ class async_result<warren::park_token, void(std::exception_ptr, Values...)> {
  public:
   template <class Initiation, class... Args>
   static auto initiate(Initiation&& initiation, warren::park_token token, Args&&... args) {
-    warren::detail::parked_result<std::decay_t<Values>...> r;
     struct handler : warren::detail::park_handler<std::decay_t<Values>...> {
       void operator()(std::exception_ptr e, Values... v) {
         this->to->thrown = std::move(e);
@@ -189,7 +189,7 @@ class async_result<warren::park_token, void(std::exception_ptr, Values...)> {
       }
     };
     handler h;
-    h.to = &r;
+    const auto r = h.to;
     return warren::detail::park_until_done(token, std::forward<Initiation>(initiation), r, std::move(h), std::forward<Args>(args)...);
   }
 };
@@ -200,12 +200,11 @@ class async_result<warren::park_token, void()> {
  public:
   template <class Initiation, class... Args>
   static void initiate(Initiation&& initiation, warren::park_token token, Args&&... args) {
-    warren::detail::parked_result<> r;
     struct handler : warren::detail::park_handler<> {
       void operator()() { this->finish(); }
     };
     handler h;
-    h.to = &r;
+    const auto r = h.to;
     warren::detail::park_until_done(token, std::forward<Initiation>(initiation), r, std::move(h), std::forward<Args>(args)...);
   }
 };
