@@ -44,6 +44,10 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.retakes = t.retakes.load(std::memory_order_relaxed);
   out.handoffs = t.handoffs.load(std::memory_order_relaxed);
   out.thread_wakeups = t.m_wakeups.load(std::memory_order_relaxed);
+  out.hogs_revoked = t.hog_revocations.load(std::memory_order_relaxed);
+  out.blocked_revoked = t.blocked_revocations.load(std::memory_order_relaxed);
+  out.world_stop_retries = t.stop_retries.load(std::memory_order_relaxed);
+  out.hogs = s->hogs();
   out.world_stops = t.stops.load(std::memory_order_relaxed);
   return out;
 }

@@ -49,6 +49,7 @@ void exit_blocking(const blocking_region&) noexcept {
   m* mp = getm();
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");
+  if (mp->revoked.load(std::memory_order_relaxed) != p_kept) owner_settles(mp);  // a claim from before the region
   g* gp = mp->curg;
   p* pp = mp->old_p;
   mp->old_p = nullptr;

@@ -97,9 +97,7 @@ g* goexit_on_g0(m* mp, g* gp) {
 }
 
 WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
-  m* mp = getm();
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  asm volatile("" ::: "memory");
+  m* mp = rt_enter();  // with a P: the counters and the pool are its own
   mp->mcall_fn = &goexit_on_g0;
   switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
   __builtin_unreachable();

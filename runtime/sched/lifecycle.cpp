@@ -11,10 +11,12 @@
 #include <typeinfo>
 
 #include "runtime/os/clock.h"
+#include "runtime/os/environment.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/maxprocs.h"
+#include "runtime/sched/preempt.h"
 #include "runtime/sched/scheduler.h"
 #include "runtime/stack/overflow.h"
 
@@ -31,6 +33,11 @@ namespace {
 // After the main goroutine has ended, Ms get this long to come out of the goroutines they run. Those that do not (a loop without a
 // safepoint, a blocking call) are left behind.
 constexpr int64_t kExitGrace = 1'000'000'000;
+
+constexpr int64_t kTimeSlice = 10'000'000;  // Go's forcePreemptNS
+// A thread each. Few programs have more loops at once that call nothing; more than this is a mistake that is better seen than fed.
+constexpr uint32_t kMaxHogs = 64;
+constexpr uint32_t kMaxMs = 10'000;  // Go's limit; there the program crashes beyond it
 
 // On the alternate signal stack, in a signal handler.
 void describe_goroutine(const void* slot, char* buf, size_t n) {
@@ -73,7 +80,11 @@ std::terminate_handler previous_terminate = nullptr;
 
 }  // namespace
 
-scheduler::scheduler(int procs) : poller_(default_netpoller()) {
+scheduler::scheduler(int procs)
+    : time_slice_(environment_number("WARREN_SLICE_US", 50, 10'000'000, kTimeSlice / 1000) * 1000),
+      max_hogs_(static_cast<uint32_t>(environment_number("WARREN_MAX_HOGS", 0, 100'000, kMaxHogs))),
+      max_ms_(static_cast<uint32_t>(environment_number("WARREN_MAX_THREADS", 2 * procs + 2, 100'000, kMaxMs))),
+      poller_(default_netpoller()) {
   for (int i = 0; i < procs; ++i) {
     all_p_.push_back(std::make_unique<p>(i));
     if (sched_hooks.p_created != nullptr) sched_hooks.p_created(all_p_.back().get());
@@ -111,7 +122,8 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   setm(&m0_);
   thread_state_init(m0_.thread);
   adopt_thread(m0_.g0);
-  m0_.signal_stack.setup();
+  install_preempt_signal();
+  m0_.begin_thread();
   install_overflow_handler(&pool_.stacks(), &describe_goroutine);
   previous_terminate = std::set_terminate(&terminate_with_trace);
   acquire_p(&m0_, all_p_[0].get());

@@ -53,7 +53,6 @@ constexpr uint32_t kReadySampling = 16;
 constexpr int64_t kQuickHandOver = 10'000;   // ns: about what waking a thread costs
 constexpr int64_t kLongestSample = 100'000;  // so that 18 quick samples forget a long one
 constexpr int64_t kRunnextGrace = 15'000;    // ns: see steal_work
-constexpr uint32_t kMaxMs = 10'000;          // Go's limit; here a P stays idle beyond it, there the program crashes
 }  // namespace
 
 // ---- Ps ----------------------------------------------------------------------------------------------------------------------------
@@ -267,7 +266,7 @@ void scheduler::start_m(p* pp, bool spinning) noexcept {
     return;
   }
   lock_.unlock();
-  if (!exiting() && m_count() < kMaxMs) {
+  if (!exiting() && m_count() < max_ms_) {
     mp = new_m();
     mp->start_spinning = spinning;
     mp->next_p = pp;
@@ -316,7 +315,7 @@ void* scheduler::m_thread(void* arg) {
   setm(mp);
   thread_state_init(mp->thread);
   adopt_thread(mp->g0);
-  mp->signal_stack.setup();
+  mp->begin_thread();
   s->acquire_p(mp, mp->next_p);
   mp->next_p = nullptr;
   mp->spinning = mp->start_spinning;
@@ -612,17 +611,28 @@ void scheduler::m_loop(m* mp) {
     // Back on this thread's own stack: mp is what it was. The goroutine has entered the bracket before it switched.
     gp = mp->curg;
     mp->curg = nullptr;
+    if (mp->revoked.load(std::memory_order_relaxed) != p_kept) [[unlikely]]
+      drop_revoked_p(mp);
     if (p* pp = mp->current_p; pp != nullptr && pp->ready_stamp != 0) [[unlikely]] {  // rule (5)
       const int64_t took = nanotime() - pp->ready_stamp;
       pp->ready_stamp = 0;
       pp->hand_over_ns += ((took < kLongestSample ? took : kLongestSample) - pp->hand_over_ns) / 8;
     }
     gp = mp->mcall_fn(mp, gp);
+    if (mp->current_p == nullptr) [[unlikely]] {  // revoked, or given up in a blocking region and not got back
+      if (gp != nullptr) {
+        gp->mp = nullptr;
+        gp->status.store(g_status::runnable, std::memory_order_release);
+        gp = after_blocking(mp, gp);
+      } else if (!exiting()) {
+        stop_m(mp);
+      }
+    }
   }
 }
 
 void mcall(g* (*fn)(m*, g*), void* arg) {
-  m* mp = getm();
+  m* mp = getm();  // whether the P was revoked is looked at on the other side
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");
   mp->mcall_fn = fn;

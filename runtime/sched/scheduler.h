@@ -77,6 +77,11 @@ class scheduler {
   void start_the_world();
   void gc_stop_m(m* mp) noexcept;
 
+  // ---- taking Ps away (preempt.cpp) ----
+  void on_preempt_signal(m* mp, const void* frame, const void* uc) noexcept;
+  bool take_idle_p(m* mp) noexcept;
+  void drop_revoked_p(m* mp) noexcept;
+
   // ---- blocking.cpp ----
   void p_left(p* pp) noexcept;
   g* after_blocking(m* mp, g* gp) noexcept;
@@ -93,14 +98,18 @@ class scheduler {
   goroutine_pool& pool() noexcept { return pool_; }
   const std::vector<std::unique_ptr<p>>& all_p() const noexcept { return all_p_; }
   m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
+  p* first_p() const noexcept { return all_p_[0].get(); }
   int procs() const noexcept { return static_cast<int>(all_p_.size()); }
   uint32_t idle_p_count() const noexcept { return idle_p_count_.load(std::memory_order_relaxed); }
   uint32_t m_count() const noexcept { return m_count_.load(std::memory_order_relaxed); }
+  uint32_t hogs() const noexcept { return hogs_.load(std::memory_order_relaxed); }
   uint32_t spinning() const noexcept { return spinning_.load(std::memory_order_relaxed); }
   uint32_t global_size() const noexcept { return global_size_.load(std::memory_order_relaxed); }
   int64_t goroutine_count() const noexcept;
   struct totals {  // events that happen outside any P
-    std::atomic<uint64_t> handoffs{0}, retakes{0}, m_wakeups{0}, netpoll_wakeups{0}, sysmon_polls{0}, foreign_readies{0}, stops{0};
+    std::atomic<uint64_t> handoffs{0}, retakes{0}, m_wakeups{0}, netpoll_wakeups{0}, sysmon_polls{0}, foreign_readies{0}, stops{0},
+        stop_retries{0};
+    std::atomic<uint64_t> hog_revocations{0}, blocked_revocations{0};
   };
   totals& counts() noexcept { return totals_; }
 
@@ -117,8 +126,19 @@ class scheduler {
   m* new_m() noexcept;
   void request_stop_of_running() noexcept;
   void ask(p* pp, m_request what) noexcept;
-  void retake(int64_t now, bool* any) noexcept;
+  int64_t retake(int64_t now, bool* any) noexcept;
+  int64_t look_at_running(p* pp, int64_t now, bool* any) noexcept;
+  bool take_from_hog(p* pp, m* mp, uint32_t tick, int64_t age) noexcept;
+  bool take_from_blocked(p* pp, m* mp, uint32_t tick, int64_t age) noexcept;
+  static void peek_goroutine(const m* mp, uint64_t* goid, const void** spawn_pc) noexcept;
   void wake_all_idle() noexcept;
+  void await_stop() noexcept;
+  bool all_held() const noexcept;
+  void signal_those_who_run() noexcept;
+  void let_go(bool still_stopping) noexcept;
+  void hold(m* mp, const void* frame, const void* uc) noexcept;
+  void end_revocation(m* mp) noexcept;
+  bool revoke(p* pp, m* mp, uint32_t tick, bool by_signal) noexcept;
   static void* m_thread(void* arg);
   static void* sysmon_thread(void* arg);
 
@@ -132,6 +152,10 @@ class scheduler {
   std::atomic<uint32_t> m_count_{0};
   m m0_;
   pthread_t sysmon_handle_{};
+  const int64_t time_slice_;  // ns: WARREN_SLICE_US, 10 ms
+  const uint32_t max_hogs_;   // goroutines that may compute without a P at once: WARREN_MAX_HOGS
+  const uint32_t max_ms_;     // threads: WARREN_MAX_THREADS
+  int64_t last_cap_report_ = 0;
 
   alignas(kCacheLine) mutex lock_;
   // Guarded by lock_; the sizes may be read without it.
@@ -142,12 +166,13 @@ class scheduler {
   std::atomic<uint32_t> idle_p_count_{0};
   m* idle_ms_ = nullptr;
   uint32_t idle_m_count_ = 0;
-  uint32_t stop_wait_ = 0;  // Ps that have not stopped yet
   std::atomic<bool> sysmon_asleep_{false};
 
   alignas(kCacheLine) std::atomic<uint32_t> spinning_{0};
   std::atomic<uint32_t> need_spinning_{0};
-  std::atomic<uint32_t> stopping_{0};  // the world is stopped or about to be
+  std::atomic<uint32_t> stopping_{0};   // the world is stopped or about to be
+  std::atomic<uint32_t> stop_wait_{0};  // Ps that have not stopped yet. Raised under lock_
+  std::atomic<uint32_t> hogs_{0};       // goroutines that compute without a P
   std::atomic<bool> exiting_{false};
   std::atomic<bool> m0_left_{false};       // the loop of the calling thread
   std::atomic<bool> sysmon_holds_{false};  // goroutines that are in no queue yet
@@ -160,6 +185,7 @@ class scheduler {
   note stop_note_;          // the last P has stopped
   note exit_note_;          // an M has left
   note sysmon_note_;
+  note revoke_note_;  // the preemption handler has run
   // One stop at a time: the others park here.
   mutex world_lock_;
   bool world_taken_ = false;  // guarded by world_lock_
