@@ -77,6 +77,8 @@ class connection final : private session::events {
   int64_t now() const noexcept { return now_; }
   // Owner: bytes of requests that wait for their handler; for the layer above to add up and to limit.
   size_t buffered = 0;
+  // Bytes that streaming handlers of this connection have written and that have not gone into a frame yet. Any goroutine.
+  std::atomic<size_t> unsent{0};
   // A small number that differs among connections, to spread counters.
   unsigned ordinal() const noexcept { return ordinal_; }
 

@@ -44,8 +44,9 @@ inline constexpr int kOwnResetPerSecond = 20;
 // stream sends one WINDOW_UPDATE per half window, and a handler's own traffic resets the count too; 10 000 in a row with nothing
 // between them is nobody's honest need.
 inline constexpr int kMaxIdleFrames = 10'000;
-// Tiny DATA frames: each frame under kSmallData bytes that does not end its stream costs what it lacks, each byte above refunds.
-// The budget is one message of 100 bytes sent byte by byte; the figures are those of hyperium/h2.
+// Tiny DATA frames: each frame under kSmallData bytes that ends neither its stream nor a message costs what it lacks, each byte above
+// refunds. (A client that streams small messages sends each in a frame of its own, thousands within one read: those are requests, and
+// the window bounds them.) The budget is one message of 100 bytes sent byte by byte; the figures are those of hyperium/h2.
 inline constexpr int kSmallData = 256;
 inline constexpr int kSmallDataBudget = 25'600;
 // Frames waiting for the socket above which we stop reading: what the peer does not read must not grow without bound.

@@ -431,6 +431,8 @@ void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_r
 
 void session::consume(stream& s, size_t n) { submitted(nghttp2_session_consume_stream(ng_, s.id_, n)); }
 
+void session::forgive_small_frame() noexcept { small_data_budget_ = std::min(kSmallDataBudget, small_data_budget_ + kSmallData); }
+
 void session::begin_drain() {
   if (drain_begun_ || ended()) return;
   drain_begun_ = true;

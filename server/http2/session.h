@@ -76,6 +76,8 @@ class session {
   void reset(stream& s, uint32_t error_code);
   // Opens the stream's receive window again by n bytes; the connection's was opened when they came.
   void consume(stream& s, size_t n);
+  // From on_data: the frame, however small, brought something whole. Only frames that bring nothing whole are counted against the peer.
+  void forgive_small_frame() noexcept;
 
   // --- the end -------------------------------------------------------------------------------------------------------------------------
   void begin_drain();                   // GOAWAY(2^31-1) and a PING

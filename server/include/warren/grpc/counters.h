@@ -23,7 +23,7 @@ struct method_counters {
   uint64_t messages_received = 0;
   uint64_t messages_sent = 0;
   std::array<uint64_t, kLatencyBounds.size() + 1> latency{};  // calls per bucket, not cumulative
-  double latency_seconds = 0;                                 // their sum; from the request's last byte to the status
+  double latency_seconds = 0;  // their sum; from the request's last byte (of a stream of requests: its headers) to the status
 };
 
 struct server_counters {

@@ -21,6 +21,7 @@ struct server_options {
   size_t max_header_list = 16u << 10;        // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
   uint32_t max_header_fields = 128;
   size_t send_buffer = 64u << 10;                     // unsent bytes per stream above which writer::write parks
+  size_t connection_send_buffer = 4u << 20;           // the same for a connection; above it each of its writers may have one message unsent
   uint32_t stream_window = 1u << 20;                  // receive window of a stream
   uint32_t connection_window = 4u << 20;              // of a connection
   std::chrono::milliseconds preface_timeout{10'000};  // to get the preface and the first SETTINGS
