@@ -96,7 +96,8 @@ class message_cutter {
   void reset(size_t limit, size_t keep) noexcept {
     limit_ = limit;
     bytes_.reset(keep);
-    at_ = credited_ = 0;
+    at_ = credited_ = credit_ = missing_ = 0;
+    length_ = 0;
   }
 
   // Takes over the bytes and leaves an empty buffer. Ends the life of the message handed out before.

@@ -304,6 +304,25 @@ TEST(flow_control, the_smallest_window_works) {
   });
 }
 
+// Calls are reused: what one has consumed and not reported must not be reported by the next.
+TEST(flow_control, credit_ends_with_its_call) {
+  with_server({.max_buffered_requests = 200'000, .stream_window = 65'535}, [](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    for (int i = 0; i < 20; i++) {
+      int32_t id = begin(c, kUpload);
+      send_large(c, id, message(std::string(10'000, 'u')), true);  // below a quarter of the window
+      EXPECT_EQ(c.wait(id).messages(), strings{"1 10000 "});
+      id = begin(c, kUpload);
+      const int before = svc.reads;
+      send_large(c, id, message(std::string(20'000, 'r')));  // above
+      EXPECT_TRUE(until([&] { return svc.reads == before + 1; }));
+      EXPECT_TRUE(c.ping());
+      c.data(id, message("x"), true);
+      EXPECT_EQ(c.wait(id).messages(), strings{"2 20001 x"});
+    }
+  });
+}
+
 TEST(flow_control, what_a_connection_may_make_the_server_hold_is_bounded) {
   with_server({.max_buffered_requests = 100'000, .stream_window = 65'535}, [](grpc::server& s, text_service& svc) {
     raw_client c(s.address());
