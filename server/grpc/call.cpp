@@ -85,6 +85,8 @@ void call::on_reuse() {
   message_.clear();
   details_.clear();
   http_status_ = "200";
+  sent_ = sent_at_tick_ = 0;
+  sent_since_ = 0;
   encoded_.clear();
   if (!status_.ok()) status_ = {};
   initial_.clear();
@@ -217,7 +219,7 @@ void call::on_headers_end(http2::session& s) {
   started_ = true;
   method_->shard(connection_.ordinal()).started.fetch_add(1, std::memory_order_relaxed);
   if (timeout_) begin_deadline(s);
-  if (!answered_ && takes_stream()) begin_run(connection_.now());  // what it reads may come later
+  if (!answered_ && takes_stream()) begin_run(s);  // what it reads may come later
 }
 
 // The order of the checks is the order of trust: first what makes it a gRPC call at all, then which, then how.
@@ -347,13 +349,32 @@ void call::on_request_end(http2::session& s) {
     return;
   }
   method_->shard(connection_.ordinal()).received.fetch_add(1, std::memory_order_relaxed);
-  begin_run(connection_.now());
+  begin_run(s);
 }
 
-void call::begin_run(int64_t now) {
-  arrived_ns_ = now;
+void call::begin_run(http2::session& s) {
+  arrived_ns_ = connection_.now();
+  const uint32_t own = method_->limit;
+  const uint32_t limit = own != 0 ? own : core_.options.max_concurrent_calls;
+  if (limit != 0) {
+    std::atomic<uint32_t>& count = own != 0 ? method_->running : core_.running;
+    if (count.fetch_add(1, std::memory_order_relaxed) >= limit) {
+      count.fetch_sub(1, std::memory_order_relaxed);
+      core_.over_limit.fetch_add(1, std::memory_order_relaxed);
+      refuse(s, "200", status_code::unavailable,
+             own != 0 ? "the method already runs as often as it may; try again later"
+                      : "the server already runs as many calls as it may; try again later");
+      return;
+    }
+    running_count_ = &count;
+  }
   running_ = true;
   connection_.ready(*this);
+}
+
+// When the handler has returned, not when the call is answered: what is bounded is what runs.
+void call::end_count() noexcept {
+  if (running_count_ != nullptr) std::exchange(running_count_, nullptr)->fetch_sub(1, std::memory_order_relaxed);
 }
 
 void call::on_closed(uint32_t) {
@@ -664,6 +685,7 @@ void call::on_events(http2::session& s, uint32_t bits) {
 
 void call::on_run_end(http2::session& s) {
   running_ = false;
+  end_count();
   disarm();
   if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
   if (messages_taken_ != 0) method_->shard(connection_.ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
@@ -718,8 +740,22 @@ void call::refuse(http2::session& s, const char* http_status, status_code code, 
 
 void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, "the deadline passed"); }
 
-void call::on_kill(http2::session& s) {
-  if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, "the server is shutting down");
+void call::on_kill(http2::session& s, std::string_view why) {
+  if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, why);
+}
+
+// An answer that its caller does not take (a window of zero, say) is memory held for nobody. While the handler runs that is its own affair:
+// it has a deadline and a context.
+bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
+  if (!answered_ || closed_) return true;
+  if (sent_since_ == 0 || sent_ != sent_at_tick_) {
+    sent_since_ = now;
+    sent_at_tick_ = sent_;
+    return true;
+  }
+  if (now - sent_since_ < patience) return true;
+  s.reset(*this, NGHTTP2_CANCEL);
+  return false;
 }
 
 // The handler may be running: nothing that is its own goes into the answer, and what it does from now on is for nothing.
@@ -820,6 +856,7 @@ call::piece call::peek_body(http2::session& s, size_t most) {
 void call::take_body(char* into, size_t n) {
   std::memcpy(into, sending_.data() + sending_at_, n);
   sending_at_ += n;
+  sent_ += n;
   promised_ -= n;
   if (!sends_stream()) return;
   connection_.unsent.fetch_sub(n, std::memory_order_relaxed);
@@ -863,7 +900,7 @@ void call::disarm() {
 
 void call::timer_fired(void* arg, uintptr_t) {
   auto* c = static_cast<call*>(arg);
-  c->core_.late.expired(*c);
+  c->core_.alarms.went_off(*c);
 }
 
 }  // namespace warren::grpc

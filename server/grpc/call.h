@@ -32,7 +32,7 @@ namespace warren::grpc {
 //                 answer over the runner's head (deadline, kill), with nothing of the runner's in the answer
 //   after that    the owner, everything
 // Fields both sides use meanwhile are atomic or guarded by mutex_.
-class call final : public http2::stream, public server_call, public server_context {
+class call final : public http2::stream, private http2::alarm, public server_call, public server_context {
  public:
   enum : uint32_t {   // events, beside node::kRunEnded
     kOutput = 1,      // a message of a stream was written
@@ -56,7 +56,8 @@ class call final : public http2::stream, public server_call, public server_conte
   void on_events(http2::session& s, uint32_t bits) override;
   void run() noexcept override;
   void on_run_end(http2::session& s) override;
-  void on_kill(http2::session& s) override;
+  void on_kill(http2::session& s, std::string_view why) override;
+  bool on_tick(http2::session& s, int64_t now, int64_t patience) override;
   void on_reuse() override;
   bool unused() const noexcept override { return !running_ && !armed_; }
 
@@ -85,8 +86,6 @@ class call final : public http2::stream, public server_call, public server_conte
   std::string_view authority() const noexcept override { return authority_; }
 
  private:
-  friend class deadlines;
-
   enum class content : uint8_t { absent, grpc, grpc_proto, grpc_other, not_grpc };
   struct done_cell {
     chan<unit> channel;
@@ -116,7 +115,8 @@ class call final : public http2::stream, public server_call, public server_conte
   void unbuffer() noexcept;
   void receive_single(http2::session& s, std::string_view bytes);
   void receive_stream(http2::session& s, std::string_view bytes);
-  void begin_run(int64_t now);
+  void begin_run(http2::session& s);
+  void end_count() noexcept;
   bool take_inbox();
   void report_consumed();
   bool uncompressed(std::span<const char>& bytes);
@@ -130,6 +130,7 @@ class call final : public http2::stream, public server_call, public server_conte
     return path_known_ && (method_->kind == method_kind::server_streaming || method_->kind == method_kind::bidi_streaming);
   }
   static void timer_fired(void* arg, uintptr_t);
+  void ring() override { connection_.post(*this, kExpired); }
 
   core& core_;
   http2::connection& connection_;
@@ -177,8 +178,12 @@ class call final : public http2::stream, public server_call, public server_conte
   std::string message_;  // of the status, encoded
   std::string details_;  // likewise
   const char* http_status_ = "200";
-  std::vector<nghttp2_nv> fields_;   // of the header block being submitted
-  std::deque<std::string> encoded_;  // values that submitted fields point to
+  uint64_t sent_ = 0;                               // bytes of the body
+  uint64_t sent_at_tick_ = 0;                       // what that was when it was last seen to change
+  int64_t sent_since_ = 0;                          // when that was; 0: not looked at yet
+  std::atomic<uint32_t>* running_count_ = nullptr;  // the limit this call counts against
+  std::vector<nghttp2_nv> fields_;                  // of the header block being submitted
+  std::deque<std::string> encoded_;                 // values that submitted fields point to
   rt::timer timer_;
 
   // --- runner's while running ---
@@ -216,9 +221,6 @@ class call final : public http2::stream, public server_call, public server_conte
   rt::g* reader_ = nullptr;                          // parked for a message
   size_t consumed_ = 0;                              // taken by the handler, and the window not yet opened for it
   status failure_;
-
-  // --- deadlines' ---
-  call* expired_next_ = nullptr;
 };
 
 }  // namespace warren::grpc
