@@ -10,6 +10,7 @@
 #include <warren/select.h>
 #include <warren/sync.h>
 
+#include "bench/bench_sched_memory.h"
 #include "bench/support.h"
 #include "runtime/os/clock.h"
 #include "runtime/sched/timer.h"
@@ -160,5 +161,6 @@ int main(int argc, char** argv) {
   bench::add("select2", select2);
   bench::add("timer_start_stop", timer_start_stop);
   bench::add("mutex_contended", mutex_contended);
+  bench::add_memory_benchmarks();
   return bench::main(argc, argv);
 }

@@ -9,7 +9,7 @@
 namespace bench {
 namespace {
 
-// A reporter that leaves the kind of clock out of the names.
+// A reporter that leaves the kind of clock, and a fixed number of iterations, out of the names.
 template <class Reporter>
 class plain_names : public Reporter {
  public:
@@ -18,7 +18,10 @@ class plain_names : public Reporter {
  private:
   void ReportRuns(const std::vector<typename Reporter::Run>& runs) override {
     std::vector<typename Reporter::Run> renamed = runs;
-    for (auto& run : renamed) run.run_name.time_type.clear();
+    for (auto& run : renamed) {
+      run.run_name.time_type.clear();
+      run.run_name.iterations.clear();
+    }
     Reporter::ReportRuns(renamed);
   }
 };
@@ -31,7 +34,8 @@ int main(int argc, char** argv) {
   bool json = false, file = false;
   for (std::string& argument : arguments) {
     // An end anchor is meant for the name as we print it.
-    if (argument.starts_with(kFilter) && argument.ends_with('$')) argument.replace(argument.size() - 1, 1, "(/process_time/real_time)?$");
+    if (argument.starts_with(kFilter) && argument.ends_with('$'))
+      argument.replace(argument.size() - 1, 1, "(/iterations:1)?(/process_time/real_time)?$");
     if (argument.starts_with(kFormat)) json = argument == "--benchmark_format=json";
     if (argument.starts_with(kOut)) file = true;
   }

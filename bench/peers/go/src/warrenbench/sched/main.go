@@ -165,5 +165,7 @@ func main() {
 		{Name: "select2", Run: select2},
 		{Name: "timer_start_stop", Run: timerStartStop},
 		{Name: "mutex_contended", Run: mutexContended},
+		{Name: "park_million", Run: parkMillion, Once: true},
+		{Name: "spawn_million_newborn", Run: spawnMillionNewborn, Once: true},
 	})
 }
