@@ -384,7 +384,7 @@ void scheduler::hand_off_p(p* pp) noexcept {
 }
 
 // Somebody has to look at timers or descriptors no later than `when`.
-void scheduler::wake_netpoller(int64_t when) noexcept {
+void scheduler::wake_netpoller(int64_t when, bool has_p) noexcept {
   if (last_poll_.load(std::memory_order_seq_cst) == 0) {
     const int64_t until = poll_until_.load(std::memory_order_seq_cst);
     if (until == 0 || until > when) {
@@ -392,7 +392,7 @@ void scheduler::wake_netpoller(int64_t when) noexcept {
       poller_.load(std::memory_order_acquire)->wake();
     }
   } else {
-    wake_p(false);
+    wake_p(has_p);
   }
 }
 

@@ -145,7 +145,7 @@ void timer_start(timer* t) {
   }
   t->home.store(pp, std::memory_order_relaxed);
   const int64_t when = t->when;
-  if (pp->timers.add(t)) mp->sched->wake_netpoller(when);
+  if (pp->timers.add(t)) mp->sched->wake_netpoller(when, true);
   asm volatile("" ::: "memory");
   mp->in_rt.store(outer, std::memory_order_relaxed);
 }
