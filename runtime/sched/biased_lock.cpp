@@ -15,9 +15,9 @@ constexpr int kActiveSpins = 240;
 }  // namespace
 
 void bias::end() noexcept {
-  owner_.store(nullptr, std::memory_order_seq_cst);                         // a
-  membarrier();                                                             // b
-  for (int i = 0; fast_.load(std::memory_order_acquire) != 0; ++i) {        // c
+  owner_.store(nullptr, std::memory_order_seq_cst);                   // a
+  membarrier();                                                       // b
+  for (int i = 0; fast_.load(std::memory_order_acquire) != 0; ++i) {  // c
     if (i < kActiveSpins) {
       cpu_pause();
     } else {

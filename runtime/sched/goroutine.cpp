@@ -96,14 +96,6 @@ g* goexit_on_g0(m* mp, g* gp) {
   return nullptr;
 }
 
-WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
-  m* mp = getm();
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  asm volatile("" ::: "memory");
-  mp->mcall_fn = &goexit_on_g0;
-  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
-  __builtin_unreachable();
-}
 }  // namespace
 
 // No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of
@@ -120,7 +112,15 @@ WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
   } else {
     gp->birth->type->run(gp->birth->closure);
   }
-  goexit();
+}
+
+WARREN_NEVER_RETURNS_TSAN void goexit(void*) {
+  m* mp = getm();
+  mp->in_rt.store(1, std::memory_order_relaxed);
+  asm volatile("" ::: "memory");
+  mp->mcall_fn = &goexit_on_g0;
+  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
+  __builtin_unreachable();
 }
 
 const char* to_string(g_status s) noexcept {

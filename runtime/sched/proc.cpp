@@ -596,7 +596,7 @@ void scheduler::m_loop(m* mp) {
         gp->goid = nb->goid;
         gp->spawn_pc = nb->spawn_pc;
         gp->birth = nb;
-        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp);
+        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp, &goexit);
         gp->status.store(g_status::runnable, std::memory_order_relaxed);
       } else {
         gp = static_cast<g*>(r);

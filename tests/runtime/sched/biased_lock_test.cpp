@@ -3,12 +3,13 @@
 
 #include <gtest/gtest.h>
 #include <sched.h>
-#include <warren/go.h>
-#include <warren/sync.h>
 
 #include <mutex>
 #include <thread>
 #include <vector>
+
+#include <warren/go.h>
+#include <warren/sync.h>
 
 #include "runtime/os/mutex.h"
 
