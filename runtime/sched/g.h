@@ -37,10 +37,11 @@ struct alignas(64) g : runnable {
   std::atomic<g_status> status{g_status::dead};
   wait_reason reason = wait_reason::none;
   uint8_t stack_class = 0;
-  bool no_safepoint = false;  // a park hook runs, or this goroutine has stopped the world
-  m* mp = nullptr;            // the M that runs it
-  uint64_t goid = 0;          // never reused within a run
-  fiber stack_state;          // saved registers, exception state, errno, stack bounds
+  bool no_safepoint = false;        // a park hook runs, or this goroutine has stopped the world
+  m* mp = nullptr;                  // the M that runs it
+  std::atomic<m*> holder{nullptr};  // the M whose signal handler holds it while the world is stopped
+  uint64_t goid = 0;                // never reused within a run
+  fiber stack_state;                // saved registers, exception state, errno, stack bounds
 
   // What mcall carries to the scheduler's stack.
   bool (*park_commit)(g*, void*) = nullptr;
@@ -51,6 +52,8 @@ struct alignas(64) g : runnable {
 
   detail::newborn* birth = nullptr;  // the closure, until it was moved to this stack
   timer sleep_timer;
+  m* locked_m = nullptr;      // the only thread that runs it (locked_thread.cpp)
+  uint32_t locked_count = 0;  // calls of lock_os_thread not yet undone
   int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
 
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame

@@ -9,6 +9,13 @@
 // initial-exec: executables and static libraries. The linker makes a constant of the offset.) tests/lint refuses any other thread_local.
 #include "runtime/sched/m.h"
 
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "runtime/os/critical.h"
+#include "runtime/os/thread_probe.h"
+#include "runtime/sched/preempt.h"
+
 extern "C" {
 [[gnu::visibility("hidden")]] thread_local warren::rt::m* warren_current_m = nullptr;
 }
@@ -16,5 +23,29 @@ extern "C" {
 namespace warren::rt {
 
 void setm(m* mp) noexcept { warren_current_m = mp; }
+
+void m::begin_thread() {
+  signal_stack.setup();
+  tid = static_cast<pid_t>(syscall(SYS_gettid));
+  cpu_clock = own_cpu_clock();
+  unblock_preempt_signal();
+}
+
+// A bracket without a P (os/critical.h). It does not look at `revoked`: a P that is being taken is not needed here.
+namespace {
+constexpr uint32_t kNoM = 2;
+}
+uint32_t enter_critical() noexcept {
+  m* mp = getm();
+  if (mp == nullptr) return kNoM;
+  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);
+  mp->in_rt.store(1, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  return outer;
+}
+
+void leave_critical(uint32_t outer) noexcept {
+  if (outer != kNoM) getm()->in_rt.store(outer, std::memory_order_release);
+}
 
 }  // namespace warren::rt

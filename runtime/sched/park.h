@@ -20,6 +20,7 @@ enum class wait_reason : uint8_t {
   sync_cond_wait,
   sync_semaphore,
   gc,
+  thread,
   finalizer_wait,
   other,
 };

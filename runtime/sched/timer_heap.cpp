@@ -11,6 +11,7 @@
 
 #include "runtime/os/clock.h"
 #include "runtime/os/cpu.h"
+#include "runtime/os/critical.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -124,8 +125,10 @@ namespace {
 enum class stop_result { prevented, not_armed, running_now };
 
 // `home` changes only in timer_start, and one thread at a time starts and stops a timer: the heap that is asked here is the only one that
-// can hold it or run it.
+// can hold it or run it. Critical: a scheduler that waits for this lock cannot stop for a collection, so its holder must not be held by
+// one.
 stop_result try_stop(timer* t, p* home) noexcept {
+  const critical_section not_stopped_here;
   std::lock_guard guard(home->timers.lock());
   if (home->timers.remove(t)) return stop_result::prevented;
   return home->timers.running() == t ? stop_result::running_now : stop_result::not_armed;
@@ -134,20 +137,17 @@ stop_result try_stop(timer* t, p* home) noexcept {
 
 void timer_start(timer* t) {
   m* mp = getm();
-  if (mp == nullptr || mp->current_p == nullptr) mp = rt_enter_slow(mp);
-  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);  // a bracket, unless this is g0, which is always inside one
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  asm volatile("" ::: "memory");
-  p* pp = mp->current_p;
+  if (mp == nullptr || (mp->current_p == nullptr && mp->curg != nullptr)) mp = rt_enter_slow(mp);
+  const bracket_without_wait bracket(mp);
+  // A heap has a lock of its own: a goroutine that lost its P uses another's.
+  p* pp = bracket.has_p() ? mp->current_p : mp->sched->first_p();
   // Armed here while its function still runs from another heap, it would be in two places for timer_stop_sync: wait for the function's end.
   if (p* old = t->home.load(std::memory_order_relaxed); old != nullptr && old != pp) {
     while (old->timers.running() == t) cpu_pause();
   }
   t->home.store(pp, std::memory_order_relaxed);
   const int64_t when = t->when;
-  if (pp->timers.add(t)) mp->sched->wake_netpoller(when, true);
-  asm volatile("" ::: "memory");
-  mp->in_rt.store(outer, std::memory_order_relaxed);
+  if (pp->timers.add(t)) mp->sched->wake_netpoller(when, bracket.has_p());
 }
 
 bool timer_stop(timer* t) {
