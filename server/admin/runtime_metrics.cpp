@@ -108,6 +108,8 @@ void warren_scheduler(families& f, const scheduler_stats& s) {
   gauge("ps", "Ps: how many goroutines can run at once.", s.maxprocs);
   gauge("idle_ps", "Ps without work.", s.idle_procs);
   gauge("threads", "Ms: threads that run goroutines, the idle ones included.", s.threads);
+  gauge("thread_waiters", "Goroutines that wait to begin a blocking call because threads are short.", s.thread_waiters);
+  gauge("hogs", "Goroutines that compute without a P.", s.hogs);
   gauge("spinning_threads", "Ms that look for work.", s.spinning_threads);
   gauge("global_queue_goroutines", "Goroutines in the global run queue.", s.global_queue);
   gauge("local_queue_goroutines", "Goroutines in the local run queues of the Ps.", s.local_queues);
@@ -127,6 +129,11 @@ void warren_scheduler(families& f, const scheduler_stats& s) {
   total("blocking_calls", "Declared blocking regions entered.", s.blocking_calls);
   total("retakes", "Ps taken back from goroutines in blocking regions.", s.retakes);
   total("handoffs", "Ps handed to another M.", s.handoffs);
+  total("hog_revocations", "Ps taken by signal from goroutines that computed on after their time slice.", s.hogs_revoked);
+  total("blocked_revocations", "Ps taken from goroutines in blocking calls that were not declared.", s.blocked_revoked);
+  total("thread_waits", "Times a goroutine waited to begin a blocking call because threads were short.", s.thread_waits);
+  total("threads_retired", "Idle threads that ended.", s.threads_retired);
+  total("world_stop_retries", "Stops of the world that let the goroutines they held go on for a moment.", s.world_stop_retries);
   total("thread_wakeups", "Idle Ms woken.", s.thread_wakeups);
   total("world_stops", "Times the world was stopped.", s.world_stops);
   f.counter("warren_netpoll_ready_total", "Goroutines that the network poller made runnable.", static_cast<double>(s.netpoll_ready));
