@@ -138,7 +138,10 @@ TEST(CondWaitFor, TimesOutAndHoldsTheMutexAgain) {
       c.signal();
     });
     EXPECT_TRUE(c.wait_for(hold, 1h));
-    go([&] { c.broadcast(); });
+    go([&] {
+      lock_guard mine(m);  // so not before we wait
+      c.broadcast();
+    });
     EXPECT_TRUE(c.wait_for(m, std::chrono::nanoseconds::max()));
   });
 }
