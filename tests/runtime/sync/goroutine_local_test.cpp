@@ -109,6 +109,7 @@ struct last_will {
 constinit goroutine_local<last_will> will;
 
 TEST(GoroutineLocal, DestroyedAtTheEndInReverseOrder) {
+  ends.clear();
   run([&] {
     wait_group wg;
     wg.go([&] {
