@@ -297,6 +297,39 @@ TEST_P(Interleaving, CondLosesNoSignal) {
   });
 }
 
+// A signal that comes between a waiter's time-out and its leaving the queue is for the next one, who waits without limit: nobody looks at a
+// condition again here, so a swallowed signal is a deadlock.
+TEST_P(Interleaving, CondSignalPassesOnFromOneThatIsLate) {
+  run([] {
+    for (int round = 0; round < 60; ++round) {
+      mutex m;
+      cond c;
+      std::atomic<int> waiting{0}, woken{0};
+      wait_group wg;
+      constexpr int kLate = 3;
+      for (int k = 0; k <= kLate; ++k)
+        wg.go([&, k] {
+          lock_guard hold(m);
+          ++waiting;
+          if (k < kLate) {
+            woken += c.wait_for(m, std::chrono::microseconds(next_random() % 40));
+          } else {
+            c.wait(m);
+            ++woken;
+          }
+        });
+      until([&] { return waiting == kLate + 1; });
+      for (uint64_t i = next_random() % 4096; i > 0; --i) rt::cpu_pause();
+      m.lock();  // so they wait, or are late
+      m.unlock();
+      c.signal();
+      until([&] { return woken >= 1; });
+      for (int i = 0; i < kLate; ++i) c.signal();
+      wg.wait();
+    }
+  });
+}
+
 TEST_P(Interleaving, SemaphoreLosesNoUnit) {
   run([] {
     semaphore s(3);
