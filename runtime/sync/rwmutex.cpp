@@ -1,21 +1,23 @@
-// rwmutex: one word, two queues, hand-over.
+// rwmutex: a mutex among writers, one word between writer and readers, hand-over.
 //
 // The word:
 //   writer   a writer is inside
-//   waiting  a queue is not empty. Changed only under the queues' lock (that of the writers' queue), together with the queues
+//   waiting  a queue is not empty. Changed only under the queues' lock (that of the writer's queue), together with the queues
 //   readers  how many are inside, in the bits above
 // Invariants: writer and readers exclude one another. Readers come in only while neither writer nor waiting is set; so with `waiting` set
 // and the queues' lock held, the number of readers can only fall, and once the last one knows that it is the last, the word is still.
-// While readers are inside, the first to be served is a writer: a reader queues only behind a writer that is inside or waits, and the
-// writer that leaves takes all waiting readers in.
+// While readers are inside and `waiting` is set, the one to be served next is a writer: a reader queues only behind a writer that is inside
+// or waits, and the writer that leaves takes all waiting readers in.
 //
-// Hand-over. Whoever leaves as the last with `waiting` set does not open the lock but passes it on, under the queues' lock: a writer to all
-// readers that wait, if there are any, else to the first writer; the last reader to the first writer. The rules together make the two kinds
-// take turns: so nobody starves, and a writer waits for at most the readers inside and those that came while its predecessor was inside.
-// These are Go's rules. Go lets writers compete for a mutex among themselves, so that a running one may overtake one that is being woken;
-// here a writer that comes while the lock is passed on queues, which costs a switch per critical section if writers contend all the time
-// (about what a channel operation costs), and needs no second lock in the uncontended case, which is one locked instruction for each
-// operation.
+// Writers sort out among themselves, by an ordinary mutex, who is next: a running one may overtake those that are being woken, which costs
+// no switch, and none starves (mutex.cpp). Only its owner faces the readers; so at most one writer is in the queue here. It gives the mutex
+// back when it leaves, *before* it opens the word. (The other way round, readers could come, go, and destroy the object while it was not
+// done with the mutex.) Its successor may thus find the word still closed, for a few instructions as a rule: it looks a few times, then
+// queues like any other.
+//
+// Hand-over. Whoever leaves as the last with `waiting` set does not open the word but passes it on, under the queues' lock: a writer to all
+// readers that wait, if there are any, else to its successor; the last reader to the writer. So the two kinds take turns, and a writer that
+// owns the mutex waits for at most the readers inside and those that came while its predecessor was inside. These are Go's rules.
 //
 // After the last access. A fast release is one compare-and-swap. A slow one has taken somebody out of a queue; that goroutine has not
 // returned from its lock() before we ready it, and a correct program does not destroy what somebody is about to use. goready touches
@@ -32,6 +34,7 @@
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/park.h"
+#include "runtime/sched/scheduler.h"
 #include "runtime/sync/hchan.h"
 #include "runtime/sync/test_point.h"
 #include "runtime/sync/wait_queue.h"
@@ -42,7 +45,6 @@ namespace warren {
 namespace {
 constexpr uint32_t kWriter = 1;
 constexpr uint32_t kWaiting = 2;
-constexpr uint32_t kReader = 4;
 constexpr uint32_t kReaders = ~(kWriter | kWaiting);
 
 // As in mutex.cpp: about 1 µs, which pays only while the one inside runs on another P.
@@ -50,8 +52,9 @@ constexpr int kSpinRounds = 4;
 constexpr int kPausesPerRound = 30;
 
 // Looks for a while whether `bits` go away. Not where somebody waits already: then it is not our turn.
+// REQUIRES: on a goroutine.
 bool spin_until_clear(const std::atomic<uint32_t>& word, uint32_t bits) noexcept {
-  if (maxprocs() < 2) return false;
+  if (rt::getm()->sched->procs() < 2) return false;
   for (int round = 0; round < kSpinRounds; ++round) {
     const uint32_t s = word.load(std::memory_order_relaxed);
     if ((s & bits) == 0) return true;
@@ -68,21 +71,24 @@ bool spin_until_clear(const std::atomic<uint32_t>& word, uint32_t bits) noexcept
 }  // namespace
 
 void rwmutex::lock() {
-  rt::safepoint();  // as in mutex::lock
+  writer_.lock();
   uint32_t free = 0;
   if (!state_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
     lock_slow();
 }
 
 bool rwmutex::try_lock() noexcept {
-  rt::safepoint();
+  if (!writer_.try_lock()) return false;
   uint32_t free = 0;
-  return state_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed);
+  if (state_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed)) return true;
+  writer_.unlock();
+  return false;
 }
 
+// REQUIRES: writer_ is ours.
 void rwmutex::lock_slow() {
   detail::waiter me{detail::must_getg("rwmutex::lock")};
-  detail::wait_queue& queue = detail::queue_in(writers_);
+  detail::wait_queue& queue = detail::queue_in(next_writer_);
   uint32_t free = 0;
   if (spin_until_clear(state_, ~uint32_t{0}) &&
       state_.compare_exchange_strong(free, kWriter, std::memory_order_acquire, std::memory_order_relaxed))
@@ -101,7 +107,7 @@ void rwmutex::lock_slow() {
   queue.push_back(&me);
   WARREN_SYNC_POINT();
   rt::gopark(&rt::park_unlock, &queue.lock, rt::wait_reason::sync_rwmutex_lock);
-  // It was handed to us.
+  // The word was handed to us.
 }
 
 void rwmutex::lock_shared() {
@@ -125,7 +131,7 @@ bool rwmutex::try_lock_shared() noexcept {
 
 void rwmutex::lock_shared_slow() {
   detail::waiter me{detail::must_getg("rwmutex::lock_shared")};
-  detail::wait_queue& queue = detail::queue_in(writers_);
+  detail::wait_queue& queue = detail::queue_in(next_writer_);
   if (spin_until_clear(state_, kWriter | kWaiting) && try_lock_shared()) return;
   WARREN_SYNC_POINT();
   queue.lock.lock();
@@ -143,8 +149,8 @@ void rwmutex::lock_shared_slow() {
   rt::gopark(&rt::park_unlock, &queue.lock, rt::wait_reason::sync_rwmutex_rlock);
 }
 
-void rwmutex::unlock_shared() noexcept {
-  uint32_t s = kReader;
+void rwmutex::unlock_one_of_many() noexcept {
+  uint32_t s = state_.load(std::memory_order_relaxed);
   for (;;) {
     // With somebody waiting, the last one passes the lock on. `waiting` cannot appear and go away again behind our back: only whoever is
     // the last inside clears it, and we are inside.
@@ -157,27 +163,30 @@ void rwmutex::unlock_shared() noexcept {
 void rwmutex::unlock_shared_slow(uint32_t s) noexcept {
   if ((s & kReaders) == 0) misused("unlock_shared of an rwmutex that no reader holds,", this);
   WARREN_SYNC_POINT();
-  detail::wait_queue& writers = detail::queue_in(writers_);
+  detail::wait_queue& writers = detail::queue_in(next_writer_);
   writers.lock.lock();
   state_.load(std::memory_order_acquire);  // what the readers did that have left: each has released on its way out
   detail::waiter* const w = writers.pop_front();
-  const bool more = !writers.empty() || !detail::queue_in(readers_).empty();
-  state_.store(kWriter | (more ? kWaiting : 0), std::memory_order_relaxed);
+  state_.store(kWriter | (detail::queue_in(readers_).empty() ? 0 : kWaiting), std::memory_order_relaxed);
   writers.lock.unlock();
   WARREN_SYNC_POINT();
   rt::goready(w->gp);
 }
 
 void rwmutex::unlock() noexcept {
+  if ((state_.load(std::memory_order_relaxed) & kWriter) == 0) [[unlikely]]
+    misused("unlock of an rwmutex that no writer holds,", this);
+  writer_.unlock();
+  WARREN_SYNC_POINT();
   uint32_t held = kWriter;
   if (!state_.compare_exchange_strong(held, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
     unlock_slow();
 }
 
+// REQUIRES: waiting is set, and stays: nobody but a writer inside, that is us, could clear it.
 void rwmutex::unlock_slow() noexcept {
-  if ((state_.load(std::memory_order_relaxed) & kWriter) == 0) misused("unlock of an rwmutex that no writer holds,", this);
   WARREN_SYNC_POINT();
-  detail::wait_queue& writers = detail::queue_in(writers_);
+  detail::wait_queue& writers = detail::queue_in(next_writer_);
   detail::wait_queue& readers = detail::queue_in(readers_);
   writers.lock.lock();
   detail::waiter* w = readers.first;
@@ -190,7 +199,7 @@ void rwmutex::unlock_slow() noexcept {
   } else {
     w = writers.pop_front();
     w->next = nullptr;
-    state_.store(kWriter | (writers.empty() ? 0 : kWaiting), std::memory_order_relaxed);
+    state_.store(kWriter, std::memory_order_relaxed);
   }
   writers.lock.unlock();
   while (w != nullptr) {

@@ -25,27 +25,36 @@ class WARREN_CAPABILITY("rwmutex") rwmutex {
   rwmutex& operator=(const rwmutex&) = delete;
 
   // Parks until nobody is inside. On a goroutine.
-  void lock() WARREN_ACQUIRE();
+  void lock() WARREN_ACQUIRE() WARREN_NO_THREAD_SAFETY_ANALYSIS;
   // Never parks; any thread.
-  [[nodiscard]] bool try_lock() noexcept WARREN_TRY_ACQUIRE(true);
+  [[nodiscard]] bool try_lock() noexcept WARREN_TRY_ACQUIRE(true) WARREN_NO_THREAD_SAFETY_ANALYSIS;
   // Never parks; any thread. A fatal error if no writer is inside.
-  void unlock() noexcept WARREN_RELEASE();
+  void unlock() noexcept WARREN_RELEASE() WARREN_NO_THREAD_SAFETY_ANALYSIS;
 
   // Parks while a writer is inside or waits. On a goroutine.
   void lock_shared() WARREN_ACQUIRE_SHARED();
   // Never parks; any thread. Fails also when a writer waits.
   [[nodiscard]] bool try_lock_shared() noexcept WARREN_TRY_ACQUIRE_SHARED(true);
   // Never parks; any thread. A fatal error if no reader is inside.
-  void unlock_shared() noexcept WARREN_RELEASE_SHARED();
+  void unlock_shared() noexcept WARREN_RELEASE_SHARED() WARREN_NO_THREAD_SAFETY_ANALYSIS {
+    uint32_t alone = kReader;
+    if (!state_.compare_exchange_strong(alone, 0, std::memory_order_release, std::memory_order_relaxed)) [[unlikely]]
+      unlock_one_of_many();
+  }
 
  private:
   void lock_slow();
   void lock_shared_slow();
   void unlock_slow() noexcept;
+  void unlock_one_of_many() noexcept;
   void unlock_shared_slow(uint32_t state) noexcept;
 
-  std::atomic<uint32_t> state_{0};  // see runtime/sync/rwmutex.cpp
-  detail::wait_queue_storage writers_;
+  static constexpr uint32_t kReader = 4;
+
+  // See runtime/sync/rwmutex.cpp.
+  mutex writer_;
+  std::atomic<uint32_t> state_{0};
+  detail::wait_queue_storage next_writer_;
   detail::wait_queue_storage readers_;
 };
 

@@ -138,7 +138,10 @@ TEST(CondWaitFor, TimesOutAndHoldsTheMutexAgain) {
       c.signal();
     });
     EXPECT_TRUE(c.wait_for(hold, 1h));
-    go([&] { c.broadcast(); });
+    go([&] {
+      lock_guard mine(m);  // so not before we wait
+      c.broadcast();
+    });
     EXPECT_TRUE(c.wait_for(m, std::chrono::nanoseconds::max()));
   });
 }
@@ -170,7 +173,7 @@ TEST(CondWaitFor, TimeoutsDoNotSwallowSignals) {
           ++tokens;
         }
         c.signal();
-        if (i % 8 == 0) yield();
+        if (i % 8 == 0) sleep(20us);  // long enough for somebody to be late
       }
     });
     wg.wait();

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -69,26 +70,46 @@ TEST(GoroutineLocal, TheCollectorSeesTheValues) {
   });
 }
 
-std::vector<std::string>* ends = nullptr;
+// What ended, in order. Read by another goroutine than those that end.
+class record {
+ public:
+  void add(const std::string& name) {
+    const std::lock_guard hold(m_);
+    order_.push_back(name);
+  }
+  std::vector<std::string> read() const {
+    const std::lock_guard hold(m_);
+    return order_;
+  }
+  void clear() {
+    const std::lock_guard hold(m_);
+    order_.clear();
+  }
+
+ private:
+  mutable std::mutex m_;
+  std::vector<std::string> order_;
+};
+record ends;
+
 template <char Name>
 struct witness {
   witness() = default;
-  ~witness() { ends->push_back(std::string(1, Name)); }
+  ~witness() { ends.add(std::string(1, Name)); }
 };
 constinit goroutine_local<witness<'a'>> a;
 constinit goroutine_local<witness<'b'>> b;
 constinit goroutine_local<witness<'c'>> c;
 struct last_will {
   ~last_will() {
-    ends->push_back("will");
+    ends.add("will");
     *a;  // makes one anew
   }
 };
 constinit goroutine_local<last_will> will;
 
 TEST(GoroutineLocal, DestroyedAtTheEndInReverseOrder) {
-  std::vector<std::string> order;
-  ends = &order;
+  ends.clear();
   run([&] {
     wait_group wg;
     wg.go([&] {
@@ -96,23 +117,23 @@ TEST(GoroutineLocal, DestroyedAtTheEndInReverseOrder) {
       *c;
       *a;
       b.reset();
-      EXPECT_EQ(order, (std::vector<std::string>{"b"}));
+      EXPECT_EQ(ends.read(), (std::vector<std::string>{"b"}));
       *b;
     });
     wg.wait();
-    until([&] { return order.size() == 4; });
-    EXPECT_EQ(order, (std::vector<std::string>{"b", "b", "a", "c"}));
-    order.clear();
+    until([&] { return ends.read().size() == 4; });
+    EXPECT_EQ(ends.read(), (std::vector<std::string>{"b", "b", "a", "c"}));
+    ends.clear();
     go([&] {
       *will;
       *a;
     });
-    until([&] { return order.size() == 3; });
-    EXPECT_EQ(order, (std::vector<std::string>{"a", "will", "a"}));
-    order.clear();
+    until([&] { return ends.read().size() == 3; });
+    EXPECT_EQ(ends.read(), (std::vector<std::string>{"a", "will", "a"}));
+    ends.clear();
     *c;  // the main goroutine's
   });
-  EXPECT_EQ(order, (std::vector<std::string>{"c"}));
+  EXPECT_EQ(ends.read(), (std::vector<std::string>{"c"}));
 }
 
 struct throws_when_made {

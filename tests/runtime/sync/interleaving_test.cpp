@@ -15,9 +15,14 @@
 #include "tests/death_style.h"
 #include "tests/runtime/sync/waiting.h"
 #include "warren/chan.h"
+#include "warren/cond.h"
+#include "warren/context.h"
 #include "warren/go.h"
+#include "warren/rwmutex.h"
 #include "warren/select.h"
+#include "warren/semaphore.h"
 #include "warren/sync.h"
+#include "warren/timer.h"
 
 namespace warren {
 namespace {
@@ -198,6 +203,213 @@ TEST_P(Interleaving, WaitGroupEndsOnce) {
       wg->wait();
       EXPECT_EQ(ended, 3);
       wg.reset();
+    }
+  });
+}
+
+// Readers, writers and those who only try; the last one destroys the lock.
+TEST_P(Interleaving, RwMutexExcludesAndLosesNobody) {
+  run([] {
+    for (int round = 0; round < 10; ++round) {
+      struct shared {
+        rwmutex m;
+        int references = 6;
+        int64_t a = 0, b = 0;
+      };
+      auto* s = new shared;
+      std::atomic<int64_t> expected{0}, counted{-1};
+      wait_group wg;
+      for (int k = 0; k < 6; ++k)
+        wg.go([&, k] {
+          for (int i = 0; i < 40; ++i) {
+            if ((i + k) % 3 != 0) {
+              if (k == 1) {
+                if (!s->m.try_lock_shared()) continue;
+              } else {
+                s->m.lock_shared();
+              }
+              EXPECT_EQ(s->a, s->b);
+              if (next_random() % 8 == 0) yield();
+              s->m.unlock_shared();
+            } else {
+              if (k == 0) {
+                if (!s->m.try_lock()) continue;
+              } else {
+                s->m.lock();
+              }
+              ++s->a;
+              ++expected;
+              if (next_random() % 8 == 0) yield();
+              ++s->b;
+              s->m.unlock();
+            }
+          }
+          s->m.lock();
+          const bool last = --s->references == 0;
+          if (last) counted = s->a;
+          s->m.unlock();
+          if (last) delete s;
+        });
+      wg.wait();
+      EXPECT_EQ(counted, expected);
+    }
+  });
+}
+
+// Signals between enqueueing, unlocking and parking, timers at the same time: every token is taken, or this deadlocks.
+TEST_P(Interleaving, CondLosesNoSignal) {
+  run([] {
+    mutex m;
+    cond c;
+    int tokens = 0;
+    constexpr int kEach = 60;
+    wait_group wg;
+    for (int k = 0; k < 4; ++k) {
+      wg.go([&, k] {
+        for (int i = 0; i < kEach; ++i) {
+          lock_guard hold(m);
+          while (tokens == 0) {
+            if (k % 2 == 0) {
+              c.wait(m);
+            } else {
+              c.wait_for(m, std::chrono::microseconds(next_random() % 40));
+            }
+          }
+          --tokens;
+        }
+      });
+      wg.go([&, k] {
+        for (int i = 0; i < kEach; ++i) {
+          {
+            lock_guard hold(m);
+            ++tokens;
+          }
+          if (k == 0) {
+            c.broadcast();
+          } else {
+            c.signal();
+          }
+        }
+      });
+    }
+    wg.wait();
+    EXPECT_EQ(tokens, 0);
+  });
+}
+
+// A signal that comes between a waiter's time-out and its leaving the queue is for the next one, who waits without limit: nobody looks at a
+// condition again here, so a swallowed signal is a deadlock.
+TEST_P(Interleaving, CondSignalPassesOnFromOneThatIsLate) {
+  run([] {
+    for (int round = 0; round < 60; ++round) {
+      mutex m;
+      cond c;
+      std::atomic<int> waiting{0}, woken{0};
+      wait_group wg;
+      constexpr int kLate = 3;
+      for (int k = 0; k <= kLate; ++k)
+        wg.go([&, k] {
+          lock_guard hold(m);
+          ++waiting;
+          if (k < kLate) {
+            woken += c.wait_for(m, std::chrono::microseconds(next_random() % 40));
+          } else {
+            c.wait(m);
+            ++woken;
+          }
+        });
+      until([&] { return waiting == kLate + 1; });
+      for (uint64_t i = next_random() % 4096; i > 0; --i) rt::cpu_pause();
+      m.lock();  // so they wait, or are late
+      m.unlock();
+      c.signal();
+      until([&] { return woken >= 1; });
+      for (int i = 0; i < kLate; ++i) c.signal();
+      wg.wait();
+    }
+  });
+}
+
+TEST_P(Interleaving, SemaphoreLosesNoUnit) {
+  run([] {
+    semaphore s(3);
+    std::atomic<int64_t> out{0};
+    wait_group wg;
+    for (int k = 0; k < 6; ++k)
+      wg.go([&, k] {
+        for (int i = 0; i < 30; ++i) {
+          const int64_t n = 1 + (i + k) % 3;
+          if (k % 2 == 0) {
+            s.acquire(n);
+          } else {
+            const auto c = with_timeout(background(), std::chrono::microseconds(next_random() % 60));
+            const cancel_guard guard(c.cancel);
+            if (s.acquire(c.ctx, n)) continue;
+          }
+          EXPECT_LE(out += n, 3);
+          if (next_random() % 4 == 0) yield();
+          out -= n;
+          s.release(n);
+        }
+      });
+    wg.wait();
+    EXPECT_TRUE(s.try_acquire(3));
+  });
+}
+
+// A firing between its heap and its channel, against stop and reset. Each start ends in exactly one way, and nothing is stale.
+TEST_P(Interleaving, TimerStopAndFiring) {
+  run([] {
+    const timer t(std::chrono::hours(1));
+    std::atomic<int> received{0};
+    std::atomic<bool> over{false};
+    int prevented = 0, starts = 1;
+    wait_group wg;
+    wg.go([&] {
+      while (!over) select(recv(t.c(), [&] { ++received; }), after(std::chrono::microseconds(50)));
+    });
+    for (int i = 0; i < 150; ++i) {
+      prevented += t.reset(std::chrono::microseconds(next_random() % 30));
+      ++starts;
+      for (uint64_t k = next_random() % 8; k > 0; --k) yield();
+      if (i % 3 == 0) prevented += t.stop();
+    }
+    prevented += t.stop();
+    over = true;
+    wg.wait();
+    EXPECT_EQ(received + prevented, starts);
+    EXPECT_FALSE(t.c().try_recv());
+  });
+}
+
+// A tree that is ended from several sides while it grows.
+TEST_P(Interleaving, ContextsEndOnce) {
+  run([] {
+    for (int round = 0; round < 10; ++round) {
+      const auto top = with_cancel(background());
+      std::atomic<int> hooks{0}, called{0}, stopped{0};
+      wait_group wg;
+      for (int k = 0; k < 4; ++k)
+        wg.go([&, ctx = top.ctx] {
+          context mine = ctx;
+          for (int i = 0; i < 8; ++i) {
+            const auto c = i % 2 == 0 ? with_cancel(mine) : with_timeout(mine, std::chrono::microseconds(next_random() % 200));
+            const context_hook h = after_func(c.ctx, [&] { ++called; });
+            ++hooks;
+            if (next_random() % 4 == 0) stopped += h.stop();
+            if (next_random() % 4 == 0) {
+              c.cancel();
+            } else {
+              mine = c.ctx;
+            }
+          }
+          mine.done().recv();
+          EXPECT_TRUE(mine.err());
+        });
+      if (next_random() % 2 == 0) yield();
+      top.cancel();
+      wg.wait();
+      until([&] { return called + stopped == hooks; });
     }
   });
 }

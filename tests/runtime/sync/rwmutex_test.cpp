@@ -286,8 +286,11 @@ TEST_F(RwMutexDeathTest, DumpsSayWhatIsWaitedFor) {
   if (tests::emulated()) GTEST_SKIP() << "the emulator has a thread of its own, which could still ready somebody for all that warren knows";
   EXPECT_DEATH(run([] {
                  rwmutex m;
-                 m.lock();
-                 go([&] { m.lock_shared(); });
+                 m.lock_shared();
+                 go([&] {
+                   until_a_writer_waits(m);
+                   m.lock_shared();
+                 });
                  m.lock();
                }),
                "goroutine 1 \\[sync.RWMutex.Lock\\](.|\n)*\\[sync.RWMutex.RLock\\]");
