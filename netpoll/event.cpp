@@ -38,6 +38,7 @@ bool event::wait(int64_t deadline, bool outside) {
   uintptr_t set = kSet;
   if (word_.compare_exchange_strong(set, kNobody, std::memory_order_acq_rel)) return true;
   if (deadline != 0 && nanotime() >= deadline) return false;
+  poller::count_runs();
   run_.store(poller::run_number(), std::memory_order_relaxed);
   poller* counted = nullptr;
   if (outside) {

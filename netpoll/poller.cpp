@@ -36,12 +36,13 @@ poller* poller::get(int* error) noexcept {
 void poller::on_run_started() {
   if (next_hook != nullptr) next_hook();
   run_number_.fetch_add(1, std::memory_order_release);
-  poller& self = made();
-  self.waiters_.store(0, std::memory_order_relaxed);
-  set_netpoller(&self);
+  poller* self = made_.load(std::memory_order_acquire);
+  if (self == nullptr) return;
+  self->waiters_.store(0, std::memory_order_relaxed);
+  set_netpoller(self);
 }
 
-void poller::attach() {
+void poller::count_runs() {
   if (!hooked.load(std::memory_order_acquire)) {
     making.lock();
     if (!hooked.load(std::memory_order_relaxed)) {
@@ -51,6 +52,10 @@ void poller::attach() {
     }
     making.unlock();
   }
+}
+
+void poller::attach() {
+  count_runs();
   if (getg() != nullptr) set_netpoller(this);
 }
 

@@ -34,6 +34,8 @@ class poller : public netpoller {
   void attach();
 
   // Which warren::run this is, counted from 1. Goroutines and timers that a poll_desc remembers from an earlier run do not exist any more.
+  // Counted from the first count_runs() (or attach()) on: whoever keeps the number calls that first.
+  static void count_runs();
   static uint32_t run_number() noexcept { return run_number_.load(std::memory_order_acquire); }
 
   int64_t waiters() const override { return waiters_.load(std::memory_order_acquire); }

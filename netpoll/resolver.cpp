@@ -80,6 +80,7 @@ void work(uint32_t run) {
 
 void submit(const std::shared_ptr<lookup>& l) {
   line& all = the_line();
+  poller::count_runs();
   const uint32_t run = poller::run_number();
   bool hire = false;
   {

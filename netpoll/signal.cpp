@@ -5,13 +5,11 @@
 // so they are not for this.
 #include "warren/signal.h"
 
-#include <string.h>
 #include <sys/signalfd.h>
-
-#include <string>
 
 #include "netpoll/fd.h"
 #include "netpoll/net_error.h"
+#include "netpoll/signal_numbers.h"
 #include "netpoll/sys.h"
 #include "warren/net.h"
 
@@ -20,28 +18,6 @@ namespace warren {
 namespace {
 
 namespace sys = rt::sys;
-
-[[noreturn]] void fail(const char* operation, int signal, const char* why) {
-  const char* name = sigabbrev_np(signal);
-  const std::string which = name == nullptr ? std::to_string(signal) : std::string("SIG") + name;
-  throw net_error(asio::error::invalid_argument, rt::net_error_line(operation, which, asio::error::invalid_argument, why));
-}
-
-sigset_t checked_set(const char* operation, std::initializer_list<int> signals) {
-  if (signals.size() == 0) {
-    throw net_error(asio::error::invalid_argument, rt::net_error_line(operation, {}, asio::error::invalid_argument,
-                                                                      "no signal given; name at least one, for example SIGTERM"));
-  }
-  sigset_t set;
-  sigemptyset(&set);
-  for (const int s : signals) {
-    if (s == SIGKILL || s == SIGSTOP) fail(operation, s, "cannot be blocked or waited for; leave it out");
-    if (s == SIGSEGV || s == SIGBUS || s == SIGFPE || s == SIGILL || s == SIGABRT || s == SIGTRAP)
-      fail(operation, s, "reports a fault of the thread itself and cannot be waited for; leave it out");
-    if (s <= 0 || sigaddset(&set, s) != 0) fail(operation, s, "is not a signal; use a SIG… constant");
-  }
-  return set;
-}
 
 int wait_on(rt::fd* f, asio::error_code& ec) {
   if (f == nullptr) {
@@ -56,18 +32,18 @@ int wait_on(rt::fd* f, asio::error_code& ec) {
 }  // namespace
 
 void block_signals(std::initializer_list<int> signals) {
-  const sigset_t set = checked_set("block_signals", signals);
+  const sigset_t set = rt::check_signals("block_signals", signals);
   const sys::result r = sys::block_signals(set);
   if (!r.ok()) detail::throw_net_error("block_signals", asio::error_code(r.error, asio::system_category()));
 }
 
 signal_set::signal_set(std::initializer_list<int> signals) {
-  const sigset_t set = checked_set("wait_signal", signals);
+  const sigset_t set = rt::check_signals("wait_signal", signals);
   sigset_t blocked;
   sys::blocked_signals(&blocked);
   for (const int s : signals)
     if (sigismember(&blocked, s) != 1)
-      fail("wait_signal", s, "is not blocked and would end the process; call warren::block_signals first in main");
+      rt::refuse_signal("wait_signal", s, "is not blocked and would end the process; call warren::block_signals first in main");
   const sys::result r = sys::signalfd(set);
   asio::error_code ec(r.error, asio::system_category());
   if (!ec) fd_ = rt::fd::open(static_cast<int>(r.value), ec);

@@ -181,6 +181,20 @@ result blocked_signals(sigset_t* out) noexcept {
   return e == 0 ? result{} : result{-1, e};
 }
 
+result sigaction(int signal, const struct sigaction* set, struct sigaction* old) noexcept {
+  return once([&] { return ::sigaction(signal, set, old); });
+}
+result pipe(int ends[2]) noexcept {
+  result r = once([&] { return ::pipe(ends); });
+  for (int i = 0; r.ok() && i < 2; ++i) {
+    r = make_nonblocking(ends[i]);
+    if (r.ok()) continue;
+    close(ends[0]);
+    close(ends[1]);
+  }
+  return r;
+}
+
 uint64_t descriptor_limit() noexcept {
   rlimit r{};
   return ::getrlimit(RLIMIT_NOFILE, &r) == 0 ? static_cast<uint64_t>(r.rlim_cur) : 0;

@@ -71,6 +71,9 @@ result signalfd(const sigset_t& set) noexcept;       // Linux
 result block_signals(const sigset_t& set) noexcept;  // adds to the calling thread's mask
 result blocked_signals(sigset_t* out) noexcept;      // the calling thread's mask
 
+result sigaction(int signal, const struct sigaction* set, struct sigaction* old) noexcept;
+result pipe(int ends[2]) noexcept;  // non-blocking, close-on-exec
+
 uint64_t descriptor_limit() noexcept;  // RLIMIT_NOFILE, soft
 
 // getaddrinfo for TCP. Blocks the thread. value: 0; error: an EAI_ code (EAI_SYSTEM: system_error holds errno).

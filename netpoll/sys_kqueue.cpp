@@ -27,15 +27,4 @@ result kevent(int kq, const struct kevent* changes, int change_count, struct kev
   return once([&] { return ::kevent(kq, changes, change_count, events, capacity, timeout_ns < 0 ? nullptr : &ts); });
 }
 
-result pipe(int ends[2]) noexcept {
-  result r = once([&] { return ::pipe(ends); });
-  for (int i = 0; r.ok() && i < 2; ++i) {
-    r = make_nonblocking(ends[i]);
-    if (r.ok()) continue;
-    close(ends[0]);
-    close(ends[1]);
-  }
-  return r;
-}
-
 }  // namespace warren::rt::sys

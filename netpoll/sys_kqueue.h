@@ -12,6 +12,5 @@ namespace warren::rt::sys {
 result kqueue() noexcept;  // close-on-exec
 // EINTR: not retried. timeout_ns < 0: no limit; 0: does not wait.
 result kevent(int kq, const struct kevent* changes, int change_count, struct kevent* events, int capacity, int64_t timeout_ns) noexcept;
-result pipe(int ends[2]) noexcept;  // non-blocking, close-on-exec
 
 }  // namespace warren::rt::sys

@@ -6,6 +6,8 @@
 #   tests/run.sh --tsan      the same under ThreadSanitizer
 #   tests/run.sh --arm64     the runtime cross-built for aarch64, its tests under qemu-user
 #   tests/run.sh --clang     everything built and tested with clang 14
+#   tests/run.sh --kqueue    netpoll on its kqueue back end, with its tests; the kqueue library is that of CMAKE_PREFIX_PATH, if set there,
+#                            else a small one on top of epoll that comes with the tests (tests/netpoll/kqueue)
 #
 # Several may be named: they run one after the other. Options:
 #   --quick                  leaves out the tests labelled "stress"; with --clang builds libraries and servers only, and runs nothing
@@ -29,7 +31,7 @@ install=yes
 ctest_arguments=()
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --asan | --tsan | --arm64 | --clang | --release) modes+=("${1#--}") ;;
+    --asan | --tsan | --arm64 | --clang | --kqueue | --release) modes+=("${1#--}") ;;
     --quick) quick=yes ;;
     --no-install) install=no ;;
     -h | --help)
@@ -103,6 +105,21 @@ run_mode() {
   case $mode in
     release | asan | tsan | arm64)
       configure_and_build "build/$mode" --preset "$mode" && run_ctest "$mode" "build/$mode"
+      ;;
+    kqueue)
+      local prefix=${CMAKE_PREFIX_PATH:-}
+      if [[ -z $prefix ]]; then
+        prefix=$PWD/build/kqueue-library/prefix
+        configure_and_build build/kqueue-library -S tests/netpoll/kqueue -B build/kqueue-library -G Ninja -DCMAKE_BUILD_TYPE=Release \
+          -DCMAKE_INSTALL_PREFIX="$prefix" && cmake --install build/kqueue-library || return 1
+      fi
+      configure_and_build build/kqueue -S . -B build/kqueue -G Ninja -DCMAKE_BUILD_TYPE=Release -DWARREN_NETPOLL=kqueue \
+        -DCMAKE_PREFIX_PATH="$prefix" -DWARREN_BUILD_SERVER=OFF -DWARREN_BUILD_BENCH=OFF || return 1
+      ctest_arguments+=(-L netpoll)
+      local status=0
+      run_ctest kqueue build/kqueue || status=1
+      ctest_arguments=("${ctest_arguments[@]:0:${#ctest_arguments[@]}-2}")
+      return "$status"
       ;;
     clang)
       local parts=ON

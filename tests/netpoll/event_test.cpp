@@ -21,6 +21,8 @@ TEST(event, set_before_wait_counts_once) {
 
 TEST(event, set_by_a_goroutine_and_by_a_thread) {
   warren::run([] {
+    int error = 0;
+    ASSERT_NE(rt::poller::get(&error), nullptr);
     rt::event e;
     {
       task setter([&] { e.set(); });

@@ -288,12 +288,13 @@ TEST(poll_desc, stale_event_after_reuse_is_dropped) {
     poll_now();  // what registering reports (writable) is not what we look at
     const auto before = rt::poller::made().stats();
     deliver(token, kData | kRoom | kEnd | kBroken);
-    EXPECT_EQ(rt::poller::made().stats().stale, before.stale + 1);
+    EXPECT_GT(rt::poller::made().stats().stale, before.stale);  // one event on epoll, two on kqueue
+    const uint64_t stale = rt::poller::made().stats().stale;
     EXPECT_EQ(rt::poll_desc_test::read_word(pd), 0u);
     EXPECT_FALSE(pd->ended());
     // And a token nobody ever had.
     deliver(0xffff'ff00'ffff'ff00, kData);
-    EXPECT_EQ(rt::poller::made().stats().stale, before.stale + 2);
+    EXPECT_EQ(rt::poller::made().stats().stale, stale + 1);
   });
 }
 

@@ -1,4 +1,12 @@
-// Signals as something a goroutine waits for: SIGTERM, SIGINT and the like, through the poller.
+// Signals as something a goroutine waits for: SIGTERM, SIGINT and the like, through the poller. Two ways:
+//
+// As values on a channel, as Go's os/signal has them; for select, for several listeners, at any time, on any system:
+//
+//   warren::chan<int> c = warren::make_chan<int>(1);
+//   warren::signal_notify(c, {SIGTERM, SIGINT});
+//   warren::select(warren::recv(c, …), warren::recv(done));
+//
+// By waiting, on Linux; no handler is installed, nothing is lost that arrives while nobody waits:
 //
 //   int main() {
 //     warren::block_signals({SIGTERM, SIGINT});   // first: every later thread inherits the mask
@@ -21,11 +29,26 @@
 #include <initializer_list>
 #include <vector>
 
+#include "warren/chan.h"
+
 namespace warren {
 
 namespace rt {
 class fd;
 }
+
+// From now on each of the signals that reaches the process is sent to c. (Those of an earlier call for the same c stay.) The send does
+// not wait: when c is full the signal is dropped for c, so give it room for at least one; and as with every Unix signal two of a kind
+// in quick succession may arrive as one. Several channels may ask for the same signal: each gets it. What the signal would have done before
+// (ending the process) it does not do any more, until the last channel is stopped.
+// A safepoint; on a goroutine. Throws net_error for a number that is no signal or cannot be waited for (see block_signals), for a signal
+// that is blocked in the calling thread, and for a nil channel. The end of warren::run ends it all: the next run begins with no channels;
+// the signals are handled (and lost) until it first notifies.
+void signal_notify(const chan<int>& c, std::initializer_list<int> signals);
+
+// c gets no signal any more; when this returns none is on its way. Signals that no channel is left for do again what they did before.
+// c need not have been notified. On a goroutine; may park a moment.
+void signal_stop(const chan<int>& c);
 
 // Blocks the signals in the calling thread, so that they queue up for wait_signal instead of ending the process. Call it in main before
 // warren::run and before any thread is started: threads inherit the mask, and a signal goes to any thread that does not block it.
