@@ -12,6 +12,7 @@
 #include "bench/bench_sched_memory.h"
 #include "bench/support.h"
 #include "runtime/os/clock.h"
+#include "runtime/sched/in_rt.h"
 #include "runtime/sched/timer.h"
 
 namespace {
@@ -115,6 +116,8 @@ void timer_start_stop(State& state) {
       timer.when = warren::rt::nanotime() + kHour;
       warren::rt::timer_start(&timer);
       warren::rt::timer_stop(&timer);
+      warren::rt::safepoint();  // as every public operation has one: a loop of internals alone loses its P after a slice and goes on
+                                // without
     }
   });
 }

@@ -22,6 +22,10 @@ TWINS = {
     "heap": ["make16", "make64_noscan", "make1k_noscan"],
     "net": ["echo/1", "echo/1000"],
 }
+# Scenarios of bench_abuse, and whether the Go twin has them.
+ABUSES = {"none": True, "loops": True, "sleeps": True, "locks": False, "mallocs": False, "idle": True}
+ABUSE_BAR_US = 25_000
+IDLE_BAR_PERCENT = 0.5
 PEERS = ["grpc_cpp_callback", "grpc_cpp_async", "grpc_go"]
 # What the project promises (time: at most, calls: at least). Rows without a promise show a dash.
 TIME_BARS = {
@@ -126,6 +130,28 @@ def compare_servers(directory, rounds, seconds, failures):
     return rows
 
 
+def compare_abuse(directory, rounds, seconds, failures):
+    """Medians over the rounds, 2 Ps. mallocs with a time slice of 100 µs, or nobody would be preempted inside malloc often enough."""
+    sides = {"warren": directory / "bin" / "bench_abuse", "go": directory / "bin" / "peers" / "go_abuse"}
+    rows = []
+    for name, has_twin in ABUSES.items():
+        print(f"  {name}", file=sys.stderr, flush=True)
+        row = {"scenario": name}
+        try:
+            for side, program in sides.items():
+                if side == "go" and not has_twin:
+                    continue
+                env = {"WARREN_MAXPROCS": "2", "GOMAXPROCS": "2", **({"WARREN_SLICE_US": "100"} if name == "mallocs" else {})}
+                command = [str(program), "--seconds", str(seconds), name]
+                runs = [json.loads(call(command, env).splitlines()[-1]) for _ in range(rounds)]
+                row[side] = {key: statistics.median(run[key] for run in runs) for key in runs[0] if key.endswith(("_us", "_percent"))}
+        except Failed as e:
+            failures.append(f"{name}: {e}")
+            continue
+        rows.append(row)
+    return rows
+
+
 def setting(rounds, seconds):
     """Where and how a section was measured."""
     def first_line(command):
@@ -194,6 +220,22 @@ def markdown(sections):
                            f"| {ratio_text(r['ratio'])} | {bar_text(bar, r['ratio'], True)} |")
         out += failure_lines(section)
         out += ["", f"{where_text(section['setting'])} {section['setting']['go'].replace('go version ', '')}.", ""]
+    if "abuse" in sections:
+        section = sections["abuse"]
+        out += ["**Latency under abuse**, 2 Ps: from when a prober was due to an echo goroutine's answer; p50 / p99 / p99.9 in ms.", ""]
+        out += ["| beside it | warren | Go | bar |", "|---|---|---|---|"]
+        for row in section["rows"]:
+            if row["scenario"] == "idle":
+                cells = [f"{row[side]['cpu_percent']:.3f} % of a core" for side in ("warren", "go")]
+                met = row["warren"]["cpu_percent"] <= IDLE_BAR_PERCENT
+                bar = f"≤ {IDLE_BAR_PERCENT:g} %: {'met' if met else 'missed'}"
+            else:
+                cells = [" / ".join(f"{row[side][q] / 1e3:.2f}" for q in ("p50_us", "p99_us", "p999_us")) if side in row else "–"
+                         for side in ("warren", "go")]
+                bar = f"p99.9 ≤ {ABUSE_BAR_US / 1e3:g} ms: {'met' if row['warren']['p999_us'] <= ABUSE_BAR_US else 'missed'}"
+            out.append(f"| {row['scenario']} | {' | '.join(cells)} | {bar} |")
+        out += failure_lines(section)
+        out += ["", where_text(section["setting"]), ""]
     if "grpc" in sections:
         section = sections["grpc"]
         out += ["**gRPC unary calls per server CPU second**, connections × streams, echo of 5 bytes, no TLS. "
@@ -223,7 +265,7 @@ def write_readme(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*TWINS, "grpc"], help="measure this part; may be given again")
+    parser.add_argument("--only", action="append", choices=[*TWINS, "abuse", "grpc"], help="measure this part; may be given again")
     parser.add_argument("--rounds", type=int, default=5, help="times both sides are measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round; the figures go to bench/results/quick.*, not to README")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
@@ -231,9 +273,10 @@ def main():
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: at least one round")
-    suites = options.only or [*TWINS, "grpc"]
+    suites = options.only or [*TWINS, "abuse", "grpc"]
     rounds = 1 if options.quick else options.rounds
     twin_seconds, server_seconds = (0.05, 0.3) if options.quick else (0.4, 2.0)
+    abuse_seconds = 1.0 if options.quick else 5.0
     directory = options.build_dir.resolve()
     if not options.no_build:
         build(suites, directory)
@@ -249,6 +292,8 @@ def main():
         print(f"{suite}:", file=sys.stderr)
         if suite == "grpc":
             where, rows = setting(rounds, server_seconds), compare_servers(directory, rounds, server_seconds, failures)
+        elif suite == "abuse":
+            where, rows = setting(rounds, abuse_seconds), compare_abuse(directory, rounds, abuse_seconds, failures)
         else:
             where, rows = setting(rounds, twin_seconds), compare_twins(suite, directory, rounds, twin_seconds, failures)
         sections[suite] = {"setting": where, "rows": rows, "failures": failures}

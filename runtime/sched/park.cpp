@@ -82,6 +82,8 @@ g* yield_on_g0(m* mp, g* gp) {
     return nullptr;
   }
   s->put_global(gp, gp, 1);
+  // This M goes on with what its own queue holds, perhaps something that never comes back here; an idle P would not hear of gp.
+  s->wake_p(true);
   return nullptr;
 }
 

@@ -395,6 +395,9 @@ void scheduler::hand_off_p(p* pp) noexcept {
 
 // Somebody has to look at timers or descriptors no later than `when`.
 void scheduler::wake_netpoller(int64_t when, bool has_p) noexcept {
+  // StoreLoad: the timer's time was published by a plain store, and its heap's lock may be biased. Pairs with the seq_cst accesses to
+  // last_poll_ and idle_p_count_ of those who look at the heaps before they sleep. On the only P nobody else looks.
+  if (!has_p || all_p_.in_use() != 1) std::atomic_thread_fence(std::memory_order_seq_cst);
   if (last_poll_.load(std::memory_order_seq_cst) == 0) {
     const int64_t until = poll_until_.load(std::memory_order_seq_cst);
     if (until == 0 || until > when) {

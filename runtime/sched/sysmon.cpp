@@ -95,7 +95,8 @@ int64_t scheduler::look_at_running(p* pp, int64_t now, bool* any) noexcept {
     pp->sysmon_cpu_when = 0;
     return busy_sleep;
   }
-  if (!pp->runq.empty()) wake_p(false);  // what waits there has waited since the last look: the safety net of rule (5) in proc.cpp
+  // What waits there has waited since the last look: the safety net of rule (5) in proc.cpp.
+  if (!pp->runq.empty() || global_size() != 0) wake_p(false);
   const int64_t age = now - pp->sysmon_sched_when;
   if (age >= time_slice_) ask(pp, request_preempt);
   m* mp = pp->mp.load(std::memory_order_acquire);
