@@ -40,7 +40,7 @@ void scheduler::check_dead() noexcept {
   if (global_size() != 0) return;
   if (kernel_thread_count() > idle_m_count_ + 1) return;  // ours: the Ms and sysmon
   print_error("fatal error: all goroutines are asleep - deadlock!\n\n");
-  dump_goroutines(*this);
+  dump_goroutines(*this, dump_state::quiescent);
   _exit(2);  // as a Go program does
 }
 

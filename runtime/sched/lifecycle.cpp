@@ -10,6 +10,8 @@
 #include <mutex>
 #include <typeinfo>
 
+#include "runtime/diag/gdb_layout.h"
+#include "runtime/diag/sigquit.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/hooks.h"
@@ -113,6 +115,12 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   adopt_thread(m0_.g0);
   m0_.signal_stack.setup();
   install_overflow_handler(&pool_.stacks(), &describe_goroutine);
+  keep_gdb_layout();
+  install_quit_handler([] {
+    // In a signal handler: the guest keeps the scheduler alive, and a note is woken by a store and a futex call.
+    const guest s;
+    if (s) s->sysmon_note_.wakeup();
+  });
   previous_terminate = std::set_terminate(&terminate_with_trace);
   acquire_p(&m0_, all_p_[0].get());
 
@@ -153,6 +161,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
     }
   }
   std::set_terminate(previous_terminate);
+  remove_quit_handler();
   m0_.signal_stack.teardown();
   setm(nullptr);
   if (all_gone) remove_overflow_handler();

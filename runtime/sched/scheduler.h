@@ -108,6 +108,7 @@ class scheduler {
 
  private:
   friend struct scheduler_test;
+  friend struct gdb_access;
 
   runnable* find_runnable(m* mp, bool* inherit) noexcept;
   runnable* steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* ran_timers) noexcept;

@@ -23,6 +23,10 @@ void warren_context_switch(void** save_sp, void* load_sp);
 // thread leaves the runtime's sight while its frames, and what their callers keep in registers, are still to be scanned.
 void warren_save_registers(void* regs);
 
+// Calls fn(arg) on the calling stack, with unwinding information that says: the caller is the flow suspended at saved_sp. For
+// suspended_frames; fn must return.
+void warren_call_under_suspended(void* saved_sp, void (*fn)(void*), void* arg);
+
 // The trampoline at the bottom of every context: not to be called.
 void warren_context_start();
 }
@@ -31,5 +35,10 @@ void warren_context_start();
 // stack pointer. entry must not return (the trampoline traps). Unwinding and frame-pointer walks end at the trampoline. Touches about 100
 // bytes.
 void* make_context(void* stack_top, void (*entry)(void*), void* arg) noexcept;
+
+// The return addresses of the frames of the flow suspended at ctx, innermost first: at most `most` of them to pcs. high: the top of its
+// stack. Returns how many. By the unwinding tables (.eh_frame), as exceptions unwind: frame pointers are not needed. Writes nothing to that
+// stack. REQUIRES: the flow stays suspended meanwhile.
+size_t suspended_frames(const context& ctx, const void* high, const void** pcs, size_t most) noexcept;
 
 }  // namespace warren::rt

@@ -119,4 +119,36 @@ warren_save_registers:                          // rdi: 16 words
         .cfi_endproc
         .size   warren_save_registers, .-warren_save_registers
 
+// Calls fn(arg) on this stack, under CFI that says: the caller is the flow suspended at saved_sp. An unwinder that starts in fn comes to
+// that flow's frames and knows its registers; fn's return comes back here.
+        .globl  warren_call_under_suspended
+        .hidden warren_call_under_suspended
+        .type   warren_call_under_suspended, @function
+        .p2align 4
+warren_call_under_suspended:                    // rdi: saved_sp, rsi: fn, rdx: arg
+        .cfi_startproc
+        endbr64
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        movq    %rdi, %rbx
+        movq    %rdx, %rdi
+        .cfi_remember_state
+        .cfi_def_cfa rbx, 56
+        .cfi_offset r15, -56
+        .cfi_offset r14, -48
+        .cfi_offset r13, -40
+        .cfi_offset r12, -32
+        .cfi_offset rbx, -24
+        .cfi_offset rbp, -16
+        .cfi_offset rip, -8
+        call    *%rsi
+        .cfi_restore_state
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+        ret
+        .cfi_endproc
+        .size   warren_call_under_suspended, .-warren_call_under_suspended
+
         .section .note.GNU-stack, "", @progbits
