@@ -10,7 +10,7 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.goroutines = s->goroutine_count();
   out.maxprocs = static_cast<uint32_t>(s->procs());
   out.idle_procs = s->idle_p_count();
-  out.threads = s->m_count();
+  out.threads = s->live_ms();
   out.spinning_threads = s->spinning();
   out.global_queue = s->global_size();
   const rt::stack_arena::statistics stacks = s->pool().stacks().stats();
@@ -48,6 +48,13 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.retakes = t.retakes.load(std::memory_order_relaxed);
   out.handoffs = t.handoffs.load(std::memory_order_relaxed);
   out.thread_wakeups = t.m_wakeups.load(std::memory_order_relaxed);
+  out.hogs_revoked = t.hog_revocations.load(std::memory_order_relaxed);
+  out.blocked_revoked = t.blocked_revocations.load(std::memory_order_relaxed);
+  out.world_stop_retries = t.stop_retries.load(std::memory_order_relaxed);
+  out.hogs = s->hogs();
+  out.thread_waiters = s->thread_waiters();
+  out.thread_waits = t.thread_waits.load(std::memory_order_relaxed);
+  out.threads_retired = t.m_retirements.load(std::memory_order_relaxed);
   out.world_stops = t.stops.load(std::memory_order_relaxed);
   return out;
 }

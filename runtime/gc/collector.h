@@ -26,7 +26,7 @@
 #include "runtime/gc/roots.h"
 #include "runtime/gc/world.h"
 #include "runtime/heap/mheap.h"
-#include "runtime/os/mutex.h"
+#include "runtime/os/critical.h"
 #include "warren/gc.h"
 
 namespace warren::rt {
@@ -88,7 +88,7 @@ class collector {
   bool checkmark_;
   uint64_t cycles_ = 0;  // world stopped
 
-  mutex stats_lock_;
+  critical_mutex stats_lock_;
   gc_stats stats_;  // guarded by stats_lock_
 };
 

@@ -11,7 +11,7 @@
 #include <cstdint>
 
 #include "runtime/gc/mark.h"
-#include "runtime/os/mutex.h"
+#include "runtime/os/critical.h"
 
 namespace warren::rt {
 
@@ -56,7 +56,7 @@ class finalizer_set {
   uint64_t run() const noexcept { return run_.load(std::memory_order_relaxed); }
 
  private:
-  mutex lock_;
+  critical_mutex lock_;
   // Guarded by lock_. ready_ always has room for all of registered_: a collection must not fail to queue.
   finalizer_list registered_, ready_;
   std::atomic<size_t> waiting_{0};

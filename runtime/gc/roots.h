@@ -7,7 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "runtime/os/mutex.h"
+#include "runtime/os/critical.h"
 #include "warren/detail/barrier.h"
 
 namespace warren::rt {
@@ -79,7 +79,7 @@ class root_set {
     return words;
   }
 
-  mutex lock_;
+  critical_mutex lock_;
   // Guarded by lock_.
   chunk* chunks_ = nullptr;
   detail::root_cell* free_ = nullptr;

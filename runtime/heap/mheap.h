@@ -21,7 +21,7 @@
 #include "runtime/heap/mcentral.h"
 #include "runtime/heap/page_alloc.h"
 #include "runtime/heap/reservation.h"
-#include "runtime/os/mutex.h"
+#include "runtime/os/critical.h"
 
 namespace warren::rt {
 
@@ -141,7 +141,7 @@ class mheap {
   reservation reserved_;
   bool poison_;
 
-  alignas(kCacheLine) mutex lock_;
+  alignas(kCacheLine) critical_mutex lock_;
   // Guarded by lock_.
   page_alloc pages_;
   span_list free_descriptors_;

@@ -113,7 +113,9 @@ void mheap::sweep_and_file(mspan* s, size_t* freed) noexcept {
   m.lock.unlock();
 }
 
+// A stop of the world must not hold a thread in the middle of a span: the next cycle would find it half swept.
 bool mheap::sweep_one() noexcept {
+  const critical_section whole_span;
   size_t cursor = sweep_cursor_.load(std::memory_order_relaxed);
   mspan* const s = pop_unswept(&cursor);
   sweep_cursor_.store(cursor, std::memory_order_relaxed);

@@ -7,13 +7,11 @@
 namespace warren::rt {
 
 namespace {
-bool call(int command) noexcept { return syscall(SYS_membarrier, command, 0) == 0; }
+bool register_membarrier() noexcept { return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0; }
 }  // namespace
 
-bool fence_all_threads() noexcept {
-  // Registered once per process; the kernel refuses the command before.
-  static const bool registered = call(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED);
-  return registered && call(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
-}
+const bool has_membarrier = register_membarrier();
+
+void membarrier() noexcept { syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0); }
 
 }  // namespace warren::rt

@@ -1,12 +1,14 @@
-// A full memory fence in every running thread of this process, at the cost of the caller alone (Linux 4.14: membarrier(2), private
-// expedited). It turns the rare side of Dekker's pattern into the only one that pays: the frequent side needs a compiler barrier between
-// its store and its load, no instruction.
+// A full fence in every running thread of the process, issued by one of them: the slow side of asymmetric synchronization.
 #pragma once
 
 namespace warren::rt {
 
-// Executes the fence and returns true; false where the kernel (or a sandbox, or an emulator) refuses it: then nothing was ordered, and the
-// caller must do without what it wanted. Any thread, any time; about 2 µs per processor that runs a thread of ours.
-bool fence_all_threads() noexcept;
+// Does the kernel have it (MEMBARRIER_CMD_PRIVATE_EXPEDITED, Linux 4.14; some sandboxes refuse it)? Set by static initialization, which
+// also registers the process; constant afterwards.
+extern const bool has_membarrier;
+
+// REQUIRES: has_membarrier. On return every thread of the process that ran has passed a full memory fence since the call, and the caller
+// has, too. Costs the caller about 0.6 µs, more with many processors. Any thread; async-signal-safe.
+void membarrier() noexcept;
 
 }  // namespace warren::rt

@@ -37,11 +37,12 @@ struct alignas(64) g : runnable {
   std::atomic<g_status> status{g_status::dead};
   wait_reason reason = wait_reason::none;
   uint8_t stack_class = 0;
-  bool stack_sampled = false;  // began on a cleared stack: how deep it goes is measured (sched/stack_scavenger.h)
-  bool no_safepoint = false;   // a park hook runs, or this goroutine has stopped the world
-  m* mp = nullptr;             // the M that runs it
-  uint64_t goid = 0;           // never reused within a run
-  fiber stack_state;           // saved registers, exception state, errno, stack bounds
+  bool stack_sampled = false;       // began on a cleared stack: how deep it goes is measured (sched/stack_scavenger.h)
+  bool no_safepoint = false;        // a park hook runs, or this goroutine has stopped the world
+  m* mp = nullptr;                  // the M that runs it
+  std::atomic<m*> holder{nullptr};  // the M whose signal handler holds it while the world is stopped
+  uint64_t goid = 0;                // never reused within a run
+  fiber stack_state;                // saved registers, exception state, errno, stack bounds
 
   // What mcall carries to the scheduler's stack.
   bool (*park_commit)(g*, void*) = nullptr;
@@ -52,6 +53,8 @@ struct alignas(64) g : runnable {
 
   detail::newborn* birth = nullptr;  // the closure, until it was moved to this stack
   timer sleep_timer;
+  m* locked_m = nullptr;      // the only thread that runs it (locked_thread.cpp)
+  uint32_t locked_count = 0;  // calls of lock_os_thread not yet undone
 
   // What lets another thread look at the stack, or take pages below its stack pointer, while the goroutine is not running: the essay in
   // sched/stack_claim.h. Whoever is about to run the goroutine sets `status` first and reads stack_claimed afterwards.
@@ -61,6 +64,8 @@ struct alignas(64) g : runnable {
   std::atomic<uint32_t> seen_parks{0};
   uint32_t cut_parks = 0;
   std::atomic<int64_t> waiting_since{0};
+
+  void* locals = nullptr;  // goroutine_local's values: a collected object
 
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame
   // there).

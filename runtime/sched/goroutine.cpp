@@ -90,6 +90,17 @@ g* goexit_on_g0(m* mp, g* gp) {
   mp->sched->scavenger().end(gp);
   p* pp = mp->current_p;
   pp->counters.ended.add();
+  if (gp->locked_m != nullptr) [[unlikely]] {
+    gp->locked_m = nullptr;
+    gp->locked_count = 0;
+    mp->locked_g.store(nullptr, std::memory_order_relaxed);
+    if (gp->goid != 1 && !mp->sched->is_m0(mp)) {
+      mp->sched->pool().g_put(pp, gp);
+      mp->retiring = true;
+      mp->sched->hand_off_p(mp->sched->release_p(mp));
+      return nullptr;
+    }
+  }
   if (gp->goid == 1) {
     mp->sched->begin_exit(mp);
     return nullptr;  // find_runnable sees the exit
@@ -99,9 +110,7 @@ g* goexit_on_g0(m* mp, g* gp) {
 }
 
 WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
-  m* mp = getm();
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  asm volatile("" ::: "memory");
+  m* mp = rt_enter();  // with a P: the counters and the pool are its own
   mp->mcall_fn = &goexit_on_g0;
   switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
   __builtin_unreachable();
@@ -115,12 +124,14 @@ WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
   g* gp = static_cast<g*>(arg);
   rt_leave(getm());
   if (gp->goid == 1) {
-    if (sched_hooks.forced_gc != nullptr) go([s = getm()->sched] { s->forced_gc_loop(); });
+    go([s = getm()->sched] { s->helper_loop(); });
     if (sched_hooks.runtime_started != nullptr) sched_hooks.runtime_started();
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
     if (sched_hooks.runtime_stopping != nullptr) sched_hooks.runtime_stopping();
   } else {
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
   }
   goexit();
 }

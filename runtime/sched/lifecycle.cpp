@@ -13,10 +13,12 @@
 #include "runtime/diag/gdb_layout.h"
 #include "runtime/diag/sigquit.h"
 #include "runtime/os/clock.h"
+#include "runtime/os/environment.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/maxprocs.h"
+#include "runtime/sched/preempt.h"
 #include "runtime/sched/scheduler.h"
 #include "runtime/stack/overflow.h"
 
@@ -24,6 +26,7 @@ namespace warren::rt {
 
 std::atomic<scheduler*> scheduler::running_{nullptr};
 std::atomic<int> scheduler::guests_{0};
+std::atomic<uint64_t> scheduler::runs_{0};
 std::atomic<bool> scheduler::left_behind_{false};
 
 netpoller* default_netpoller();
@@ -33,6 +36,12 @@ namespace {
 // After the main goroutine has ended, Ms get this long to come out of the goroutines they run. Those that do not (a loop without a
 // safepoint, a blocking call) are left behind.
 constexpr int64_t kExitGrace = 1'000'000'000;
+
+constexpr int64_t kTimeSlice = 10'000'000;  // Go's forcePreemptNS
+// A thread each. Few programs have more loops at once that call nothing; more than this is a mistake that is better seen than fed.
+constexpr uint32_t kMaxHogs = 64;
+constexpr int64_t kIdleThreadMs = 5'000;
+constexpr uint32_t kMaxMs = 10'000;  // Go's limit; there the program crashes beyond it
 
 // On the alternate signal stack, in a signal handler.
 void describe_goroutine(const void* slot, char* buf, size_t n) {
@@ -75,12 +84,15 @@ std::terminate_handler previous_terminate = nullptr;
 
 }  // namespace
 
-scheduler::scheduler(int procs) : poller_(default_netpoller()) {
-  for (int i = 0; i < procs; ++i) {
-    all_p_.push_back(std::make_unique<p>(i));
-    if (sched_hooks.p_created != nullptr) sched_hooks.p_created(all_p_.back().get());
-  }
-  if (procs == 1) all_p_[0]->runq.set_unshared();
+scheduler::scheduler(int procs)
+    : time_slice_(environment_number("WARREN_SLICE_US", 50, 10'000'000, kTimeSlice / 1000) * 1000),
+      max_hogs_(static_cast<uint32_t>(environment_number("WARREN_MAX_HOGS", 0, 100'000, kMaxHogs))),
+      max_ms_(static_cast<uint32_t>(environment_number("WARREN_MAX_THREADS", 2 * procs + 2, 100'000, kMaxMs))),
+      idle_life_(environment_number("WARREN_IDLE_THREAD_MS", 1, 86'400'000, kIdleThreadMs) * 1'000'000),
+      poller_(default_netpoller()) {
+  for (int i = 0; i < procs; ++i) make_p()->status.store(p_status::idle, std::memory_order_relaxed);
+  all_p_.use(static_cast<uint32_t>(procs));
+  all_p_[0]->runq.set_unshared(procs == 1);
   std::lock_guard guard(lock_);
   for (int i = procs - 1; i >= 1; --i) idle_p_put(all_p_[i].get());
 }
@@ -103,6 +115,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
         "does");
   scheduler* none = nullptr;
   if (!running_.compare_exchange_strong(none, this)) fatal("warren::run inside warren::run: one runtime at a time");
+  runs_.fetch_add(1, std::memory_order_relaxed);
 
   // m0 and its g0: the calling thread.
   m0_.sched = this;
@@ -113,7 +126,8 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   setm(&m0_);
   thread_state_init(m0_.thread);
   adopt_thread(m0_.g0);
-  m0_.signal_stack.setup();
+  install_preempt_signal();
+  m0_.begin_thread();
   install_overflow_handler(&pool_.stacks(), &describe_goroutine);
   keep_gdb_layout();
   install_quit_handler([] {
@@ -192,6 +206,8 @@ void scheduler::wake_all_idle() noexcept {
     idle->park.wakeup();  // with next_p null: it leaves
     idle = next;
   }
+  for (m* mp = all_m(); mp != nullptr; mp = mp->all_link)
+    if (mp->locked_g.load(std::memory_order_relaxed) != nullptr) mp->park.wakeup();
 }
 
 int64_t scheduler::goroutine_count() const noexcept {
@@ -206,7 +222,9 @@ namespace warren {
 
 namespace detail {
 int run_main(const closure_type& type, void* closure) {
-  auto* s = new rt::scheduler(rt::initial_maxprocs());
+  const rt::procs_choice procs = rt::choose_maxprocs();
+  auto* s = new rt::scheduler(procs.n);
+  if (procs.from_machine) s->follow_quota();
   // A scheduler that threads are still inside of stays: its memory is theirs.
   if (s->run(type, closure)) delete s;
   return 0;

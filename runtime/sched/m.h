@@ -8,12 +8,20 @@
 
 #include "runtime/os/futex.h"
 #include "runtime/sched/g.h"
+#include "runtime/sched/stack_sample.h"
 #include "runtime/stack/overflow.h"
 
 namespace warren::rt {
 
 struct p;
 class scheduler;
+
+// Whose the P of an M is while somebody tries to take it away (protocol: sched/in_rt.h).
+enum p_claim : uint32_t {
+  p_kept = 0,
+  p_claimed = 1,  // the revoker wants it; whoever moves the word on first decides
+  p_taken = 2,    // gone: the goroutine runs without a P until it comes to the scheduler
+};
 
 // What others ask of the goroutine that an M runs; looked at by every safepoint.
 enum m_request : uint32_t {
@@ -27,10 +35,11 @@ struct m {
 
   // The bracket (sched/in_rt.h). Written by this M alone, read by whoever wants to take the P away.
   std::atomic<uint32_t> in_rt{1};
-  std::atomic<uint32_t> revoked{0};   // set by a revoker before its membarrier
-  std::atomic<uint32_t> requests{0};  // m_request bits
+  std::atomic<uint32_t> revoked{p_kept};
+  std::atomic<uint32_t> times_taken{0};  // +1 before every taken → kept
+  std::atomic<uint32_t> requests{0};     // m_request bits
 
-  p* current_p = nullptr;  // nullptr in a declared blocking region and while idle
+  p* current_p = nullptr;  // nullptr in a declared blocking region and while idle. Outside brackets it may be out of date: see `revoked`
   p* old_p = nullptr;      // the P a blocking region was entered with
   p* next_p = nullptr;     // handed over by startm together with the wake-up
   g* curg = nullptr;       // the goroutine that runs, or ran last before the switch to g0
@@ -41,15 +50,34 @@ struct m {
   g* (*mcall_fn)(m*, g*) = nullptr;
   void* mcall_arg = nullptr;
 
-  bool spinning = false;        // looks for work and counts in scheduler::spinning_
-  bool start_spinning = false;  // how startm wants it to begin
-  uint32_t random = 1;          // xorshift state: victims of theft
-  note park;                    // idle Ms sleep here
-  m* idle_link = nullptr;       // list of idle Ms (scheduler lock)
-  m* all_link = nullptr;        // all Ms, newest first; never unlinked while the scheduler lives
+  std::atomic<g*> locked_g{nullptr};  // the only goroutine this thread runs (locked_thread.cpp)
+  bool retiring = false;              // its thread is about to end
+  bool spinning = false;              // looks for work and counts in scheduler::spinning_
+  bool start_spinning = false;        // how startm wants it to begin
+  uint32_t random = 1;                // xorshift state: victims of theft
+  note park;                          // idle Ms sleep here
+  m* idle_link = nullptr;             // list of idle Ms (scheduler lock)
+  m* all_link = nullptr;              // all Ms, newest first; never unlinked while the scheduler lives
   pthread_t handle{};
   alternate_stack signal_stack;
+  pid_t tid = 0;
+  clockid_t cpu_clock{};
+
+  // Held by a stop of the world, in the handler of the preemption signal (sched/preempt.cpp): 1 until the world goes on. The registers of
+  // the goroutine are in the signal frame, between held_frame and the top of signal_stack.
+  std::atomic<uint32_t> held{0};
+  bool held_with_p = false;
+  const void* held_sp = nullptr;
+  const void* held_frame = nullptr;
+
+  // For reports: where the goroutine was when the signal came. Written by the handler before it sets `sampled`.
+  std::atomic<uint32_t> sampled{0};  // 0: nothing, 1: sysmon wants a sample, 2: taken
+  stack_sample sample;
+  bool counts_as_hog = false;     // in scheduler::hogs_; guarded by whoever owns the claim word's `taken`
   std::atomic<bool> done{false};  // has left its loop: may be joined
+
+  // On the new thread, after setm: what signals and sysmon need of it.
+  void begin_thread();
 
   uint32_t next_random() noexcept {
     random ^= random << 13;

@@ -55,6 +55,8 @@ struct p {
   uint32_t sysmon_syscalltick = 0;
   int64_t sysmon_sched_when = 0;
   int64_t sysmon_syscall_when = 0;
+  int64_t sysmon_cpu_when = 0;  // 0: the M's CPU clock was not read in this time slice
+  int64_t sysmon_cpu = 0;
 };
 
 }  // namespace warren::rt

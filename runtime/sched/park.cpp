@@ -3,6 +3,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/os/mutex.h"
+#include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -23,6 +24,9 @@ const char* to_string(wait_reason r) noexcept {
     case wait_reason::sync_wait_group: return "sync.WaitGroup.Wait";
     case wait_reason::sync_cond_wait: return "sync.Cond.Wait";
     case wait_reason::sync_semaphore: return "semacquire";
+    case wait_reason::thread: return "waiting for a thread";
+    case wait_reason::sync_rwmutex_lock: return "sync.RWMutex.Lock";
+    case wait_reason::sync_rwmutex_rlock: return "sync.RWMutex.RLock";
     case wait_reason::gc: return "GC worker (idle)";
     case wait_reason::finalizer_wait: return "finalizer wait";
     case wait_reason::other: return "waiting";
@@ -40,7 +44,7 @@ namespace {
 g* park_on_g0(m* mp, g* gp) {
   gp->mp = nullptr;
   gp->parks.store(gp->parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-  mp->current_p->counters.parks.add();
+  if (p* pp = mp->current_p; pp != nullptr) pp->counters.parks.add();
   bool (*commit)(g*, void*) = gp->park_commit;
   // From here on goready may take gp away, unless commit is still to publish it. So everything of gp was read before.
   gp->status.store(g_status::waiting, std::memory_order_release);
@@ -56,6 +60,11 @@ g* yield_on_g0(m* mp, g* gp) {
   gp->status.store(g_status::runnable, std::memory_order_relaxed);
   scheduler* s = mp->sched;
   p* pp = mp->current_p;
+  if (pp == nullptr) {  // revoked on the way here
+    s->put_global(gp, gp, 1);
+    s->wake_p(false);
+    return nullptr;
+  }
   if (mp->mcall_arg != nullptr) {
     pp->counters.preemptions.add();
   } else {
@@ -93,6 +102,8 @@ void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
   if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]]
     mp = rt_enter_slow(mp);
   g* gp = mp->curg;
+  if (sched_hooks.parking != nullptr) [[unlikely]]
+    sched_hooks.parking(gp, reason);
   if (gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   gp->park_commit = commit;
@@ -109,19 +120,14 @@ void goready(g* gp) noexcept {
     s->ready(nullptr, gp);
     return;
   }
-  // A bracket, unless the caller is the scheduler itself, which is inside one.
-  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  asm volatile("" ::: "memory");
-  if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]]
-    mp = rt_enter_slow(mp);
-  mp->sched->ready(mp, gp);
-  asm volatile("" ::: "memory");
-  mp->in_rt.store(outer, std::memory_order_relaxed);
+  const bracket_without_wait bracket(mp);
+  mp->sched->ready(bracket.has_p() ? mp : nullptr, gp);
 }
 
 void gosched() {
   rt_leave(rt_enter());  // fatal on a thread that cannot yield
+  if (sched_hooks.parking != nullptr) [[unlikely]]
+    sched_hooks.parking(getg(), wait_reason::none);
   if (g* gp = getg(); gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   mcall(&yield_on_g0, nullptr);
@@ -131,6 +137,10 @@ void gosched() {
 void safepoint_slow(m* mp) {
   if (mp->curg == nullptr || mp->current_p == nullptr) return;  // the scheduler itself, or a blocking region: they look elsewhere
   if (mp->curg->no_safepoint) return;                           // the request stays; the park that follows leads to the scheduler
+  if (mp->revoked.load(std::memory_order_relaxed) == p_taken) {
+    rt_leave(rt_enter());  // has waited its turn, or taken an idle P
+    return;
+  }
   const uint32_t asked = mp->requests.exchange(0, std::memory_order_seq_cst);
   if ((asked & request_preempt) != 0 && mp->curg->park_hook != nullptr) run_park_hook(mp->curg);
   mcall(&yield_on_g0, mp);
@@ -188,7 +198,7 @@ m* rt_enter_slow(m* mp) noexcept {
   if (mp->current_p == nullptr)
     fatal("a goroutine operation inside warren::blocking (goroutine %llu): leave the region first",
           static_cast<unsigned long long>(mp->curg == nullptr ? 0 : mp->curg->goid));
-  fatal("m%d: P revoked, but nothing revokes in this version", mp->id);
+  return regain_p(mp);
 }
 
 }  // namespace rt

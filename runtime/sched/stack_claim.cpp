@@ -8,12 +8,12 @@ namespace warren::rt {
 
 size_t claim_stacks(g** gs, size_t n) noexcept {
   for (size_t i = 0; i < n; ++i) gs[i]->stack_claimed.store(1, std::memory_order_relaxed);
-  const bool fenced = fence_all_threads();
+  if (has_membarrier) membarrier();
   size_t held = 0;
   for (size_t i = 0; i < n; ++i) {
     // Acquire: pairs with the release in park_on_g0, so that the saved stack pointer is that of this wait.
     const g_status s = gs[i]->status.load(std::memory_order_acquire);
-    if (fenced && (s == g_status::waiting || s == g_status::runnable)) {
+    if (has_membarrier && (s == g_status::waiting || s == g_status::runnable)) {
       g* const gp = gs[i];
       gs[i] = gs[held];
       gs[held++] = gp;

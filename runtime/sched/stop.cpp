@@ -5,8 +5,15 @@
 // sees it comes to the schedule loop and gives its P up there; the last wakes the stopper. Ordering. stopping_ is stored before the request
 // bits, and Ms clear their bits before they load stopping_: an M either sees stopping_ or is asked again. Ms that were about to execute
 // when stopping_ was raised are covered by asking repeatedly: the request goes to whoever holds the P at that moment.
-// In this version only safepoints stop a goroutine. One that never comes to one (a loop that calls nothing of the runtime) delays the stop
-// until it does.
+//
+// Goroutines that come to no safepoint, and those that run without a P (preempt.cpp), are held by the preemption signal, in its handler,
+// where they are. One that had a P keeps it: the P counts as stopped, and belongs to its M again when the world goes on. A goroutine
+// without P is not counted by Ps; the stopper looks at all Ms once the Ps have stopped. Nobody becomes one of these without it being seen:
+// a P that sysmon takes while the world is being stopped counts until sysmon has brought it here (hand_off_p).
+//
+// A held goroutine may hold malloc's lock, and a thread that is inside the runtime and has not stopped yet may be waiting for it (the
+// scheduler starts a thread, a vector grows). So a stop that does not succeed within kHoldLimit lets all it holds go on for a moment, and
+// tries again.
 #include "runtime/sched/stop.h"
 
 #include <mutex>
@@ -14,6 +21,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
+#include "runtime/sched/preempt.h"
 #include "runtime/sched/scheduler.h"
 
 namespace warren::rt {
@@ -22,6 +30,14 @@ void scheduler::ask(p* pp, m_request what) noexcept {
   m* mp = pp->mp.load(std::memory_order_acquire);  // Ms are never freed while the scheduler lives
   if (mp != nullptr) mp->requests.fetch_or(what, std::memory_order_seq_cst);
 }
+
+namespace {
+constexpr int64_t kCourtesy = 30'000;      // ns a goroutine gets to reach a safepoint before a signal is sent: most need less than one µs
+constexpr int64_t kSignalAgain = 200'000;  // the signal may have met a bracket
+constexpr int64_t kHoldLimit = 2'000'000;  // ns, doubled at every attempt up to
+constexpr int64_t kHoldLimitMost = 50'000'000;
+constexpr int64_t kMomentToRun = 100'000;  // ns for those that are let go
+}  // namespace
 
 void scheduler::request_stop_of_running() noexcept {
   for (const auto& pp : all_p_)
@@ -66,7 +82,7 @@ void scheduler::stop_the_world(const char* why) {
   stop_reason_ = why;
   stop_note_.clear();
   lock_.lock();
-  stop_wait_ = static_cast<uint32_t>(all_p_.size());
+  stop_wait_.store(all_p_.in_use(), std::memory_order_seq_cst);
   stopping_.store(1, std::memory_order_seq_cst);
   request_stop_of_running();
   mp->requests.fetch_and(~uint32_t{request_stop}, std::memory_order_relaxed);
@@ -83,18 +99,76 @@ void scheduler::stop_the_world(const char* why) {
     pp->status.store(p_status::gcstop, std::memory_order_relaxed);
     --stop_wait_;
   }
-  const bool wait = stop_wait_ > 0;
   lock_.unlock();
-  while (wait && !stop_note_.sleep(100'000)) {
-    // Ms that leave because the main goroutine has ended do not come to a stop: there is nothing to wait for any more, and nobody to go on
-    // for.
-    if (exiting()) mcall(&abandon_on_g0);
-    request_stop_of_running();
-  }
+  await_stop();
   // A time slice that ends now must not take this goroutine to the scheduler: it would be stopped by its own stop.
   mp->curg->no_safepoint = true;
   // Everything the others did before they gave their Ps up happened before this line: through lock_, or through the note.
   rt_leave(mp);
+}
+
+// REQUIRES: every P has stopped. Does any goroutine still run, without one?
+bool scheduler::all_held() const noexcept {
+  for (const m* mp = all_m(); mp != nullptr; mp = mp->all_link)
+    if (mp->revoked.load(std::memory_order_seq_cst) == p_taken && mp->held.load(std::memory_order_seq_cst) == 0) return false;
+  return true;
+}
+
+void scheduler::signal_those_who_run() noexcept {
+  for (const m* mp = all_m(); mp != nullptr; mp = mp->all_link)
+    if (mp->revoked.load(std::memory_order_relaxed) == p_taken && mp->held.load(std::memory_order_relaxed) == 0) send_preempt_signal(mp);
+  for (const auto& pp : all_p_) {
+    if (pp->status.load(std::memory_order_acquire) != p_status::running) continue;
+    if (const m* mp = pp->mp.load(std::memory_order_acquire)) send_preempt_signal(mp);
+  }
+}
+
+// Lets everybody go on whom the signal holds. still_stopping: their Ps count as running again.
+void scheduler::let_go(bool still_stopping) noexcept {
+  for (m* mp = all_m(); mp != nullptr; mp = mp->all_link) {
+    if (mp->held.load(std::memory_order_acquire) == 0) continue;
+    if (mp->held_with_p) {
+      mp->held_with_p = false;
+      if (still_stopping) stop_wait_.fetch_add(1, std::memory_order_seq_cst);
+      mp->current_p->status.store(p_status::running, std::memory_order_seq_cst);
+    }
+    mp->held.store(0, std::memory_order_seq_cst);
+    futex_wake(&mp->held, 1);
+  }
+}
+
+void scheduler::await_stop() noexcept {
+  int64_t limit = kHoldLimit;
+  int64_t began = nanotime();
+  int64_t patience = kCourtesy;
+  for (;;) {
+    stop_note_.clear();
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // clear before looking: who changes something afterwards sets the note again
+    if (stop_wait_.load(std::memory_order_seq_cst) == 0 && all_held()) return;
+    if (exiting()) {
+      // Ms that leave because the main goroutine has ended do not come to a stop: there is nothing to wait for any more, and nobody to go
+      // on for.
+      stopping_.store(0, std::memory_order_seq_cst);
+      let_go(false);
+      mcall(&abandon_on_g0);
+    }
+    if (stop_note_.sleep(patience)) continue;
+    const int64_t now = nanotime();
+    if (now - began > limit) {
+      // Long enough for a thread that merely waited for its processor; a lock may be in the way.
+      let_go(true);
+      totals_.stop_retries.fetch_add(1, std::memory_order_relaxed);
+      stop_note_.clear();
+      stop_note_.sleep(kMomentToRun);
+      limit = limit * 2 < kHoldLimitMost ? limit * 2 : kHoldLimitMost;
+      began = nanotime();
+      patience = kCourtesy;
+      continue;
+    }
+    request_stop_of_running();
+    signal_those_who_run();
+    patience = kSignalAgain;
+  }
 }
 
 void scheduler::gc_stop_m(m* mp) noexcept {
@@ -122,7 +196,9 @@ void scheduler::start_the_world() {
   lock_.lock();
   p* with_work = nullptr;
   for (const auto& pp : all_p_) {
-    if (pp.get() == mine) continue;
+    if (pp.get() == mine || pp->status.load(std::memory_order_relaxed) == p_status::dead ||
+        pp->mp.load(std::memory_order_relaxed) != nullptr)
+      continue;  // held with its M: let_go gives it back
     if (pp->runq.empty() && pp->timers.empty()) {
       pp->status.store(p_status::idle, std::memory_order_relaxed);
       idle_p_put(pp.get());
@@ -136,6 +212,7 @@ void scheduler::start_the_world() {
   stopping_.store(0, std::memory_order_seq_cst);
   if (sysmon_asleep_.exchange(false, std::memory_order_relaxed)) sysmon_note_.wakeup();
   lock_.unlock();
+  let_go(false);
   while (with_work != nullptr) {
     p* pp = with_work;
     with_work = pp->link;
@@ -198,6 +275,9 @@ void systemstack(void (*fn)(void*), void* arg) {
   mcall(&systemstack_on_g0, &call);
 }
 
+// What the System V ABI of x86-64 lets a function use below its stack pointer. (AAPCS64 has none; scanning more does no harm.)
+constexpr ptrdiff_t kRedZone = 128;
+
 void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), void* ctx) {
   scheduler* s = getm()->sched;
   goroutine_pool& pool = s->pool();
@@ -207,11 +287,18 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
     switch (gp->status.load(std::memory_order_acquire)) {
       case g_status::dead: continue;
       case g_status::syscall: visit(ctx, gp->blocking_sp, gp); break;
+      case g_status::running:
+        if (const m* mp = gp->holder.load(std::memory_order_acquire); mp != nullptr && mp->held.load(std::memory_order_acquire) == 1) {
+          visit(ctx, static_cast<const std::byte*>(mp->held_sp) - kRedZone, gp);
+          visit(ctx, mp->held_frame, mp->signal_stack.top());
+          break;
+        }
+        [[fallthrough]];  // the goroutine that stopped the world, suspended by systemstack; or one on its way to the scheduler's stack
       case g_status::runnable:
-      case g_status::running:  // only the goroutine that stopped the world, suspended by systemstack
       case g_status::waiting: visit(ctx, gp->stack_state.ctx.sp, gp); break;
     }
     visit(ctx, &gp->park_param, &gp->park_param + 1);
+    visit(ctx, &gp->locals, &gp->locals + 1);
   }
   pool.newborns().for_each([&](const detail::newborn& nb) {
     visit(ctx, nb.closure, static_cast<const std::byte*>(nb.closure) + nb.type->size / sizeof(void*) * sizeof(void*));

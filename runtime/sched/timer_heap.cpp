@@ -134,11 +134,10 @@ stop_result try_stop(timer* t, p* home) noexcept {
 
 void timer_start(timer* t) {
   m* mp = getm();
-  if (mp == nullptr || mp->current_p == nullptr) mp = rt_enter_slow(mp);
-  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);  // a bracket, unless this is g0, which is always inside one
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  asm volatile("" ::: "memory");
-  p* pp = mp->current_p;
+  if (mp == nullptr || (mp->current_p == nullptr && mp->curg != nullptr)) mp = rt_enter_slow(mp);
+  const bracket_without_wait bracket(mp);
+  // A heap has a lock of its own: a goroutine that lost its P uses another's.
+  p* pp = bracket.has_p() ? mp->current_p : mp->sched->first_p();
   // Armed here while its function still runs from another heap, it would be in two places for timer_stop_sync: wait for the function's end.
   if (p* old = t->home.load(std::memory_order_relaxed); old != nullptr && old != pp) {
     while (old->timers.running() == t) cpu_pause();
@@ -146,8 +145,6 @@ void timer_start(timer* t) {
   t->home.store(pp, std::memory_order_relaxed);
   const int64_t when = t->when;
   if (pp->timers.add(t)) mp->sched->wake_netpoller(when);
-  asm volatile("" ::: "memory");
-  mp->in_rt.store(outer, std::memory_order_relaxed);
 }
 
 bool timer_stop(timer* t) {

@@ -32,6 +32,8 @@ class alternate_stack {
   void setup();
   // Restores what the thread had before. REQUIRES: the thread that called setup, outside a signal handler.
   void teardown();
+  // One past its highest address.
+  const void* top() const noexcept { return static_cast<std::byte*>(mapping_) + mapping_bytes_; }
 
  private:
   void* mapping_ = nullptr;

@@ -1,9 +1,6 @@
 #include "runtime/sync/chan_lock.h"
 
-#include <linux/membarrier.h>
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "runtime/os/cpu.h"
 #include "runtime/sync/test_point.h"
@@ -11,14 +8,10 @@
 namespace warren::detail {
 
 namespace {
-bool register_membarrier() noexcept { return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) == 0; }
-
 // An operation holds the lock for some 20 ns. Who spins longer than this in vain waits for a thread that the kernel has descheduled.
 constexpr int kActiveSpins = 8;
 constexpr int kPausesPerSpin = 30;
 }  // namespace
-
-const bool asymmetric_fences = register_membarrier();
 
 void chan_lock::lock_slow() noexcept {
   for (int i = 0; i < kActiveSpins; ++i) {
@@ -30,7 +23,7 @@ void chan_lock::lock_slow() noexcept {
 
   sleepers_.fetch_add(1, std::memory_order_seq_cst);
   WARREN_SYNC_POINT();
-  if (asymmetric_fences) syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  if (rt::has_membarrier) rt::membarrier();
   for (;;) {
     uint32_t free = 0;
     if (word_.compare_exchange_strong(free, 1, std::memory_order_seq_cst)) break;

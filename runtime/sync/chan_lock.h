@@ -25,11 +25,9 @@
 #include <cstdint>
 
 #include "runtime/os/futex.h"
+#include "runtime/os/membarrier.h"
 
 namespace warren::detail {
-
-// membarrier works here. Set by static initialization, constant afterwards.
-extern const bool asymmetric_fences;
 
 class chan_lock {
  public:
@@ -41,7 +39,7 @@ class chan_lock {
     return word_.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed);
   }
   void unlock() noexcept {
-    if (asymmetric_fences) [[likely]] {
+    if (rt::has_membarrier) [[likely]] {
       word_.store(0, std::memory_order_release);
       std::atomic_signal_fence(std::memory_order_seq_cst);  // 2; pairs with membarrier in lock_slow
       if (sleepers_.load(std::memory_order_relaxed) == 0) [[likely]]

@@ -139,6 +139,17 @@ decltype(auto) blocking(F&& f) {
 // Number of Ps: how many goroutines can run at the same instant.
 int maxprocs() noexcept;
 
+// Changes the number of Ps and returns what it was. n ≤ 0 only returns it. Stops the world for a moment; at most 1024. From then on the
+// number does not follow the cgroup's quota any more. On a goroutine.
+int set_maxprocs(int n);
+
+// From here to unlock_os_thread the current goroutine runs on the thread it is on now, and nothing else runs there: for libraries that keep
+// state in the thread. Calls nest. Every park and wake-up then costs two thread switches. A goroutine that ends while locked takes its
+// thread with it, unless it is the one that called warren::run. On a goroutine.
+void lock_os_thread();
+// unlock_os_thread on a goroutine that is not locked is fatal.
+void unlock_os_thread();
+
 // The current goroutine's id: 1 for the main goroutine, never reused within one run. 0 when not on a goroutine.
 uint64_t goroutine_id() noexcept;
 

@@ -15,6 +15,8 @@ struct scheduler_stats {
   uint32_t idle_procs = 0;        // Ps without work
   uint32_t threads = 0;           // Ms, the idle ones included; sysmon is not one
   uint32_t spinning_threads = 0;  // Ms that look for work
+  uint32_t thread_waiters = 0;    // goroutines that wait to begin a blocking call because threads are short
+  uint32_t hogs = 0;              // goroutines that compute without a P
   uint32_t global_queue = 0;      // goroutines in the global run queue
   uint32_t local_queues = 0;      // goroutines in the Ps' queues
   uint64_t stack_slots = 0;       // stacks made, in use or kept for reuse
@@ -42,7 +44,12 @@ struct scheduler_stats {
   uint64_t retakes = 0;          // Ps taken from such regions
   uint64_t handoffs = 0;         // Ps given to another M
   uint64_t thread_wakeups = 0;   // idle Ms woken
+  uint64_t hogs_revoked = 0;     // Ps taken by signal from goroutines that computed on after their slice
+  uint64_t blocked_revoked = 0;  // Ps taken from goroutines in undeclared blocking calls
+  uint64_t thread_waits = 0;     // times a goroutine waited to begin a blocking call
+  uint64_t threads_retired = 0;  // idle threads that ended
   uint64_t world_stops = 0;
+  uint64_t world_stop_retries = 0;  // stops that let the held goroutines go on for a moment, because a lock may have been in the way
   uint64_t stacks_reused = 0;   // first runs on the stack of a goroutine that ended on the same P
   uint64_t stacks_taken = 0;    // first runs that went to the pool
   uint64_t stacks_emptied = 0;  // stacks of ended goroutines whose memory was given back

@@ -16,17 +16,19 @@ import tempfile
 SUFFIXES = {".h", ".hpp", ".cpp", ".cc", ".c", ".S"}
 
 # runtime/world.cpp and heap/reservation.cpp parse numbers from the environment when the runtime starts; world.cpp asks for the calling thread's
-# stack in a check that is called through a pointer and never parks.
+# stack in a check that is called through a pointer and never parks. runtime/sched/preempt.cpp saves errno around a signal's handler, and
+# runtime/os/thread_probe.cpp asks for the clock of a thread that is being started.
 # What, where it is refused, the files (or folders, ending in /) that may use it, how often at most, why.
 RULES = [
     (re.compile(r"\b(thread_local|__thread)\b"), ["runtime/", "netpoll/", "server/"], {"runtime/sched/m.cpp": 1},
      "the runtime has one thread-local variable, in runtime/sched/m.cpp; keep per-thread state in m, per-goroutine state in g"),
     (re.compile(r"\berrno\b(?!\.h)"), ["runtime/", "netpoll/"],
      {"runtime/os/": None, "runtime/stack/": None, "runtime/heap/reservation.cpp": None, "runtime/world.cpp": None,
-      "netpoll/sys.cpp": None},
+      "runtime/sched/preempt.cpp": 2, "netpoll/sys.cpp": None},
      "errno is read next to the system call, in a file that never parks (listed in thread_state_lint.py); I/O reports by value"),
     (re.compile(r"\b(pthread_self|this_thread|__cxa_get_globals|__errno_location)\b"), ["runtime/", "netpoll/"],
-     {"runtime/stack/switch.cpp": None, "runtime/sched/m.cpp": None, "runtime/world.cpp": None},
+     {"runtime/stack/switch.cpp": None, "runtime/sched/m.cpp": None, "runtime/world.cpp": None,
+      "runtime/os/thread_probe.cpp": None},
      "declared const: the compiler keeps its value across a park; ask getm(), or list the file in thread_state_lint.py with a reason"),
 ]
 
