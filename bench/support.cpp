@@ -1,5 +1,7 @@
 #include "bench/support.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -27,6 +29,11 @@ class plain_names : public Reporter {
 };
 
 }  // namespace
+
+void wrong(const char* what) {
+  std::fprintf(stderr, "fatal: %s\n", what);
+  std::abort();
+}
 
 int main(int argc, char** argv) {
   constexpr std::string_view kFilter = "--benchmark_filter=", kOut = "--benchmark_out=", kFormat = "--benchmark_format=";

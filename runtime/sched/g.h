@@ -78,8 +78,10 @@ struct alignas(64) g : runnable {
 };
 static_assert(sizeof(g) <= 448, "a parked goroutine should fit into one page together with its frames: look at what grew");
 
-// The bottom of every goroutine's stack: calls the closure, then ends the goroutine. arg: its g.
+// The bottom of every goroutine's stack: calls the closure. arg: its g.
 void goroutine_entry(void* arg);
+// What comes after it: ends the current goroutine. Does not return.
+void goexit(void*);
 
 // Calls and clears gp's park hook. REQUIRES: gp is the caller and has one.
 void run_park_hook(g* gp) noexcept;

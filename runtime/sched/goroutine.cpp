@@ -109,12 +109,6 @@ g* goexit_on_g0(m* mp, g* gp) {
   return nullptr;
 }
 
-WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
-  m* mp = rt_enter();  // with a P: the counters and the pool are its own
-  mp->mcall_fn = &goexit_on_g0;
-  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
-  __builtin_unreachable();
-}
 }  // namespace
 
 // No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of
@@ -133,7 +127,13 @@ WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
     gp->birth->type->run(gp->birth->closure);
     if (gp->locals != nullptr) sched_hooks.end_locals();
   }
-  goexit();
+}
+
+WARREN_NEVER_RETURNS_TSAN void goexit(void*) {
+  m* mp = rt_enter();  // with a P: the counters and the pool are its own
+  mp->mcall_fn = &goexit_on_g0;
+  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
+  __builtin_unreachable();
 }
 
 const char* to_string(g_status s) noexcept {

@@ -87,8 +87,32 @@ struct m {
   }
 };
 
-// The M of this thread; nullptr on a thread the runtime did not start. Never inlined, never remembered across a switch: see m.cpp.
-[[gnu::noinline]] m* getm() noexcept;
+// The M of this thread; nullptr on a thread the runtime did not start. The result must not be remembered across a switch. Why it is read
+// in assembly: m.cpp. The memory clobber keeps the read on its side of every call, so of every switch.
+[[gnu::always_inline]] inline m* getm() noexcept {
+  m* mp;
+#if defined(__x86_64__)
+  asm volatile(
+      "movq warren_current_m@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=&r"(mp)
+      :
+      : "memory");
+#elif defined(__aarch64__)
+  void* offset;
+  asm volatile(
+      "mrs %0, tpidr_el0\n\t"
+      "adrp %1, :gottprel:warren_current_m\n\t"
+      "ldr %1, [%1, #:gottprel_lo12:warren_current_m]\n\t"
+      "ldr %0, [%0, %1]"
+      : "=&r"(mp), "=&r"(offset)
+      :
+      : "memory");
+#else
+#error "no thread pointer for this processor: add how it reads a thread_local of the initial-exec model"
+#endif
+  return mp;
+}
 void setm(m* mp) noexcept;
 
 }  // namespace warren::rt

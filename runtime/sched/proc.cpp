@@ -394,7 +394,7 @@ void scheduler::hand_off_p(p* pp) noexcept {
 }
 
 // Somebody has to look at timers or descriptors no later than `when`.
-void scheduler::wake_netpoller(int64_t when) noexcept {
+void scheduler::wake_netpoller(int64_t when, bool has_p) noexcept {
   if (last_poll_.load(std::memory_order_seq_cst) == 0) {
     const int64_t until = poll_until_.load(std::memory_order_seq_cst);
     if (until == 0 || until > when) {
@@ -402,7 +402,7 @@ void scheduler::wake_netpoller(int64_t when) noexcept {
       poller_.load(std::memory_order_acquire)->wake();
     }
   } else {
-    wake_p(false);
+    wake_p(has_p);
   }
 }
 
@@ -624,7 +624,7 @@ void scheduler::m_loop(m* mp) {
         gp->spawn_goid = nb->spawn_goid;
         gp->birth = nb;
         scavenger_.begin(pp, gp, mp->random);
-        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp);
+        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp, &goexit);
         gp->status.store(g_status::runnable, std::memory_order_relaxed);
       } else {
         gp = static_cast<g*>(r);

@@ -71,9 +71,9 @@ class scheduler {
   void hand_off_p(p* pp) noexcept;
   void acquire_p(m* mp, p* pp) noexcept;
   p* release_p(m* mp) noexcept;
-  void wake_netpoller(int64_t when) noexcept;
-  p* idle_p_get() noexcept;         // REQUIRES: lock_
-  void idle_p_put(p* pp) noexcept;  // REQUIRES: lock_
+  void wake_netpoller(int64_t when, bool has_p = false) noexcept;  // has_p: by somebody with a P
+  p* idle_p_get() noexcept;                                        // REQUIRES: lock_
+  void idle_p_put(p* pp) noexcept;                                 // REQUIRES: lock_
 
   // ---- stopping the world (stop.cpp) ----
   void stop_the_world(const char* why);

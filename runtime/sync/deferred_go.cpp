@@ -23,7 +23,7 @@ newborn* defer_goroutine(const ptr<void>& object, void (*fn)(void*)) {
   m* mp = rt_enter();
   newborn* nb;
   try {
-    nb = mp->sched->pool().newborn_get(mp->current_p);
+    nb = mp->sched->pool().newborns().get(mp->current_p);
   } catch (...) {
     rt_leave(mp);
     throw;
@@ -52,7 +52,7 @@ void start_deferred(newborn* nb) noexcept {
 void drop_deferred(newborn* nb) noexcept {
   nb->type->destroy(nb->closure);
   m* mp = rt_enter();
-  mp->sched->pool().newborn_put(mp->current_p, nb);
+  mp->sched->pool().newborns().put(mp->current_p, nb);
   rt_leave(mp);
 }
 
