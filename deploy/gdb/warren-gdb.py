@@ -79,6 +79,7 @@ class Goroutine:
         self.status = half(address + layout["g.status"])
         self.goid = word(address + layout["g.goid"])
         self.sp = word(address + layout["g.sp"])
+        self.red_zone = layout["switch.red_zone"]  # what the switch skipped before it began to save, unknown to the unwinding tables
         self.slot = word(address + layout["g.slot"])
         self.spawn_pc = word(address + layout["g.spawn_pc"])
         self.spawn_goid = word(address + layout["g.spawn_goid"])
@@ -133,7 +134,7 @@ class SuspendedUnwinder(gdb.unwinder.Unwinder):
         for name, offset in saved.items():
             kind = pending.read_register(name).type
             info.add_saved_register(name, gdb.Value(word(self.goroutine.sp + offset)).cast(kind))
-        info.add_saved_register(sp_name, gdb.Value(self.goroutine.sp + size).cast(sp.type))
+        info.add_saved_register(sp_name, gdb.Value(self.goroutine.sp + size + self.goroutine.red_zone).cast(sp.type))
         return info
 
 

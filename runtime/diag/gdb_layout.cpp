@@ -29,6 +29,7 @@ const gdb_entry warren_gdb_layout[] = {
     {"g.slot", offsetof(g, slot)},
     {"g.spawn_pc", offsetof(g, spawn_pc)},
     {"g.spawn_goid", offsetof(g, spawn_goid)},
+    {"switch.red_zone", WARREN_SWITCH_ANNOTATED ? 0 : kJumpRedZone},
     {"", 0},
 };
 

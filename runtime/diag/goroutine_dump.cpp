@@ -36,7 +36,7 @@ void draw(const g* gp, portrait* p, bool with_frames) noexcept {
   p->waiting_since = seen ? gp->waiting_since.load(std::memory_order_relaxed) : 0;
   p->spawn_pc = gp->spawn_pc;
   p->spawn_goid = gp->spawn_goid;
-  p->n = with_frames ? suspended_frames(gp->stack_state.ctx, gp, p->pcs, kMaxFrames + 1) : 0;
+  p->n = with_frames ? fiber_frames(gp->stack_state, p->pcs, kMaxFrames + 1) : 0;
 }
 
 bool is_scheduler(const code_place& place) noexcept {

@@ -15,6 +15,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/environment.h"
 #include "runtime/os/fatal.h"
+#include "runtime/sched/fork.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/maxprocs.h"
@@ -108,6 +109,7 @@ scheduler::~scheduler() {
 }
 
 bool scheduler::run(const detail::closure_type& type, void* closure) {
+  check_not_forked();
   if (left_behind_.load(std::memory_order_acquire))
     fatal(
         "warren::run after a run whose threads are still in a blocking call or a loop: their goroutines could touch the new run's heap; "
@@ -130,6 +132,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   m0_.begin_thread();
   install_overflow_handler(&pool_.stacks(), &describe_goroutine);
   keep_gdb_layout();
+  watch_forks();
   install_quit_handler([] {
     // In a signal handler: the guest keeps the scheduler alive, and a note is woken by a store and a futex call.
     const guest s;

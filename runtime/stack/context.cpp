@@ -45,10 +45,16 @@ _Unwind_Reason_Code take_frame(_Unwind_Context* frame, void* arg) {
 }
 }  // namespace
 
-size_t suspended_frames(const context& ctx, const void* high, const void** pcs, size_t most) noexcept {
+size_t suspended_frames(const context& ctx, const void* high, const void** pcs, size_t most, [[maybe_unused]] bool jumped) noexcept {
   walk w{reinterpret_cast<uintptr_t>(ctx.sp), reinterpret_cast<uintptr_t>(high), pcs, most, 0};
-  warren_call_under_suspended(
-      ctx.sp, [](void* arg) { _Unwind_Backtrace(&take_frame, arg); }, &w);
+  const auto from_here = [](void* arg) { _Unwind_Backtrace(&take_frame, arg); };
+#if defined(__x86_64__)
+  if (jumped) {
+    warren_call_under_jumped(ctx.sp, from_here, &w);
+    return w.n;
+  }
+#endif
+  warren_call_under_suspended(ctx.sp, from_here, &w);
   return w.n;
 }
 

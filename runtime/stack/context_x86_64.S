@@ -127,12 +127,14 @@ warren_save_registers:                          // rdi: 16 words
         .size   warren_save_registers, .-warren_save_registers
 
 // Calls fn(arg) on this stack, under CFI that says: the caller is the flow suspended at saved_sp. An unwinder that starts in fn comes to
-// that flow's frames and knows its registers; fn's return comes back here.
-        .globl  warren_call_under_suspended
-        .hidden warren_call_under_suspended
-        .type   warren_call_under_suspended, @function
+// that flow's frames and knows its registers; fn's return comes back here. red_zone: by how much the flow had moved its stack pointer before
+// it entered the switch, which its own CFI does not know of (jump_context in context.h).
+        .macro  call_under name, red_zone
+        .globl  \name
+        .hidden \name
+        .type   \name, @function
         .p2align 4
-warren_call_under_suspended:                    // rdi: saved_sp, rsi: fn, rdx: arg
+\name:                                          // rdi: saved_sp, rsi: fn, rdx: arg
         .cfi_startproc
         endbr64
         pushq   %rbx
@@ -141,14 +143,14 @@ warren_call_under_suspended:                    // rdi: saved_sp, rsi: fn, rdx: 
         movq    %rdi, %rbx
         movq    %rdx, %rdi
         .cfi_remember_state
-        .cfi_def_cfa rbx, 56
-        .cfi_offset r15, -56
-        .cfi_offset r14, -48
-        .cfi_offset r13, -40
-        .cfi_offset r12, -32
-        .cfi_offset rbx, -24
-        .cfi_offset rbp, -16
-        .cfi_offset rip, -8
+        .cfi_def_cfa rbx, 56 + \red_zone
+        .cfi_offset r15, -56 - \red_zone
+        .cfi_offset r14, -48 - \red_zone
+        .cfi_offset r13, -40 - \red_zone
+        .cfi_offset r12, -32 - \red_zone
+        .cfi_offset rbx, -24 - \red_zone
+        .cfi_offset rbp, -16 - \red_zone
+        .cfi_offset rip, -8 - \red_zone
         call    *%rsi
         .cfi_restore_state
         popq    %rbx
@@ -156,6 +158,9 @@ warren_call_under_suspended:                    // rdi: saved_sp, rsi: fn, rdx: 
         .cfi_restore rbx
         ret
         .cfi_endproc
-        .size   warren_call_under_suspended, .-warren_call_under_suspended
+        .size   \name, .-\name
+        .endm
+        call_under warren_call_under_suspended, 0
+        call_under warren_call_under_jumped, 128
 
         .section .note.GNU-stack, "", @progbits

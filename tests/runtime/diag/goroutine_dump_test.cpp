@@ -227,7 +227,7 @@ TEST(SuspendedFrames, AreThoseOfTheParkedGoroutineAndCutAtTheLimit) {
     while (who == nullptr || who.load()->status.load() != rt::g_status::waiting) yield();
     rt::g* gp = who;
     const void* pcs[64];
-    const size_t n = rt::suspended_frames(gp->stack_state.ctx, gp, pcs, 64);
+    const size_t n = rt::fiber_frames(gp->stack_state, pcs, 64);
     ASSERT_GE(n, 4u);
     ASSERT_LT(n, 64u);
     const auto inside = [&](auto* f) {
@@ -239,7 +239,7 @@ TEST(SuspendedFrames, AreThoseOfTheParkedGoroutineAndCutAtTheLimit) {
     EXPECT_GE(inside(&waits_here), 1u);
     EXPECT_GE(inside(&calls_it), 1u);
     const void* two[2];
-    EXPECT_EQ(rt::suspended_frames(gp->stack_state.ctx, gp, two, 2), 2u);
+    EXPECT_EQ(rt::fiber_frames(gp->stack_state, two, 2), 2u);
     EXPECT_EQ(two[1], pcs[1]);
     c.send(1);
   });
