@@ -140,6 +140,10 @@ size_t fd::recv(const iovec* v, int count, size_t size, park_mode mode, asio::er
   return n;
 }
 
+size_t fd::operate(uint8_t side, park_mode mode, sys::result (*call)(int sysfd, void* arg), void* arg, asio::error_code& ec) {
+  return transfer(side, mode, ec, [&](size_t) { return call(sysfd_, arg); });
+}
+
 size_t fd::read(void* data, size_t size, asio::error_code& ec) {
   const size_t n = transfer(kReadSide, park_mode::once, ec, [&](size_t) { return sys::read(sysfd_, data, size); });
   if (n == 0 && !ec) ec = asio::error::eof;

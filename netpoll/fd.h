@@ -46,6 +46,10 @@ class fd {
   size_t receive_message(msghdr* m, park_mode mode, asio::error_code& ec);
   void send_message(const msghdr* m, park_mode mode, asio::error_code& ec);
 
+  // For descriptors of other kinds: calls call(sysfd, arg) until it gives something other than EAGAIN, and parks between calls until the
+  // descriptor may be ready on that side. Returns the call's value, or 0 with ec. One call at a time and side.
+  size_t operate(uint8_t side, park_mode mode, sys::result (*call)(int sysfd, void* arg), void* arg, asio::error_code& ec);
+
   // Until a recv would return something (see tcp_conn::wait_readable).
   bool wait_readable(asio::error_code& ec);
 

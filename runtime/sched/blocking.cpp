@@ -6,6 +6,7 @@
 // meanwhile: that of blocking(), where the callee-saved registers were stored before any other function could change them, and those above.
 // What the region's own code loads from the heap it does not see: hence no collected pointers may be picked up inside (warren/go.h).
 #include "runtime/os/fatal.h"
+#include "runtime/sched/fork.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -53,6 +54,8 @@ g* exit_blocking_on_g0(m* mp, g* gp) {
 
 void exit_blocking(const blocking_region&) noexcept {
   m* mp = getm();
+  if (mp == nullptr) [[unlikely]]
+    check_not_forked();  // the region has forked, and this is the child
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");
   if (mp->revoked.load(std::memory_order_relaxed) != p_kept) owner_settles(mp);  // a claim from before the region

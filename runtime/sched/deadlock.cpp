@@ -41,7 +41,7 @@ void scheduler::check_dead() noexcept {
   if (global_size() != 0) return;
   if (kernel_thread_count() > asleep + 1) return;  // ours: the Ms and sysmon
   print_error("fatal error: all goroutines are asleep - deadlock!\n\n");
-  dump_goroutines(*this);
+  dump_goroutines(*this, dump_state::quiescent);
   _exit(2);  // as a Go program does
 }
 

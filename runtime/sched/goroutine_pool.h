@@ -47,6 +47,8 @@ class goroutine_pool {
   stack_arena& stacks() noexcept { return stacks_; }
 
  private:
+  friend struct gdb_access;
+
   // Of one stack class.
   struct dead_list {
     g* first = nullptr;

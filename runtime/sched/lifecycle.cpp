@@ -10,9 +10,12 @@
 #include <mutex>
 #include <typeinfo>
 
+#include "runtime/diag/gdb_layout.h"
+#include "runtime/diag/sigquit.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/environment.h"
 #include "runtime/os/fatal.h"
+#include "runtime/sched/fork.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/maxprocs.h"
@@ -106,6 +109,7 @@ scheduler::~scheduler() {
 }
 
 bool scheduler::run(const detail::closure_type& type, void* closure) {
+  check_not_forked();
   if (left_behind_.load(std::memory_order_acquire))
     fatal(
         "warren::run after a run whose threads are still in a blocking call or a loop: their goroutines could touch the new run's heap; "
@@ -127,6 +131,13 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   install_preempt_signal();
   m0_.begin_thread();
   install_overflow_handler(&pool_.stacks(), &describe_goroutine);
+  keep_gdb_layout();
+  watch_forks();
+  install_quit_handler([] {
+    // In a signal handler: the guest keeps the scheduler alive, and a note is woken by a store and a futex call.
+    const guest s;
+    if (s) s->sysmon_note_.wakeup();
+  });
   previous_terminate = std::set_terminate(&terminate_with_trace);
   acquire_p(&m0_, all_p_[0].get());
 
@@ -167,6 +178,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
     }
   }
   std::set_terminate(previous_terminate);
+  remove_quit_handler();
   m0_.signal_stack.teardown();
   setm(nullptr);
   if (all_gone) remove_overflow_handler();

@@ -3,6 +3,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/os/mutex.h"
+#include "runtime/sched/fork.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
@@ -118,6 +119,7 @@ void goready(g* gp) noexcept {
   m* mp = getm();
   if (mp == nullptr) {
     const scheduler::guest s;
+    if (!s) check_not_forked();
     if (!s) fatal("goready of goroutine %llu after its runtime ended", static_cast<unsigned long long>(gp->goid));
     s->ready(nullptr, gp);
     return;
@@ -191,6 +193,7 @@ g* g_list::pop() noexcept {
 }
 
 m* rt_enter_slow(m* mp) noexcept {
+  if (mp == nullptr) check_not_forked();
   if (mp == nullptr)
     fatal(
         "a goroutine operation on a thread that warren did not start; inside warren::run use warren::go, from other threads only goready, "

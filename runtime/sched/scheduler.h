@@ -29,6 +29,9 @@ class scheduler {
   // Which run this is, counted from 1. For objects that outlive a run and keep something of it.
   static uint64_t run_number() noexcept { return runs_.load(std::memory_order_relaxed); }
 
+  // In a forked child (fork.cpp).
+  static void forget_running() noexcept { running_.store(nullptr, std::memory_order_seq_cst); }
+
   // The running scheduler, held: it is not destroyed while a guest exists. For threads outside, which cannot know that the run is about to
   // end. run() takes running_ away first and then waits for guests to be gone; both sides are seq_cst, so a guest that still saw it is
   // seen.
@@ -133,6 +136,7 @@ class scheduler {
 
  private:
   friend struct scheduler_test;
+  friend struct gdb_access;
 
   runnable* find_runnable(m* mp, bool* inherit) noexcept;
   runnable* steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* ran_timers) noexcept;

@@ -17,6 +17,7 @@
 #include <algorithm>
 #include <mutex>
 
+#include "runtime/diag/sigquit.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/thread_probe.h"
 #include "runtime/sched/hooks.h"
@@ -191,7 +192,8 @@ void scheduler::sysmon_loop() noexcept {
       }
       lock_.unlock();
       if (still) {
-        sysmon_note_.sleep(std::min(kForcedGcCheck, scavenger_.may_sleep(now)));
+        std::atomic_thread_fence(std::memory_order_seq_cst);  // a signal that came before the note was cleared is seen here
+        if (!quit_requested()) sysmon_note_.sleep(std::min(kForcedGcCheck, scavenger_.may_sleep(now)));
         lock_.lock();
         sysmon_asleep_.store(false, std::memory_order_relaxed);
         lock_.unlock();
@@ -202,6 +204,8 @@ void scheduler::sysmon_loop() noexcept {
         now = nanotime();
       }
     }
+
+    if (quit_requested()) dump_and_quit(*this);
 
     bool any = false;
     netpoller* poller = poller_.load(std::memory_order_acquire);

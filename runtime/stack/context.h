@@ -23,6 +23,13 @@ void warren_context_switch(void** save_sp, void* load_sp);
 // thread leaves the runtime's sight while its frames, and what their callers keep in registers, are still to be scanned.
 void warren_save_registers(void* regs);
 
+// Calls fn(arg) on the calling stack, with unwinding information that says: the caller is the flow suspended at saved_sp. For
+// suspended_frames; fn must return.
+void warren_call_under_suspended(void* saved_sp, void (*fn)(void*), void* arg);
+#if defined(__x86_64__)
+void warren_call_under_jumped(void* saved_sp, void (*fn)(void*), void* arg);  // the same for a flow that jump_context suspended
+#endif
+
 // The trampoline at the bottom of every context: not to be called.
 void warren_context_start();
 }
@@ -56,10 +63,23 @@ void warren_context_start();
 #endif
 }
 
+// What jump_context moves the stack pointer by, unknown to the unwinding tables of the function that it is inlined into.
+#if defined(__x86_64__)
+inline constexpr size_t kJumpRedZone = 128;
+#else
+inline constexpr size_t kJumpRedZone = 0;
+#endif
+
 // Lays out a new context below stack_top (aligned down to 16 bytes) that will call entry(arg) when it is switched to first, and, if entry
 // returns, go to end(arg), which must not return (nullptr: entry must not return, the trampoline traps). end is jumped to, so that a flow
 // that ends leaves no entry on the processor's stack of return addresses, see jump_context. Returns the context's stack pointer. Unwinding
 // and frame-pointer walks end at the trampoline. Touches about 100 bytes.
 void* make_context(void* stack_top, void (*entry)(void*), void* arg, void (*end)(void*) = nullptr) noexcept;
+
+// The return addresses of the frames of the flow suspended at ctx, innermost first: at most `most` of them to pcs. high: the top of its
+// stack. Returns how many. By the unwinding tables (.eh_frame), as exceptions unwind: frame pointers are not needed. Writes nothing to that
+// stack. REQUIRES: the flow stays suspended meanwhile.
+// jumped: it was suspended by jump_context, not by a call.
+size_t suspended_frames(const context& ctx, const void* high, const void** pcs, size_t most, bool jumped) noexcept;
 
 }  // namespace warren::rt

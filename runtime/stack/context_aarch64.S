@@ -131,4 +131,54 @@ warren_save_registers:                          // x0: 16 words
         .cfi_endproc
         .size   warren_save_registers, .-warren_save_registers
 
+// Calls fn(arg) on this stack, under CFI that says: the caller is the flow suspended at saved_sp. An unwinder that starts in fn comes to
+// that flow's frames and knows its registers; fn's return comes back here.
+        .globl  warren_call_under_suspended
+        .hidden warren_call_under_suspended
+        .type   warren_call_under_suspended, %function
+        .p2align 4
+warren_call_under_suspended:                    // x0: saved_sp, x1: fn, x2: arg
+        .cfi_startproc
+        stp     x29, x30, [sp, #-32]!
+        .cfi_def_cfa_offset 32
+        .cfi_rel_offset x29, 0
+        .cfi_rel_offset x30, 8
+        str     x19, [sp, #16]
+        .cfi_rel_offset x19, 16
+        mov     x19, x0
+        mov     x0, x2
+        .cfi_remember_state
+        .cfi_def_cfa x19, 160
+        .cfi_offset x29, -160
+        .cfi_offset x30, -152
+        .cfi_offset x19, -144
+        .cfi_offset x20, -136
+        .cfi_offset x21, -128
+        .cfi_offset x22, -120
+        .cfi_offset x23, -112
+        .cfi_offset x24, -104
+        .cfi_offset x25, -96
+        .cfi_offset x26, -88
+        .cfi_offset x27, -80
+        .cfi_offset x28, -72
+        .cfi_offset d8, -64
+        .cfi_offset d9, -56
+        .cfi_offset d10, -48
+        .cfi_offset d11, -40
+        .cfi_offset d12, -32
+        .cfi_offset d13, -24
+        .cfi_offset d14, -16
+        .cfi_offset d15, -8
+        blr     x1
+        .cfi_restore_state
+        ldr     x19, [sp, #16]
+        .cfi_restore x19
+        ldp     x29, x30, [sp], #32
+        .cfi_def_cfa_offset 0
+        .cfi_restore x29
+        .cfi_restore x30
+        ret
+        .cfi_endproc
+        .size   warren_call_under_suspended, .-warren_call_under_suspended
+
         .section .note.GNU-stack, "", %progbits

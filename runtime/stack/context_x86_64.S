@@ -126,4 +126,41 @@ warren_save_registers:                          // rdi: 16 words
         .cfi_endproc
         .size   warren_save_registers, .-warren_save_registers
 
+// Calls fn(arg) on this stack, under CFI that says: the caller is the flow suspended at saved_sp. An unwinder that starts in fn comes to
+// that flow's frames and knows its registers; fn's return comes back here. red_zone: by how much the flow had moved its stack pointer before
+// it entered the switch, which its own CFI does not know of (jump_context in context.h).
+        .macro  call_under name, red_zone
+        .globl  \name
+        .hidden \name
+        .type   \name, @function
+        .p2align 4
+\name:                                          // rdi: saved_sp, rsi: fn, rdx: arg
+        .cfi_startproc
+        endbr64
+        pushq   %rbx
+        .cfi_adjust_cfa_offset 8
+        .cfi_rel_offset rbx, 0
+        movq    %rdi, %rbx
+        movq    %rdx, %rdi
+        .cfi_remember_state
+        .cfi_def_cfa rbx, 56 + \red_zone
+        .cfi_offset r15, -56 - \red_zone
+        .cfi_offset r14, -48 - \red_zone
+        .cfi_offset r13, -40 - \red_zone
+        .cfi_offset r12, -32 - \red_zone
+        .cfi_offset rbx, -24 - \red_zone
+        .cfi_offset rbp, -16 - \red_zone
+        .cfi_offset rip, -8 - \red_zone
+        call    *%rsi
+        .cfi_restore_state
+        popq    %rbx
+        .cfi_adjust_cfa_offset -8
+        .cfi_restore rbx
+        ret
+        .cfi_endproc
+        .size   \name, .-\name
+        .endm
+        call_under warren_call_under_suspended, 0
+        call_under warren_call_under_jumped, 128
+
         .section .note.GNU-stack, "", @progbits

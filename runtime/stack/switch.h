@@ -80,6 +80,11 @@ inline bool canary_intact(const fiber& f) noexcept {
   return seen == 0;
 }
 
+// The frames of a suspended fiber: suspended_frames of context.h, as switch_fiber suspends.
+inline size_t fiber_frames(const fiber& f, const void** pcs, size_t most) noexcept {
+  return suspended_frames(f.ctx, f.high, pcs, most, !WARREN_SWITCH_ANNOTATED);
+}
+
 namespace detail_switch {
 // Moves the per-flow words of the thread: from the thread to `from`, from `to` to the thread. See the essay above.
 [[gnu::always_inline]] inline void exchange_thread_words(thread_state& ts, fiber& from, fiber& to) noexcept {

@@ -24,6 +24,7 @@
 #include <type_traits>
 
 #include "runtime/os/fatal.h"
+#include "runtime/sched/fork.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/park.h"
 #include "runtime/sync/hchan.h"
@@ -35,6 +36,7 @@ namespace warren::detail {
 rt::g* must_getg(const char* what) noexcept {
   rt::g* gp = rt::getg();
   if (gp == nullptr) {
+    rt::check_not_forked();
     rt::fatal("%s would have to wait, but this thread runs no goroutine: use the try_ form here, or do it in a goroutine", what);
   }
   return gp;

@@ -29,6 +29,7 @@ newborn* defer_goroutine(const ptr<void>& object, void (*fn)(void*)) {
     throw;
   }
   nb->goid = mp->sched->pool().next_goid(mp->current_p);
+  nb->spawn_goid = mp->curg == nullptr ? 0 : mp->curg->goid;
   rt_leave(mp);
   nb->stack_class = static_cast<uint8_t>(stack_size::normal);
   nb->closure = nb->storage;
