@@ -1,7 +1,6 @@
 // bench_sched: what goroutines, channels, timers and locks cost. Twin: bench/peers/go/src/warrenbench/sched/main.go, loop for loop.
+#include <array>
 #include <atomic>
-#include <cstdio>
-#include <cstdlib>
 #include <mutex>
 #include <optional>
 
@@ -10,6 +9,7 @@
 #include <warren/select.h>
 #include <warren/sync.h>
 
+#include "bench/bench_sched_memory.h"
 #include "bench/support.h"
 #include "runtime/os/clock.h"
 #include "runtime/sched/timer.h"
@@ -144,10 +144,107 @@ void mutex_contended(State& state) {
     begin.close();
     wg.wait();
   });
-  if (counter != total) {
-    std::fputs("mutex_contended: lost an increment\n", stderr);
-    std::abort();
+  if (counter != total) bench::wrong("mutex_contended: lost an increment");
+}
+
+// The three trees below are fork and join without end: every call is a goroutine, most of them parked while their children run.
+
+// Sums the numbers [first, first + size) at a million leaves, ten children to a node, over one unbuffered channel each.
+void skynet_node(const warren::chan<int64_t>& up, int64_t first, int64_t size) {
+  if (size == 1) {
+    up.send(first);
+    return;
   }
+  const auto children = warren::make_chan<int64_t>();
+  for (int64_t i = 0; i < 10; i++)
+    warren::go([children, child = first + i * (size / 10), size] { skynet_node(children, child, size / 10); });
+  int64_t sum = 0;
+  for (int64_t i = 0; i < 10; i++) sum += *children.recv();
+  up.send(sum);
+}
+
+void skynet(State& state) {
+  bench::timed(state, [](int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+      const auto result = warren::make_chan<int64_t>();
+      warren::go([result] { skynet_node(result, 0, 1'000'000); });
+      if (*result.recv() != 499'999'500'000) bench::wrong("skynet: a wrong sum");
+    }
+  });
+}
+
+// Fibonacci's number 30, each of the 2.7 million calls a goroutine.
+void fib(int64_t n, int64_t* result) {
+  if (n < 2) {
+    *result = n;
+    return;
+  }
+  int64_t a = 0, b = 0;
+  warren::wait_group wg;
+  wg.add(2);
+  warren::go([&, n] {
+    fib(n - 1, &a);
+    wg.done();
+  });
+  warren::go([&, n] {
+    fib(n - 2, &b);
+    wg.done();
+  });
+  wg.wait();
+  *result = a + b;
+}
+
+void fib30(State& state) {
+  bench::timed(state, [](int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+      int64_t result = 0;
+      fib(30, &result);
+      if (result != 832'040) bench::wrong("fib30: a wrong number");
+    }
+  });
+}
+
+// Ten queens on a board of ten by ten: a goroutine for each square that the next row's queen may stand on, 35 000 of them.
+constexpr int kQueens = 10;
+struct placed_queens {
+  int row = 0;
+  std::array<int8_t, kQueens> column{};
+  bool allows(int c) const {
+    for (int r = 0; r < row; r++)
+      if (column[r] == c || column[r] - c == row - r || c - column[r] == row - r) return false;
+    return true;
+  }
+};
+
+void queens(const placed_queens& board, int64_t* solutions) {
+  if (board.row == kQueens) {
+    *solutions = 1;
+    return;
+  }
+  std::array<int64_t, kQueens> found{};
+  warren::wait_group wg;
+  for (int c = 0; c < kQueens; c++) {
+    if (!board.allows(c)) continue;
+    placed_queens next = board;
+    next.column[next.row++] = static_cast<int8_t>(c);
+    wg.add(1);
+    warren::go([next, count = &found[c], &wg] {
+      queens(next, count);
+      wg.done();
+    });
+  }
+  wg.wait();
+  for (const int64_t f : found) *solutions += f;
+}
+
+void nqueens10(State& state) {
+  bench::timed(state, [](int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+      int64_t solutions = 0;
+      queens(placed_queens{}, &solutions);
+      if (solutions != 724) bench::wrong("nqueens10: a wrong number of solutions");
+    }
+  });
 }
 
 }  // namespace
@@ -160,5 +257,9 @@ int main(int argc, char** argv) {
   bench::add("select2", select2);
   bench::add("timer_start_stop", timer_start_stop);
   bench::add("mutex_contended", mutex_contended);
+  bench::add("skynet", skynet);
+  bench::add("fib30", fib30);
+  bench::add("nqueens10", nqueens10);
+  bench::add_memory_benchmarks();
   return bench::main(argc, argv);
 }

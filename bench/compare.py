@@ -17,13 +17,17 @@ README_BEGIN, README_END = "<!-- bench:begin -->", "<!-- bench:end -->"
 
 # Suites of small programs, each with a Go twin that knows the same names and flags.
 TWINS = {
-    "sched": ["spawn_join", "yield", "pingpong", "chan_buffered", "select2", "timer_start_stop", "mutex_contended"],
+    "sched": ["spawn_join", "yield", "pingpong", "chan_buffered", "select2", "timer_start_stop", "mutex_contended",
+              "skynet", "fib30", "nqueens10"],
     "heap": ["make16", "make64_noscan", "make1k_noscan"],
     "net": ["echo/1", "echo/1000"],
 }
 PEERS = ["grpc_cpp_callback", "grpc_cpp_async", "grpc_go"]
 # What the project promises (time: at most, calls: at least). Rows without a promise show a dash.
-TIME_BARS = {"spawn_join": 0.5, "pingpong": 0.5}
+TIME_BARS = {
+    "spawn_join": 0.35, "yield": 0.40, ("pingpong", 1): 0.30, ("pingpong", 2): 0.35, "chan_buffered": 0.45, "select2": 0.45,
+    "timer_start_stop": 0.30, "mutex_contended": 1.0, "skynet": 0.6, "fib30": 0.6, "nqueens10": 0.6,
+}
 CALL_BARS = {"10x100": 3.0, "10x10": 2.0}
 RUN_SECONDS_LIMIT = 180
 
@@ -150,6 +154,10 @@ def ratio_text(ratio):
     return f"{ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})"
 
 
+def time_text(ns):
+    return f"{ns:.1f} ns" if ns < 1e5 else f"{ns / 1e6:.1f} ms"
+
+
 def bar_text(bar, ratio, at_most):
     if bar is None:
         return "–"
@@ -180,8 +188,9 @@ def markdown(sections):
             for clock in clocks:
                 r = row[clock]
                 name = row["benchmark"] + (", CPU" if clock == "cpu" else "")
-                bar = TIME_BARS.get(row["benchmark"]) if clock == "real" else None
-                out.append(f"| {name} | {row['ps']} | {r['warren_ns']:.1f} ns | {r['go_ns']:.1f} ns "
+                name_at_ps = (row["benchmark"], row["ps"])
+                bar = TIME_BARS.get(name_at_ps, TIME_BARS.get(row["benchmark"])) if clock == "real" else None
+                out.append(f"| {name} | {row['ps']} | {time_text(r['warren_ns'])} | {time_text(r['go_ns'])} "
                            f"| {ratio_text(r['ratio'])} | {bar_text(bar, r['ratio'], True)} |")
         out += failure_lines(section)
         out += ["", f"{where_text(section['setting'])} {section['setting']['go'].replace('go version ', '')}.", ""]

@@ -1,5 +1,7 @@
 #include "bench/support.h"
 
+#include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,7 +11,7 @@
 namespace bench {
 namespace {
 
-// A reporter that leaves the kind of clock out of the names.
+// A reporter that leaves the kind of clock, and a fixed number of iterations, out of the names.
 template <class Reporter>
 class plain_names : public Reporter {
  public:
@@ -18,12 +20,20 @@ class plain_names : public Reporter {
  private:
   void ReportRuns(const std::vector<typename Reporter::Run>& runs) override {
     std::vector<typename Reporter::Run> renamed = runs;
-    for (auto& run : renamed) run.run_name.time_type.clear();
+    for (auto& run : renamed) {
+      run.run_name.time_type.clear();
+      run.run_name.iterations.clear();
+    }
     Reporter::ReportRuns(renamed);
   }
 };
 
 }  // namespace
+
+void wrong(const char* what) {
+  std::fprintf(stderr, "fatal: %s\n", what);
+  std::abort();
+}
 
 int main(int argc, char** argv) {
   constexpr std::string_view kFilter = "--benchmark_filter=", kOut = "--benchmark_out=", kFormat = "--benchmark_format=";
@@ -31,7 +41,8 @@ int main(int argc, char** argv) {
   bool json = false, file = false;
   for (std::string& argument : arguments) {
     // An end anchor is meant for the name as we print it.
-    if (argument.starts_with(kFilter) && argument.ends_with('$')) argument.replace(argument.size() - 1, 1, "(/process_time/real_time)?$");
+    if (argument.starts_with(kFilter) && argument.ends_with('$'))
+      argument.replace(argument.size() - 1, 1, "(/iterations:1)?(/process_time/real_time)?$");
     if (argument.starts_with(kFormat)) json = argument == "--benchmark_format=json";
     if (argument.starts_with(kOut)) file = true;
   }

@@ -21,6 +21,14 @@ inline void add(const char* name, void (*f)(benchmark::State&)) {
   benchmark::RegisterBenchmark(name, f)->UseRealTime()->MeasureProcessCPUTime();
 }
 
+// The same for a benchmark that is one big thing done once: n is 1.
+inline void add_once(const char* name, void (*f)(benchmark::State&)) {
+  benchmark::RegisterBenchmark(name, f)->UseRealTime()->MeasureProcessCPUTime()->Iterations(1);
+}
+
+// The benchmark computed something wrong: says so and ends the process.
+[[noreturn]] void wrong(const char* what);
+
 // Runs what the command line asks for on goroutine 1. Google Benchmark's flags; the names in reports and in --benchmark_filter are as they
 // were registered, without the "/process_time/real_time" that the library appends.
 int main(int argc, char** argv);

@@ -16,6 +16,7 @@ packages_of() {
       echo cmake ninja-build g++ python3 pkgconf curl
       echo libasio-dev                                               # vocabulary and composed operations of the sockets
       echo libnghttp2-dev                                            # HTTP/2 framing
+      echo zlib1g-dev                                                # gzip and deflate of messages
       echo protobuf-compiler libprotobuf-dev libprotoc-dev           # messages; libprotoc: the plugin
       echo libgrpc++-dev protobuf-compiler-grpc                      # the smoke client, the benchmark's peers
       echo prometheus-cpp-dev                                        # /metrics

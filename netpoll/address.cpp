@@ -1,15 +1,6 @@
 #include "netpoll/address.h"
 
-#include <netdb.h>
-#include <string.h>
-
-#include <atomic>
 #include <charconv>
-
-#include "netpoll/fd.h"
-#include "netpoll/sys.h"
-#include "runtime/sched/park.h"
-#include "warren/go.h"
 
 namespace warren::rt {
 
@@ -70,69 +61,6 @@ bool parse_address(const std::string& host, asio::ip::address* out, bool* is_nam
   if (!*is_name)
     return fail(why, quoted(host.substr(0, 64)) + " is neither an address nor a host name; write ADDR:PORT, for example 127.0.0.1:8080");
   return fail(why, quoted(host) + " is a name, not a numeric address");
-}
-
-namespace {
-
-asio::error_code resolver_error(const sys::lookup_result& r) {
-  switch (r.error) {
-    case EAI_NONAME: return asio::error::host_not_found;
-#ifdef EAI_NODATA
-    case EAI_NODATA: return asio::error::host_not_found;
-#endif
-    case EAI_AGAIN: return asio::error::host_not_found_try_again;
-    case EAI_MEMORY: return asio::error::no_memory;
-    case EAI_FAMILY: return asio::error::address_family_not_supported;
-    case EAI_SYSTEM: return asio::error_code(r.system_error, asio::system_category());
-    default: return asio::error::no_recovery;
-  }
-}
-
-// A lookup under way: on the stack of the goroutine that waits for it.
-struct pending_lookup {
-  const std::string& host;
-  const uint16_t port;
-  const bool passive;
-  sys::lookup_result result{};
-  std::atomic<uintptr_t> waiter{0};  // nobody; the g that waits; 1: done
-
-  void run() noexcept {
-    try {
-      result = warren::blocking([this] { return sys::lookup(host, port, passive); });
-    } catch (...) {
-      result.error = EAI_MEMORY;
-    }
-    const uintptr_t g_word = waiter.exchange(1, std::memory_order_acq_rel);
-    if (g_word != 0) goready(reinterpret_cast<g*>(g_word));
-  }
-  static bool commit(g* gp, void* self) noexcept {
-    uintptr_t none = 0;
-    return static_cast<pending_lookup*>(self)->waiter.compare_exchange_strong(none, reinterpret_cast<uintptr_t>(gp),
-                                                                              std::memory_order_acq_rel);
-  }
-};
-
-}  // namespace
-
-std::vector<tcp_endpoint> resolve(const std::string& host, uint16_t port, bool passive, asio::error_code& ec) {
-  // The resolver loads modules and keeps packets on the stack: more than a handler's 64 KiB may hold.
-  pending_lookup lookup{host, port, passive};
-  warren::go([&lookup] { lookup.run(); }, stack_size::huge);
-  if (lookup.waiter.load(std::memory_order_acquire) != 1) gopark(&pending_lookup::commit, &lookup, wait_reason::io_wait);
-  std::vector<tcp_endpoint> out;
-  if (lookup.result.error != 0) {
-    ec = resolver_error(lookup.result);
-    return out;
-  }
-  ec.clear();
-  for (const sys::socket_address& a : lookup.result.addresses) {
-    tcp_endpoint e;
-    if (a.size > e.capacity()) continue;
-    memcpy(e.data(), &a.storage, a.size);
-    e.resize(a.size);
-    out.push_back(e);
-  }
-  return out;
 }
 
 }  // namespace warren::rt

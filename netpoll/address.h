@@ -1,9 +1,8 @@
-// Addresses as text: "host:port", and the lookup of names.
+// Addresses as text: "host:port".
 #pragma once
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <vector>
 
 #include "warren/net.h"
 
@@ -19,8 +18,5 @@ bool split_host_port(std::string_view text, host_port* out, std::string* why);
 
 // The address if host is a numeric one. *is_name: it could be a name; otherwise *why explains.
 bool parse_address(const std::string& host, asio::ip::address* out, bool* is_name, std::string* why);
-
-// Asks the system's resolver, in a blocking region on a goroutine with a large stack. Parks. Empty with ec set on failure.
-std::vector<tcp_endpoint> resolve(const std::string& host, uint16_t port, bool passive, asio::error_code& ec);
 
 }  // namespace warren::rt

@@ -16,7 +16,7 @@
 #include <new>
 
 #include "netpoll/poll_desc.h"
-#include "netpoll/sys.h"
+#include "netpoll/sys_epoll.h"
 #include "runtime/os/fatal.h"
 
 namespace warren::rt {

@@ -48,6 +48,7 @@ fd* fd::open(int sysfd, asio::error_code& ec) {
   poll_desc* pd = poll_desc::acquire();
   error = p->add(sysfd, pd->token());
   if (error != 0) {
+    p->closing(sysfd);
     poll_desc::release(pd);
     sys::close(sysfd);
     set(ec, error);
@@ -164,6 +165,20 @@ size_t fd::send(iovec* v, int count, size_t size, park_mode mode, asio::error_co
   });
 }
 
+size_t fd::receive_message(msghdr* m, park_mode mode, asio::error_code& ec) {
+  const socklen_t room = m->msg_namelen;
+  return transfer(kReadSide, mode, ec, [&](size_t) {
+    m->msg_namelen = room;
+    const sys::result r = sys::receive_message(sysfd_, m);
+    drained_ = !r.ok();  // a short datagram says nothing about the next one
+    return r;
+  });
+}
+
+void fd::send_message(const msghdr* m, park_mode mode, asio::error_code& ec) {
+  transfer(kWriteSide, mode, ec, [&](size_t) { return sys::send_message(sysfd_, m); });
+}
+
 bool fd::wait_readable(asio::error_code& ec) {
   ec.clear();
   if (!enter(kReadSide, park_mode::once, ec)) return false;
@@ -208,7 +223,9 @@ int fd::accept(asio::error_code& ec) {
         case ENETDOWN:
         case ENOPROTOOPT:
         case EHOSTDOWN:
+#ifdef ENONET
         case ENONET:
+#endif
         case EHOSTUNREACH:
         case ENETUNREACH:
         case EPERM:  // a firewall's doing
@@ -259,6 +276,7 @@ void fd::set_deadline(int64_t when, uint8_t sides) noexcept {
 // -------------------------------------------------------------------------------------------------------------------------------
 
 void fd::destroy() noexcept {
+  poller::made().closing(sysfd_);
   sys::close(sysfd_);
   poll_desc::release(pd_);
   const uintptr_t closer = closer_.exchange(kDestroyed, std::memory_order_acq_rel);

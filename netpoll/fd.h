@@ -1,11 +1,12 @@
 // fd: one open, non-blocking descriptor that goroutines share: reading, writing, waiting, deadlines, closing.
 //
-// tcp_conn, tcp_listener and signal_set are handles on an fd; so can be anything else the poller knows (pipes, unix sockets, eventfds,
-// timerfds). Errors are asio::error_code as <warren/net.h> describes them.
+// The connections, listeners and signal_set are handles on an fd; so can be anything else the poller knows (pipes, eventfds, timerfds).
+// Errors are asio::error_code as <warren/net.h> describes them.
 //
 // Lifetime: made by open(), owned by one handle. release() closes and gives the handle up; the memory goes when also the last operation has
 // left.
 #pragma once
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include <asio/error.hpp>
@@ -39,6 +40,10 @@ class fd {
   // Sends with send(2) / sendmsg(2). In mode `all` v is used up as it goes.
   size_t send(const void* data, size_t size, park_mode mode, asio::error_code& ec);
   size_t send(iovec* v, int count, size_t size, park_mode mode, asio::error_code& ec);
+
+  // One datagram, by recvmsg(2) / sendmsg(2); what they fill in of *m is for the caller. mode: never or once.
+  size_t receive_message(msghdr* m, park_mode mode, asio::error_code& ec);
+  void send_message(const msghdr* m, park_mode mode, asio::error_code& ec);
 
   // Until a recv would return something (see tcp_conn::wait_readable).
   bool wait_readable(asio::error_code& ec);

@@ -1,6 +1,6 @@
 #include "netpoll/poller.h"
 
-#include "netpoll/epoll.h"
+#include "netpoll/back_end.h"
 #include "runtime/os/mutex.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/scheduler.h"
@@ -22,7 +22,7 @@ poller* poller::get(int* error) noexcept {
   making.lock();
   poller* p = made_.load(std::memory_order_acquire);
   if (p == nullptr) {
-    p = epoll_poller::make(error);
+    p = back_end::make(error);
     if (p != nullptr) made_.store(p, std::memory_order_release);
   }
   making.unlock();

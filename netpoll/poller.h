@@ -1,9 +1,11 @@
-// The poller: what the rest of netpoll and the scheduler see of the kernel's readiness interface. epoll.h implements it; kqueue can.
+// The poller: what the rest of netpoll and the scheduler see of the kernel's readiness interface. epoll.h and kqueue.h implement it;
+// back_end.h says which one this build has.
 //
 // A back end offers: add a descriptor, edge-triggered for both directions at once, with a 64-bit token that comes back with each event;
 // collect events; be woken. What the events mean for goroutines is in poll_desc.h and the same for all back ends.
 //
-// There is one poller per process. A descriptor is added once, when it is opened, and never changed or removed: closing it removes it.
+// There is one poller per process. A descriptor is added once, when it is opened, and never changed or removed: closing it removes it
+// (kqueue.cpp has an exception, for which there is closing()).
 // (Removing it explicitly costs a system call per connection. The price of not doing so: if a duplicate of the descriptor lives on in a
 // forked child, its edges keep arriving; their token names a poll_desc that has gone on to another generation, and they are dropped.)
 #pragma once
@@ -24,6 +26,9 @@ class poller : public netpoller {
 
   // Registers an open, non-blocking descriptor. Returns 0 or an errno.
   virtual int add(int fd, uint64_t token) noexcept = 0;
+
+  // Called just before a registered descriptor is closed, when nobody uses it any more.
+  virtual void closing(int fd) noexcept { static_cast<void>(fd); }
 
   // Makes the running runtime poll this poller; does nothing between runs. Called before a descriptor is added.
   void attach();

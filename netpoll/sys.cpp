@@ -5,37 +5,22 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <sys/syscall.h>
-#include <time.h>
+#include <sys/stat.h>
 #include <unistd.h>
+#ifdef __linux__
+#include <sys/signalfd.h>
+#endif
 
-#include <atomic>
 #include <memory>
 
+#include "netpoll/sys_call.h"
+
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0  // macOS: SO_NOSIGPIPE on each socket instead
+#endif
+
 namespace warren::rt::sys {
-
-namespace {
-
-// Inlined into each function of this file, none of which can park: errno is the calling thread's.
-template <class Call>
-inline result once(Call call) noexcept {
-  const auto r = call();
-  if (r >= 0) return result{static_cast<ssize_t>(r), 0};
-  return result{-1, errno};
-}
-
-template <class Call>
-inline result retry(Call call) noexcept {
-  for (;;) {
-    const result r = once(call);
-    if (r.error != EINTR) return r;
-  }
-}
-
-}  // namespace
 
 result recv(int fd, void* data, size_t size, int flags) noexcept {
   return retry([&] { return ::recv(fd, data, size, flags); });
@@ -52,6 +37,12 @@ result sendv(int fd, const iovec* v, int count) noexcept {
   m.msg_iovlen = static_cast<size_t>(count);
   return retry([&] { return ::sendmsg(fd, &m, MSG_NOSIGNAL); });
 }
+result receive_message(int fd, msghdr* m) noexcept {
+  return retry([&] { return ::recvmsg(fd, m, 0); });
+}
+result send_message(int fd, const msghdr* m) noexcept {
+  return retry([&] { return ::sendmsg(fd, m, MSG_NOSIGNAL); });
+}
 result read(int fd, void* data, size_t size) noexcept {
   return retry([&] { return ::read(fd, data, size); });
 }
@@ -59,12 +50,35 @@ result write(int fd, const void* data, size_t size) noexcept {
   return retry([&] { return ::write(fd, data, size); });
 }
 
+// macOS has neither the flags nor accept4: there the descriptor can leak into a child that another thread forks in between.
+#if defined(SOCK_NONBLOCK) && defined(SOCK_CLOEXEC)
 result socket(int family, int type, int protocol) noexcept {
   return once([&] { return ::socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, protocol); });
 }
 result accept(int fd) noexcept {
   return retry([&] { return ::accept4(fd, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC); });
 }
+#else
+namespace {
+result prepared(result r) noexcept {
+  if (!r.ok()) return r;
+  const int fd = static_cast<int>(r.value);
+  result set = make_nonblocking(fd);
+#ifdef SO_NOSIGPIPE
+  if (set.ok()) set = set_option(fd, SOL_SOCKET, SO_NOSIGPIPE, 1);
+#endif
+  if (set.ok()) return r;
+  close(fd);
+  return set;
+}
+}  // namespace
+result socket(int family, int type, int protocol) noexcept {
+  return prepared(once([&] { return ::socket(family, type, protocol); }));
+}
+result accept(int fd) noexcept {
+  return prepared(retry([&] { return ::accept(fd, nullptr, nullptr); }));
+}
+#endif
 result connect(int fd, const sockaddr* a, socklen_t size) noexcept {
   const result r = once([&] { return ::connect(fd, a, size); });
   return r.error == EINTR ? result{-1, EINPROGRESS} : r;
@@ -106,43 +120,58 @@ result make_nonblocking(int fd) noexcept {
   return once([&] { return ::fcntl(fd, F_SETFD, FD_CLOEXEC); });
 }
 
-result epoll_create() noexcept {
-  return once([&] { return ::epoll_create1(EPOLL_CLOEXEC); });
-}
-result epoll_add(int ep, int fd, uint32_t events, uint64_t data) noexcept {
-  epoll_event ev{};
-  ev.events = events;
-  ev.data.u64 = data;
-  return once([&] { return ::epoll_ctl(ep, EPOLL_CTL_ADD, fd, &ev); });
-}
-result epoll_wait(int ep, epoll_event* events, int capacity, int64_t timeout_ns) noexcept {
-#ifdef SYS_epoll_pwait2
-  static std::atomic<bool> missing{false};  // the kernel (or an emulator) does not know the call
-  if (timeout_ns > 0 && !missing.load(std::memory_order_relaxed)) {
-    struct {  // the kernel's 64-bit timespec, on every architecture
-      int64_t sec;
-      int64_t nsec;
-    } ts{timeout_ns / 1'000'000'000, timeout_ns % 1'000'000'000};
-    const result r = once([&] { return ::syscall(SYS_epoll_pwait2, ep, events, capacity, &ts, nullptr, size_t{0}); });
-    if (r.error != ENOSYS && r.error != EPERM) return r;
-    missing.store(true, std::memory_order_relaxed);
-  }
+result peer_credentials(int fd, int64_t* pid, uint32_t* uid, uint32_t* gid) noexcept {
+#ifdef SO_PEERCRED
+  ucred c{};
+  socklen_t size = sizeof c;
+  const result r = once([&] { return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &size); });
+  *pid = c.pid;
+  *uid = c.uid;
+  *gid = c.gid;
+  return r;
+#else
+  uid_t u = 0;
+  gid_t g = 0;
+  const result r = once([&] { return ::getpeereid(fd, &u, &g); });
+  *pid = 0;
+  *uid = u;
+  *gid = g;
+  return r;
 #endif
-  constexpr int64_t kLongestMs = 1'000'000'000;  // eleven days: the caller computes the delay anew when it returns
-  int ms = -1;
-  if (timeout_ns >= 0) {
-    const int64_t up = timeout_ns / 1'000'000 + (timeout_ns % 1'000'000 != 0 ? 1 : 0);
-    ms = static_cast<int>(up < kLongestMs ? up : kLongestMs);
-  }
-  return once([&] { return ::epoll_wait(ep, events, capacity, ms); });
-}
-result eventfd() noexcept {
-  return once([&] { return ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK); });
 }
 
+namespace {
+result look(const char* path, struct stat* out) noexcept {
+  return once([&] { return ::lstat(path, out); });
+}
+}  // namespace
+
+result file_id(const char* path, file_identity* out) noexcept {
+  struct stat s {};
+  const result r = look(path, &s);
+  *out = {static_cast<uint64_t>(s.st_dev), static_cast<uint64_t>(s.st_ino)};
+  return r;
+}
+bool is_socket_file(const char* path) noexcept {
+  struct stat s {};
+  return look(path, &s).ok() && S_ISSOCK(s.st_mode);
+}
+result chmod(const char* path, unsigned mode) noexcept {
+  return once([&] { return ::chmod(path, static_cast<mode_t>(mode)); });
+}
+result unlink(const char* path) noexcept {
+  return once([&] { return ::unlink(path); });
+}
+void unlink_if_same(const char* path, const file_identity& id) noexcept {
+  file_identity now;
+  if (file_id(path, &now).ok() && now.device == id.device && now.inode == id.inode) unlink(path);
+}
+
+#ifdef __linux__
 result signalfd(const sigset_t& set) noexcept {
   return once([&] { return ::signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC); });
 }
+#endif
 result block_signals(const sigset_t& set) noexcept {
   const int e = ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
   return e == 0 ? result{} : result{-1, e};

@@ -1,13 +1,14 @@
 // The system calls netpoll makes, each with its result and its error in one value.
 //
+// (Those of the back ends: sys_epoll.h, sys_kqueue.h.)
+//
 // Why not errno: glibc declares __errno_location() const, so a compiler may keep errno's address in a register across a call that parks;
-// the goroutine wakes on another thread and reads the first thread's errno. The functions below are compiled in a file of their own
+// the goroutine wakes on another thread and reads the first thread's errno. The functions below are compiled in files of their own
 // and read errno next to the system call, on one thread; nothing else in netpoll reads it.
 // All of them retry EINTR, except where said.
 #pragma once
 #include <netinet/in.h>
 #include <signal.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -36,6 +37,8 @@ result recv(int fd, void* data, size_t size, int flags) noexcept;
 result readv(int fd, const iovec* v, int count) noexcept;
 result send(int fd, const void* data, size_t size) noexcept;  // MSG_NOSIGNAL
 result sendv(int fd, const iovec* v, int count) noexcept;     // sendmsg with MSG_NOSIGNAL
+result receive_message(int fd, msghdr* m) noexcept;
+result send_message(int fd, const msghdr* m) noexcept;  // MSG_NOSIGNAL
 result read(int fd, void* data, size_t size) noexcept;
 result write(int fd, const void* data, size_t size) noexcept;
 
@@ -49,16 +52,22 @@ result close(int fd) noexcept;  // not retried: after EINTR Linux has released t
 result getsockname(int fd, socket_address* out) noexcept;
 result getpeername(int fd, socket_address* out) noexcept;
 result set_option(int fd, int level, int name, int value) noexcept;
-result get_option(int fd, int level, int name) noexcept;  // value: the option
-result make_nonblocking(int fd) noexcept;                 // and close-on-exec
+result get_option(int fd, int level, int name) noexcept;                               // value: the option
+result make_nonblocking(int fd) noexcept;                                              // and close-on-exec
+result peer_credentials(int fd, int64_t* pid, uint32_t* uid, uint32_t* gid) noexcept;  // of a unix socket; pid 0: not told
 
-result epoll_create() noexcept;
-result epoll_add(int ep, int fd, uint32_t events, uint64_t data) noexcept;
-// timeout_ns < 0: no limit. EINTR: not retried. Nanosecond precision where the kernel has epoll_pwait2 (5.11), else rounded up to ms.
-result epoll_wait(int ep, epoll_event* events, int capacity, int64_t timeout_ns) noexcept;
-result eventfd() noexcept;
+// Files of unix sockets.
+struct file_identity {
+  uint64_t device = 0;
+  uint64_t inode = 0;
+};
+result file_id(const char* path, file_identity* out) noexcept;  // of the file itself, not of what a link points to
+bool is_socket_file(const char* path) noexcept;
+result chmod(const char* path, unsigned mode) noexcept;
+result unlink(const char* path) noexcept;
+void unlink_if_same(const char* path, const file_identity& id) noexcept;
 
-result signalfd(const sigset_t& set) noexcept;
+result signalfd(const sigset_t& set) noexcept;       // Linux
 result block_signals(const sigset_t& set) noexcept;  // adds to the calling thread's mask
 result blocked_signals(sigset_t* out) noexcept;      // the calling thread's mask
 

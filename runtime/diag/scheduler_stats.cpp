@@ -10,10 +10,14 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.goroutines = s->goroutine_count();
   out.maxprocs = static_cast<uint32_t>(s->procs());
   out.idle_procs = s->idle_p_count();
-  out.threads = s->m_count();
+  out.threads = s->live_ms();
   out.spinning_threads = s->spinning();
   out.global_queue = s->global_size();
   const rt::stack_arena::statistics stacks = s->pool().stacks().stats();
+  out.stacks_unguarded = stacks.slots_unguarded;
+  out.stacks_empty = s->pool().emptied();
+  out.stacks_emptied = s->scavenger().stacks_emptied();
+  out.stacks_cut = s->scavenger().stacks_cut();
   for (int cls = 0; cls < rt::kStackClasses; ++cls) {
     out.stack_slots += stacks.slots_made[cls];
     out.stack_bytes += stacks.slots_made[cls] * rt::stack_slot_size(cls);
@@ -48,6 +52,9 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.blocked_revoked = t.blocked_revocations.load(std::memory_order_relaxed);
   out.world_stop_retries = t.stop_retries.load(std::memory_order_relaxed);
   out.hogs = s->hogs();
+  out.thread_waiters = s->thread_waiters();
+  out.thread_waits = t.thread_waits.load(std::memory_order_relaxed);
+  out.threads_retired = t.m_retirements.load(std::memory_order_relaxed);
   out.world_stops = t.stops.load(std::memory_order_relaxed);
   return out;
 }

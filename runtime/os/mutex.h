@@ -24,7 +24,7 @@ class mutex {
   void unlock() noexcept {
     if (word_.exchange(0, std::memory_order_release) == 2) unlock_slow();
   }
-  bool is_locked() const noexcept { return word_.load(std::memory_order_relaxed) != 0; }
+  bool is_locked() const noexcept { return word_.load(std::memory_order_acquire) != 0; }
 
  private:
   void lock_slow() noexcept;

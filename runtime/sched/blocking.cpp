@@ -17,6 +17,12 @@ using namespace rt;
   g* gp = getg();
   if (gp != nullptr && gp->park_hook != nullptr) run_park_hook(gp);
   m* mp = rt_enter();
+  if (mp->sched->threads_short()) [[unlikely]] {
+    scheduler* s = mp->sched;
+    rt_leave(mp);
+    s->await_thread();
+    mp = rt_enter();
+  }
   gp = mp->curg;
   p* pp = mp->current_p;
   pp->counters.blocking_calls.add();
@@ -95,7 +101,7 @@ g* scheduler::after_blocking(m* mp, g* gp) noexcept {
     put_global_locked(gp, gp, 1);
     lock_.unlock();
     wake_p(false);  // a P may have become idle by rule (3) between our look and the queueing
-    stop_m(mp);
+    if (mp->locked_g.load(std::memory_order_relaxed) == nullptr) stop_m(mp);  // a locked M sleeps in the schedule loop
     return nullptr;
   }
   lock_.unlock();

@@ -27,8 +27,9 @@ uint32_t kernel_thread_count() {
 // and nobody waits in the poller (neither is that one). Then only a timer, a thread outside, or the poller (if goroutines wait on
 // descriptors: somebody will go there) can bring life back.
 void scheduler::check_dead() noexcept {
-  if (idle_m_count_ < m_count_.load(std::memory_order_relaxed) - ms_done_.load(std::memory_order_relaxed)) return;
-  if (stopping_.load(std::memory_order_relaxed) != 0 || exiting() || idle_p_count() != all_p_.size()) return;
+  const uint32_t asleep = idle_m_count_ + locked_asleep_;
+  if (asleep < live_ms()) return;
+  if (stopping_.load(std::memory_order_relaxed) != 0 || exiting() || idle_p_count() != all_p_.in_use()) return;
   if (global_size() != 0 || any_queued()) return;
   for (const auto& pp : all_p_)
     if (!pp->timers.empty()) return;
@@ -38,7 +39,7 @@ void scheduler::check_dead() noexcept {
   std::atomic_thread_fence(std::memory_order_acquire);
   if (sysmon_holds_.load(std::memory_order_seq_cst)) return;
   if (global_size() != 0) return;
-  if (kernel_thread_count() > idle_m_count_ + 1) return;  // ours: the Ms and sysmon
+  if (kernel_thread_count() > asleep + 1) return;  // ours: the Ms and sysmon
   print_error("fatal error: all goroutines are asleep - deadlock!\n\n");
   dump_goroutines(*this);
   _exit(2);  // as a Go program does

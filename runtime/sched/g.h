@@ -37,6 +37,7 @@ struct alignas(64) g : runnable {
   std::atomic<g_status> status{g_status::dead};
   wait_reason reason = wait_reason::none;
   uint8_t stack_class = 0;
+  bool stack_sampled = false;       // began on a cleared stack: how deep it goes is measured (sched/stack_scavenger.h)
   bool no_safepoint = false;        // a park hook runs, or this goroutine has stopped the world
   m* mp = nullptr;                  // the M that runs it
   std::atomic<m*> holder{nullptr};  // the M whose signal handler holds it while the world is stopped
@@ -52,7 +53,19 @@ struct alignas(64) g : runnable {
 
   detail::newborn* birth = nullptr;  // the closure, until it was moved to this stack
   timer sleep_timer;
-  int64_t waiting_since = 0;  // nanotime of the last park while tracing dumps need it; 0 = not recorded
+  m* locked_m = nullptr;      // the only thread that runs it (locked_thread.cpp)
+  uint32_t locked_count = 0;  // calls of lock_os_thread not yet undone
+
+  // What lets another thread look at the stack, or take pages below its stack pointer, while the goroutine is not running: the essay in
+  // sched/stack_claim.h. Whoever is about to run the goroutine sets `status` first and reads stack_claimed afterwards.
+  std::atomic<uint32_t> stack_claimed{0};
+  std::atomic<uint32_t> parks{0};  // +1 for each park, by the goroutine's M: tells one wait from another
+  // Of the scavenger: at which wait it last looked, since when that has lasted (0: not known), and whether the stack was cut down for it.
+  std::atomic<uint32_t> seen_parks{0};
+  uint32_t cut_parks = 0;
+  std::atomic<int64_t> waiting_since{0};
+
+  void* locals = nullptr;  // goroutine_local's values: a collected object
 
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame
   // there).
@@ -60,11 +73,15 @@ struct alignas(64) g : runnable {
 
   std::byte* slot = nullptr;       // base of the stack slot
   const void* spawn_pc = nullptr;  // who called go(): for dumps
+  uint64_t spawn_goid = 0;         // which goroutine that was
+  uint32_t index = 0;              // of goroutine_pool::g_at
 };
 static_assert(sizeof(g) <= 448, "a parked goroutine should fit into one page together with its frames: look at what grew");
 
-// The bottom of every goroutine's stack: calls the closure, then ends the goroutine. arg: its g.
+// The bottom of every goroutine's stack: calls the closure. arg: its g.
 void goroutine_entry(void* arg);
+// What comes after it: ends the current goroutine. Does not return.
+void goexit(void*);
 
 // Calls and clears gp's park hook. REQUIRES: gp is the caller and has one.
 void run_park_hook(g* gp) noexcept;
@@ -77,6 +94,7 @@ namespace warren::detail {
 // The closure lies inside when it is small, else in memory of its own; either way the collector scans it conservatively while `type` is
 // set.
 inline constexpr size_t kInlineClosure = 72;
+inline constexpr size_t kInlineClosureAlign = 8;  // closures that want more are rare; 16 here would cost all of them 16 bytes
 struct newborn : rt::runnable {
   uint8_t stack_class = 0;
   bool borrowed = false;     // the closure is somebody else's memory (the main goroutine's)
@@ -85,8 +103,9 @@ struct newborn : rt::runnable {
   const closure_type* type = nullptr;  // nullptr: in a free list
   void* closure = nullptr;             // &storage, from operator new, or borrowed
   const void* spawn_pc = nullptr;
-  alignas(16) std::byte storage[kInlineClosure];
+  uint64_t spawn_goid = 0;
+  alignas(kInlineClosureAlign) std::byte storage[kInlineClosure];
 };
-static_assert(sizeof(newborn) <= 144);
+static_assert(sizeof(newborn) == 128);
 
 }  // namespace warren::detail

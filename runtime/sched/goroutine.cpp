@@ -14,19 +14,20 @@ namespace detail {
 
 void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
   // A closure that does not fit gets memory of its own before the bracket: the allocator is user-visible code.
-  const bool fits = type.size <= kInlineClosure && type.align <= 16;
+  const bool fits = type.size <= kInlineClosure && type.align <= kInlineClosureAlign;
   void* place = fits ? nullptr : ::operator new (type.size, std::align_val_t{type.align});
   m* mp = rt_enter();
   p* pp = mp->current_p;
   newborn* nb;
   try {
-    nb = mp->sched->pool().newborn_get(pp);
+    nb = mp->sched->pool().newborns().get(pp);
   } catch (...) {
     rt_leave(mp);
     if (!fits) ::operator delete (place, std::align_val_t{type.align});
     throw;
   }
   nb->goid = mp->sched->pool().next_goid(pp);
+  nb->spawn_goid = mp->curg == nullptr ? 0 : mp->curg->goid;
   pp->counters.spawned.add();
   rt_leave(mp);
   nb->stack_class = static_cast<uint8_t>(stack);
@@ -44,7 +45,7 @@ void free_newborn(newborn* nb) noexcept {
   nb->borrowed = false;
   const size_t align = nb->type->align;
   m* mp = rt_enter();
-  mp->sched->pool().newborn_put(mp->current_p, nb);
+  mp->sched->pool().newborns().put(mp->current_p, nb);
   rt_leave(mp);
   if (separate != nullptr) ::operator delete (separate, std::align_val_t{align});
 }
@@ -86,8 +87,20 @@ namespace {
 g* goexit_on_g0(m* mp, g* gp) {
   gp->status.store(g_status::dead, std::memory_order_relaxed);
   gp->mp = nullptr;
+  mp->sched->scavenger().end(gp);
   p* pp = mp->current_p;
   pp->counters.ended.add();
+  if (gp->locked_m != nullptr) [[unlikely]] {
+    gp->locked_m = nullptr;
+    gp->locked_count = 0;
+    mp->locked_g.store(nullptr, std::memory_order_relaxed);
+    if (gp->goid != 1 && !mp->sched->is_m0(mp)) {
+      mp->sched->pool().g_put(pp, gp);
+      mp->retiring = true;
+      mp->sched->hand_off_p(mp->sched->release_p(mp));
+      return nullptr;
+    }
+  }
   if (gp->goid == 1) {
     mp->sched->begin_exit(mp);
     return nullptr;  // find_runnable sees the exit
@@ -96,12 +109,6 @@ g* goexit_on_g0(m* mp, g* gp) {
   return nullptr;
 }
 
-WARREN_NEVER_RETURNS_TSAN [[noreturn]] void goexit() {
-  m* mp = rt_enter();  // with a P: the counters and the pool are its own
-  mp->mcall_fn = &goexit_on_g0;
-  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
-  __builtin_unreachable();
-}
 }  // namespace
 
 // No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of
@@ -111,14 +118,22 @@ WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
   g* gp = static_cast<g*>(arg);
   rt_leave(getm());
   if (gp->goid == 1) {
-    if (sched_hooks.forced_gc != nullptr) go([s = getm()->sched] { s->forced_gc_loop(); });
+    go([s = getm()->sched] { s->helper_loop(); });
     if (sched_hooks.runtime_started != nullptr) sched_hooks.runtime_started();
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
     if (sched_hooks.runtime_stopping != nullptr) sched_hooks.runtime_stopping();
   } else {
     gp->birth->type->run(gp->birth->closure);
+    if (gp->locals != nullptr) sched_hooks.end_locals();
   }
-  goexit();
+}
+
+WARREN_NEVER_RETURNS_TSAN void goexit(void*) {
+  m* mp = rt_enter();  // with a P: the counters and the pool are its own
+  mp->mcall_fn = &goexit_on_g0;
+  switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, true);
+  __builtin_unreachable();
 }
 
 const char* to_string(g_status s) noexcept {

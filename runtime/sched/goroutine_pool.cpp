@@ -1,7 +1,11 @@
 #include "runtime/sched/goroutine_pool.h"
 
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <mutex>
 #include <new>
 
 #include "runtime/os/fatal.h"
@@ -10,94 +14,54 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kSlabNewborns = 512;  // 64 KiB at a time
-constexpr uint32_t kNewbornsPerP = 512;  // a P keeps at most so many, and gives half away beyond
-constexpr uint32_t kDeadPerP = 64;       // Go's figures (gfput/gfget): above 64 a P gives goroutines away until 32 are left
+constexpr uint32_t kDeadPerP = 64;  // Go's figures (gfput/gfget): above 64 a P gives goroutines away until 32 are left
 constexpr uint32_t kDeadKept = 32;
 constexpr uint32_t kGoidBatch = 16;  // Go's _GoidCacheBatch
-constexpr size_t kMaxG =
-    size_t{1} << 24;  // 16 million stacks of 64 KiB are the 1 TiB nobody reserves: the table costs 128 MiB of address space
+// What trim leaves in the pool in any case, per class: a lull of some seconds should not cost the next hundred goroutines a page fault
+// each.
+constexpr size_t kAlwaysKept[kStackClasses] = {256, 8, 2};
+
+stack_arena::options arena_options() {
+  stack_arena::options o;
+  const char* const mode = getenv("WARREN_STACKGUARD");
+  if (mode == nullptr || *mode == '\0') return o;
+  for (const guard_mode m :
+       {guard_mode::automatic, guard_mode::vector_markers, guard_mode::markers, guard_mode::protection, guard_mode::canary}) {
+    if (strcmp(mode, to_string(m)) == 0) {
+      o.forced = m;
+      return o;
+    }
+  }
+  fatal("WARREN_STACKGUARD=%s: want automatic, vector_markers, markers, protection or canary", mode);
+}
 }  // namespace
 
-goroutine_pool::goroutine_pool() {
-  void* table = mmap(nullptr, kMaxG * sizeof(g*), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+goroutine_pool::goroutine_pool() : stacks_(arena_options()) {
+  const stack_arena::statistics s = stacks_.stats();
+  size_t slots = 0;
+  for (int c = 0; c < kStackClasses; ++c) slots += s.slots_capacity[c];
+  table_bytes_ = slots * (sizeof(g*) + sizeof(uint32_t));
+  void* table = mmap(nullptr, table_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (table == MAP_FAILED)
-    fatal("cannot reserve %zu MiB of address space for the table of goroutines; raise RLIMIT_AS", (kMaxG * sizeof(g*)) >> 20);
+    fatal("cannot reserve %zu MiB of address space for the table of goroutines; raise RLIMIT_AS", table_bytes_ >> 20);
   all_g_ = static_cast<g**>(table);
+  auto* numbers = reinterpret_cast<uint32_t*>(all_g_ + slots);
+  for (int c = 0; c < kStackClasses; ++c) {
+    dead_[c].emptied = numbers;
+    numbers += s.slots_capacity[c];
+  }
 }
 
-goroutine_pool::~goroutine_pool() {
-  // Closures of goroutines that never ran are destroyed; frames of those that did are abandoned with their stacks.
-  for (const slab& s : slabs_) {
-    for (uint32_t i = 0; i < s.count; ++i) {
-      detail::newborn& nb = s.items[i];
-      if (nb.type == nullptr || nb.borrowed) continue;
-      if (nb.constructed) nb.type->destroy(nb.closure);
-      if (nb.closure != nb.storage) ::operator delete (nb.closure, std::align_val_t{nb.type->align});
-    }
-    munmap(s.items, size_t{s.count} * sizeof(detail::newborn));
-  }
-  munmap(all_g_, kMaxG * sizeof(g*));
-}
-
-detail::newborn* goroutine_pool::newborn_get(p* pp) {
-  if (pp->free_newborns == nullptr) {
-    mutex& l = lock_;
-    l.lock();
-    while (free_newborns_ != nullptr && pp->free_newborn_count < kNewbornsPerP / 2) {
-      detail::newborn* nb = free_newborns_;
-      free_newborns_ = static_cast<detail::newborn*>(nb->next);
-      nb->next = pp->free_newborns;
-      pp->free_newborns = nb;
-      ++pp->free_newborn_count;
-    }
-    if (pp->free_newborns == nullptr) {
-      void* memory = mmap(nullptr, kSlabNewborns * sizeof(detail::newborn), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      if (memory == MAP_FAILED) {
-        l.unlock();
-        throw std::bad_alloc();
-      }
-      auto* items = static_cast<detail::newborn*>(memory);
-      for (uint32_t i = 0; i < kSlabNewborns; ++i) {
-        auto* nb = ::new (&items[i]) detail::newborn;
-        nb->is_newborn = true;
-        nb->next = pp->free_newborns;
-        pp->free_newborns = nb;
-      }
-      pp->free_newborn_count += kSlabNewborns;
-      slabs_.push_back({items, kSlabNewborns});
-    }
-    l.unlock();
-  }
-  detail::newborn* nb = pp->free_newborns;
-  pp->free_newborns = static_cast<detail::newborn*>(nb->next);
-  --pp->free_newborn_count;
-  return nb;
-}
-
-void goroutine_pool::newborn_put(p* pp, detail::newborn* nb) noexcept {
-  nb->type = nullptr;
-  nb->next = pp->free_newborns;
-  pp->free_newborns = nb;
-  if (++pp->free_newborn_count <= 2 * kNewbornsPerP) return;
-  lock_.lock();
-  while (pp->free_newborn_count > kNewbornsPerP) {
-    detail::newborn* give = pp->free_newborns;
-    pp->free_newborns = static_cast<detail::newborn*>(give->next);
-    give->next = free_newborns_;
-    free_newborns_ = give;
-    --pp->free_newborn_count;
-  }
-  lock_.unlock();
-}
+// The frames of goroutines that have run are abandoned with their stacks.
+goroutine_pool::~goroutine_pool() { munmap(all_g_, table_bytes_); }
 
 g* goroutine_pool::make_g(std::byte* slot, uint8_t stack_class) {
   g* gp = ::new (control_block(slot, stack_class, sizeof(g))) g;
   gp->slot = slot;
   gp->stack_class = stack_class;
   lock_.lock();
-  const uint32_t n = g_count_.load(std::memory_order_relaxed);
-  if (n >= kMaxG) fatal("more than %zu goroutine stacks; find what never ends in the goroutine dump", kMaxG);
+  const uint32_t n = g_count_.load(std::memory_order_relaxed);  // there is a place for every slot of the arena
+  gp->index = n;
   all_g_[n] = gp;
   g_count_.store(n + 1, std::memory_order_release);
   lock_.unlock();
@@ -114,21 +78,37 @@ g* goroutine_pool::g_get(p* pp, uint8_t stack_class) {
     }
   }
   pp->counters.stacks_taken.add();
+  dead_list& dead = dead_[stack_class];
+  uint32_t number = UINT32_MAX;
   lock_.lock();
-  g* gp = dead_[stack_class];
+  g* gp = dead.first;
   if (gp != nullptr) {
-    dead_[stack_class] = static_cast<g*>(gp->next);
+    dead.first = static_cast<g*>(gp->next);
+    --dead.count;
     // A class-normal P takes a few more along, so that a burst does not come here for each.
-    for (uint32_t i = 0; stack_class == 0 && i < kDeadKept / 2 && dead_[0] != nullptr; ++i) {
-      g* more = dead_[0];
-      dead_[0] = static_cast<g*>(more->next);
+    for (uint32_t i = 0; stack_class == 0 && i < kDeadKept / 2 && dead.first != nullptr; ++i) {
+      g* more = dead.first;
+      dead.first = static_cast<g*>(more->next);
+      --dead.count;
       more->next = pp->dead_goroutines;
       pp->dead_goroutines = more;
       ++pp->dead_count;
     }
+  } else if (dead.emptied_count > 0) {
+    number = dead.emptied[--dead.emptied_count];
   }
+  dead.least = std::min(dead.least, dead.count);
   lock_.unlock();
   if (gp != nullptr) return gp;
+  if (number != UINT32_MAX) {
+    // All zero, as a new one is but for what is set here. Not constructed anew: others may be reading its status.
+    gp = all_g_[number];
+    gp->sleep_timer.index = -1;
+    gp->slot = stacks_.slot_of(gp);
+    gp->stack_class = stack_class;
+    gp->index = number;
+    return gp;
+  }
   if (stack_class == 0) {
     if (pp->stack_cache_count == 0) pp->stack_cache_count = static_cast<uint32_t>(stacks_.allocate(0, pp->stack_cache, 16));
     if (pp->stack_cache_count > 0) return make_g(pp->stack_cache[--pp->stack_cache_count], 0);
@@ -151,17 +131,78 @@ void goroutine_pool::g_put(p* pp, g* gp) noexcept {
     while (pp->dead_count > kDeadKept) {
       g* give = pp->dead_goroutines;
       pp->dead_goroutines = static_cast<g*>(give->next);
-      give->next = dead_[0];
-      dead_[0] = give;
+      give->next = dead_[0].first;
+      dead_[0].first = give;
+      ++dead_[0].count;
       --pp->dead_count;
     }
     lock_.unlock();
     return;
   }
+  dead_list& dead = dead_[gp->stack_class];
   lock_.lock();
-  gp->next = dead_[gp->stack_class];
-  dead_[gp->stack_class] = gp;
+  gp->next = dead.first;
+  dead.first = gp;
+  ++dead.count;
   lock_.unlock();
+}
+
+size_t goroutine_pool::trim() noexcept {
+  size_t total = 0;
+  for (int c = 0; c < kStackClasses; ++c) {
+    dead_list& dead = dead_[c];
+    lock_.lock();
+    const size_t surplus = dead.least;
+    dead.least = dead.count;
+    lock_.unlock();
+    if (surplus <= kAlwaysKept[c]) continue;
+    give_back(c, surplus - kAlwaysKept[c]);
+    total += surplus - kAlwaysKept[c];
+  }
+  return total;
+}
+
+// Up to n of a class. Collected first and sorted by address, so that neighbours become one call: a burst of a million is a few hundred
+// calls. The lock is held for some dozens at a time, as each is a cache miss.
+void goroutine_pool::give_back(int cls, size_t n) noexcept {
+  constexpr size_t kAtATime = 64;
+  dead_list& dead = dead_[cls];
+  lock_.lock();
+  // Nobody else adds to the emptied ones, and those taken meanwhile leave a gap before the work space: closed below.
+  uint32_t* const work = dead.emptied + dead.emptied_count;
+  size_t got = 0;
+  while (got < n && dead.first != nullptr) {
+    g* gp = dead.first;
+    dead.first = static_cast<g*>(gp->next);
+    --dead.count;
+    work[got++] = gp->index;
+    if (got % kAtATime == 0) {
+      lock_.unlock();
+      lock_.lock();
+    }
+  }
+  dead.least = std::min(dead.least, dead.count);
+  lock_.unlock();
+  std::sort(work, work + got, [this](uint32_t a, uint32_t b) { return all_g_[a] > all_g_[b]; });  // the lowest on top
+  const size_t size = stack_slot_size(cls);
+  for (size_t i = 0; i < got;) {
+    size_t run = 1;
+    while (i + run < got && stacks_.slot_of(all_g_[work[i + run]]) + size == stacks_.slot_of(all_g_[work[i + run - 1]])) ++run;
+    // Guards stay, whichever kind they are.
+    madvise(stacks_.slot_of(all_g_[work[i + run - 1]]), run * size, MADV_DONTNEED);
+    i += run;
+  }
+  for (size_t i = 0; i < got;) {
+    const std::lock_guard guard(lock_);
+    for (size_t end = std::min(got, i + kAtATime * 64); i < end; ++i) dead.emptied[dead.emptied_count++] = work[i];
+  }
+}
+
+size_t goroutine_pool::emptied() const noexcept {
+  const std::lock_guard guard(lock_);
+  size_t n = 0;
+  for (const dead_list& d : dead_) n += d.emptied_count;
+  return n;
 }
 
 uint64_t goroutine_pool::next_goid(p* pp) noexcept {

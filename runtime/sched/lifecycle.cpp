@@ -24,6 +24,7 @@ namespace warren::rt {
 
 std::atomic<scheduler*> scheduler::running_{nullptr};
 std::atomic<int> scheduler::guests_{0};
+std::atomic<uint64_t> scheduler::runs_{0};
 std::atomic<bool> scheduler::left_behind_{false};
 
 netpoller* default_netpoller();
@@ -37,6 +38,7 @@ constexpr int64_t kExitGrace = 1'000'000'000;
 constexpr int64_t kTimeSlice = 10'000'000;  // Go's forcePreemptNS
 // A thread each. Few programs have more loops at once that call nothing; more than this is a mistake that is better seen than fed.
 constexpr uint32_t kMaxHogs = 64;
+constexpr int64_t kIdleThreadMs = 5'000;
 constexpr uint32_t kMaxMs = 10'000;  // Go's limit; there the program crashes beyond it
 
 // On the alternate signal stack, in a signal handler.
@@ -84,12 +86,11 @@ scheduler::scheduler(int procs)
     : time_slice_(environment_number("WARREN_SLICE_US", 50, 10'000'000, kTimeSlice / 1000) * 1000),
       max_hogs_(static_cast<uint32_t>(environment_number("WARREN_MAX_HOGS", 0, 100'000, kMaxHogs))),
       max_ms_(static_cast<uint32_t>(environment_number("WARREN_MAX_THREADS", 2 * procs + 2, 100'000, kMaxMs))),
+      idle_life_(environment_number("WARREN_IDLE_THREAD_MS", 1, 86'400'000, kIdleThreadMs) * 1'000'000),
       poller_(default_netpoller()) {
-  for (int i = 0; i < procs; ++i) {
-    all_p_.push_back(std::make_unique<p>(i));
-    if (sched_hooks.p_created != nullptr) sched_hooks.p_created(all_p_.back().get());
-  }
-  if (procs == 1) all_p_[0]->runq.set_unshared();
+  for (int i = 0; i < procs; ++i) make_p()->status.store(p_status::idle, std::memory_order_relaxed);
+  all_p_.use(static_cast<uint32_t>(procs));
+  all_p_[0]->runq.set_unshared(procs == 1);
   std::lock_guard guard(lock_);
   for (int i = procs - 1; i >= 1; --i) idle_p_put(all_p_[i].get());
 }
@@ -112,6 +113,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
         "does");
   scheduler* none = nullptr;
   if (!running_.compare_exchange_strong(none, this)) fatal("warren::run inside warren::run: one runtime at a time");
+  runs_.fetch_add(1, std::memory_order_relaxed);
 
   // m0 and its g0: the calling thread.
   m0_.sched = this;
@@ -129,7 +131,7 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   acquire_p(&m0_, all_p_[0].get());
 
   // The main goroutine, number 1. Its closure stays where it is.
-  detail::newborn* main = pool_.newborn_get(m0_.current_p);
+  detail::newborn* main = pool_.newborns().get(m0_.current_p);
   main->goid = pool_.next_goid(m0_.current_p);
   main->stack_class = static_cast<uint8_t>(stack_size::huge);
   main->closure = closure;
@@ -195,6 +197,8 @@ void scheduler::wake_all_idle() noexcept {
     idle->park.wakeup();  // with next_p null: it leaves
     idle = next;
   }
+  for (m* mp = all_m(); mp != nullptr; mp = mp->all_link)
+    if (mp->locked_g.load(std::memory_order_relaxed) != nullptr) mp->park.wakeup();
 }
 
 int64_t scheduler::goroutine_count() const noexcept {
@@ -209,7 +213,9 @@ namespace warren {
 
 namespace detail {
 int run_main(const closure_type& type, void* closure) {
-  auto* s = new rt::scheduler(rt::initial_maxprocs());
+  const rt::procs_choice procs = rt::choose_maxprocs();
+  auto* s = new rt::scheduler(procs.n);
+  if (procs.from_machine) s->follow_quota();
   // A scheduler that threads are still inside of stays: its memory is theirs.
   if (s->run(type, closure)) delete s;
   return 0;

@@ -2,9 +2,11 @@
 //
 // Compilers take the address of a thread_local for constant within a function and keep it in a register; after a park the goroutine may be
 // on another thread, and the register points into the first one's storage. (GCC bug 26461, LLVM 47179; brpc #1776, userver #242: volatile,
-// atomics and empty asm do not help against it, only a call the compiler cannot look into does.) So there is exactly one, private to this
-// file, read through a function that is not inlined, in a translation unit that is never built with LTO, and callers read it again after
-// everything that may switch. tests/lint refuses any other thread_local.
+// atomics and empty asm do not help against it.) So there is exactly one, and C++ code never names it: getm() reads it by an instruction
+// sequence of its own, thread pointer and offset in one volatile asm, of which the compiler sees neither. There is no address that it
+// could keep; only the value comes out, and callers read that again after everything that may switch. This holds for inlining and LTO,
+// too. (A function the compiler cannot look into does the same for a call, a return and the registers that a call clobbers. The model is
+// initial-exec: executables and static libraries. The linker makes a constant of the offset.) tests/lint refuses any other thread_local.
 #include "runtime/sched/m.h"
 
 #include <sys/syscall.h>
@@ -14,19 +16,13 @@
 #include "runtime/os/thread_probe.h"
 #include "runtime/sched/preempt.h"
 
+extern "C" {
+[[gnu::visibility("hidden")]] thread_local warren::rt::m* warren_current_m = nullptr;
+}
+
 namespace warren::rt {
 
-namespace {
-thread_local m* tls_m = nullptr;
-}
-
-m* getm() noexcept {
-  m* mp = tls_m;
-  asm volatile("" : "+r"(mp));  // the value is opaque to callers: no interprocedural analysis concludes that two calls return the same
-  return mp;
-}
-
-void setm(m* mp) noexcept { tls_m = mp; }
+void setm(m* mp) noexcept { warren_current_m = mp; }
 
 void m::begin_thread() {
   signal_stack.setup();

@@ -50,12 +50,14 @@ struct m {
   g* (*mcall_fn)(m*, g*) = nullptr;
   void* mcall_arg = nullptr;
 
-  bool spinning = false;        // looks for work and counts in scheduler::spinning_
-  bool start_spinning = false;  // how startm wants it to begin
-  uint32_t random = 1;          // xorshift state: victims of theft
-  note park;                    // idle Ms sleep here
-  m* idle_link = nullptr;       // list of idle Ms (scheduler lock)
-  m* all_link = nullptr;        // all Ms, newest first; never unlinked while the scheduler lives
+  std::atomic<g*> locked_g{nullptr};  // the only goroutine this thread runs (locked_thread.cpp)
+  bool retiring = false;              // its thread is about to end
+  bool spinning = false;              // looks for work and counts in scheduler::spinning_
+  bool start_spinning = false;        // how startm wants it to begin
+  uint32_t random = 1;                // xorshift state: victims of theft
+  note park;                          // idle Ms sleep here
+  m* idle_link = nullptr;             // list of idle Ms (scheduler lock)
+  m* all_link = nullptr;              // all Ms, newest first; never unlinked while the scheduler lives
   pthread_t handle{};
   alternate_stack signal_stack;
   pid_t tid = 0;
@@ -85,8 +87,32 @@ struct m {
   }
 };
 
-// The M of this thread; nullptr on a thread the runtime did not start. Never inlined, never remembered across a switch: see m.cpp.
-[[gnu::noinline]] m* getm() noexcept;
+// The M of this thread; nullptr on a thread the runtime did not start. The result must not be remembered across a switch. Why it is read
+// in assembly: m.cpp. The memory clobber keeps the read on its side of every call, so of every switch.
+[[gnu::always_inline]] inline m* getm() noexcept {
+  m* mp;
+#if defined(__x86_64__)
+  asm volatile(
+      "movq warren_current_m@gottpoff(%%rip), %0\n\t"
+      "movq %%fs:(%0), %0"
+      : "=&r"(mp)
+      :
+      : "memory");
+#elif defined(__aarch64__)
+  void* offset;
+  asm volatile(
+      "mrs %0, tpidr_el0\n\t"
+      "adrp %1, :gottprel:warren_current_m\n\t"
+      "ldr %1, [%1, #:gottprel_lo12:warren_current_m]\n\t"
+      "ldr %0, [%0, %1]"
+      : "=&r"(mp), "=&r"(offset)
+      :
+      : "memory");
+#else
+#error "no thread pointer for this processor: add how it reads a thread_local of the initial-exec model"
+#endif
+  return mp;
+}
 void setm(m* mp) noexcept;
 
 }  // namespace warren::rt

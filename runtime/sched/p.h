@@ -41,10 +41,11 @@ struct p {
   uint32_t stack_cache_count = 0;
   detail::newborn* free_newborns = nullptr;
   uint32_t free_newborn_count = 0;
-  uint32_t ready_countdown = 0;   // rule (5) of proc.cpp: goreadies until the next sample,
-  int64_t ready_stamp = 0;        // when the sampled one was, 0 if none is open,
-  int64_t hand_over_ns = 20'000;  // and the average time from there to the next switch
-  uint64_t goid_next = 0;         // a batch of ids, so that the global counter is touched rarely
+  uint32_t ready_countdown = 0;         // rule (5) of proc.cpp: goreadies until the next sample,
+  int64_t ready_stamp = 0;              // when the sampled one was, 0 if none is open,
+  int64_t hand_over_ns = 20'000;        // and the average time from there to the next switch
+  uint32_t stack_sample_countdown = 1;  // newborns until the next one whose stack's use is measured
+  uint64_t goid_next = 0;               // a batch of ids, so that the global counter is touched rarely
   uint64_t goid_end = 0;
 
   p_counters counters;

@@ -3,6 +3,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/os/mutex.h"
+#include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -23,6 +24,9 @@ const char* to_string(wait_reason r) noexcept {
     case wait_reason::sync_wait_group: return "sync.WaitGroup.Wait";
     case wait_reason::sync_cond_wait: return "sync.Cond.Wait";
     case wait_reason::sync_semaphore: return "semacquire";
+    case wait_reason::thread: return "waiting for a thread";
+    case wait_reason::sync_rwmutex_lock: return "sync.RWMutex.Lock";
+    case wait_reason::sync_rwmutex_rlock: return "sync.RWMutex.RLock";
     case wait_reason::gc: return "GC worker (idle)";
     case wait_reason::finalizer_wait: return "finalizer wait";
     case wait_reason::other: return "waiting";
@@ -39,6 +43,7 @@ namespace {
 
 g* park_on_g0(m* mp, g* gp) {
   gp->mp = nullptr;
+  gp->parks.store(gp->parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (p* pp = mp->current_p; pp != nullptr) pp->counters.parks.add();
   bool (*commit)(g*, void*) = gp->park_commit;
   // From here on goready may take gp away, unless commit is still to publish it. So everything of gp was read before.
@@ -97,6 +102,8 @@ void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
   if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]]
     mp = rt_enter_slow(mp);
   g* gp = mp->curg;
+  if (sched_hooks.parking != nullptr) [[unlikely]]
+    sched_hooks.parking(gp, reason);
   if (gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   gp->park_commit = commit;
@@ -119,6 +126,8 @@ void goready(g* gp) noexcept {
 
 void gosched() {
   rt_leave(rt_enter());  // fatal on a thread that cannot yield
+  if (sched_hooks.parking != nullptr) [[unlikely]]
+    sched_hooks.parking(getg(), wait_reason::none);
   if (g* gp = getg(); gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   mcall(&yield_on_g0, nullptr);

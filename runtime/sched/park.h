@@ -19,7 +19,10 @@ enum class wait_reason : uint8_t {
   sync_wait_group,
   sync_cond_wait,
   sync_semaphore,
+  sync_rwmutex_lock,
+  sync_rwmutex_rlock,
   gc,
+  thread,
   finalizer_wait,
   other,
 };

@@ -40,11 +40,13 @@
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sched/stack_claim.h"
 #include "runtime/stack/overflow.h"
 
 namespace warren::rt {
 
 namespace {
+constexpr uint32_t kIdleMsKept = 4;   // beside one per P: what a small burst of blocking calls needs
 constexpr uint32_t kGlobalTick = 61;  // Go's: prime, so that it does not beat with periodic spawns
 constexpr uint32_t kGlobalBatch = run_queue::kCapacity / 2;
 constexpr int kStealPasses = 4;
@@ -112,7 +114,7 @@ void scheduler::put_global(runnable* head, runnable* tail, uint32_t n) noexcept 
 runnable* scheduler::global_get_locked(p* pp, uint32_t max) noexcept {
   const uint32_t size = global_size_.load(std::memory_order_relaxed);
   if (size == 0) return nullptr;
-  uint32_t n = size / static_cast<uint32_t>(all_p_.size()) + 1;
+  uint32_t n = size / all_p_.in_use() + 1;
   if (n > size) n = size;
   if (max > 0 && n > max) n = max;
   if (n > kGlobalBatch) n = kGlobalBatch;
@@ -213,7 +215,7 @@ void scheduler::inject(m* mp, g_list list) noexcept {
 // ---- waking and sleeping -----------------------------------------------------------------------------------------------------------
 
 void scheduler::wake_p(bool has_p) noexcept {
-  if (has_p && all_p_.size() == 1) return;              // the caller is on the only P
+  if (has_p && all_p_.in_use() == 1) return;            // the caller is on the only P
   std::atomic_thread_fence(std::memory_order_seq_cst);  // the StoreLoad of the submitter's side, after run_queue::put
   if (idle_p_count_.load(std::memory_order_seq_cst) == 0) {
     if (need_spinning_.load(std::memory_order_seq_cst) != 0) return;
@@ -266,15 +268,19 @@ void scheduler::start_m(p* pp, bool spinning) noexcept {
     return;
   }
   lock_.unlock();
-  if (!exiting() && m_count() < max_ms_) {
-    mp = new_m();
+  if (!exiting() && live_ms() < max_ms_) {
+    mp = reuse_m();
+    if (mp == nullptr) mp = new_m();
     mp->start_spinning = spinning;
     mp->next_p = pp;
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     const int error = pthread_create(&mp->handle, &attr, &m_thread, mp);
     pthread_attr_destroy(&attr);
-    if (error == 0) return;
+    if (error == 0) {
+      if (live_ms() + 2 * all_p_.in_use() > max_ms_) threads_short_.store(true, std::memory_order_relaxed);
+      return;
+    }
     mp->done.store(true, std::memory_order_relaxed);
     mp->handle = pthread_t{};
     ms_done_.fetch_add(1, std::memory_order_relaxed);
@@ -322,6 +328,7 @@ void* scheduler::m_thread(void* arg) {
   s->m_loop(mp);
   mp->signal_stack.teardown();
   setm(nullptr);
+  if (mp->retiring) s->retired(mp);
   mp->done.store(true, std::memory_order_release);
   s->ms_done_.fetch_add(1, std::memory_order_release);
   s->exit_note_.wakeup();
@@ -339,8 +346,12 @@ void scheduler::stop_m(m* mp) noexcept {
   idle_ms_ = mp;
   ++idle_m_count_;
   check_dead();
+  g* next_in_line = pop_thread_waiter();
+  const bool spare = idle_m_count_ > all_p_.in_use() + kIdleMsKept && !is_m0(mp);
   lock_.unlock();
-  mp->park.sleep();
+  if (next_in_line != nullptr) ready(nullptr, next_in_line);
+  while (!mp->park.sleep(spare ? idle_life_ : -1))
+    if (retire(mp)) return;
   mp->park.clear();
   if (mp->next_p == nullptr) return;  // exiting
   acquire_p(mp, mp->next_p);
@@ -369,7 +380,7 @@ void scheduler::hand_off_p(p* pp) noexcept {
     if (--stop_wait_ == 0) stop_note_.wakeup();
     return;
   }
-  const bool last_running = idle_p_count() + 1 == all_p_.size() && last_poll_.load(std::memory_order_relaxed) != 0;
+  const bool last_running = idle_p_count() + 1 == all_p_.in_use() && last_poll_.load(std::memory_order_relaxed) != 0;
   if (global_size() != 0 || last_running) {  // the last one goes to the poller
     guard.unlock();
     start_m(pp, false);
@@ -383,7 +394,7 @@ void scheduler::hand_off_p(p* pp) noexcept {
 }
 
 // Somebody has to look at timers or descriptors no later than `when`.
-void scheduler::wake_netpoller(int64_t when) noexcept {
+void scheduler::wake_netpoller(int64_t when, bool has_p) noexcept {
   if (last_poll_.load(std::memory_order_seq_cst) == 0) {
     const int64_t until = poll_until_.load(std::memory_order_seq_cst);
     if (until == 0 || until > when) {
@@ -391,7 +402,7 @@ void scheduler::wake_netpoller(int64_t when) noexcept {
       poller_.load(std::memory_order_acquire)->wake();
     }
   } else {
-    wake_p(false);
+    wake_p(has_p);
   }
 }
 
@@ -405,7 +416,7 @@ bool scheduler::any_queued() const noexcept {
 
 runnable* scheduler::steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* ran_timers) noexcept {
   p* pp = mp->current_p;
-  const auto n = static_cast<uint32_t>(all_p_.size());
+  const auto n = all_p_.in_use();
   for (int pass = 0; pass < kStealPasses; ++pass) {
     const bool last_pass = pass == kStealPasses - 1;
     uint32_t at = mp->next_random() % n;
@@ -452,6 +463,15 @@ runnable* scheduler::steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* 
   return nullptr;
 }
 
+// Timers armed on Ps that are out of use since (resize.cpp).
+void scheduler::run_unused_timers(p* pp) noexcept {
+  for (uint32_t i = all_p_.in_use(), made = all_p_.made(); i < made; ++i) {
+    int64_t next = all_p_[i]->timers.earliest();
+    if (next == 0) continue;
+    if (const uint32_t ran = all_p_[i]->timers.run(nanotime(), &next)) pp->counters.timers_fired.add(ran);
+  }
+}
+
 // Returns what to run, or nullptr when the scheduler exits. *inherit: it continues the time slice of the one before.
 runnable* scheduler::find_runnable(m* mp, bool* inherit) noexcept {
   *inherit = false;
@@ -465,6 +485,8 @@ top:
   p* pp = mp->current_p;
   int64_t now = 0;
   int64_t poll_until = pp->timers.earliest();
+  if (unused_ps_.load(std::memory_order_relaxed) != 0 && pp->id == 0) [[unlikely]]
+    run_unused_timers(pp);
   if (poll_until != 0) {
     now = nanotime();
     if (const uint32_t ran = pp->timers.run(now, &poll_until)) pp->counters.timers_fired.add(ran);
@@ -493,7 +515,7 @@ top:
   }
 
   // Spin, unless half of the busy Ps do already.
-  if (mp->spinning || 2 * spinning() < all_p_.size() - idle_p_count()) {
+  if (mp->spinning || 2 * spinning() < all_p_.in_use() - idle_p_count()) {
     if (!mp->spinning) become_spinning(mp);
     bool ran_timers = false;
     if (runnable* r = steal_work(mp, &now, &poll_until, &ran_timers)) return r;
@@ -583,6 +605,11 @@ top:
 void scheduler::m_loop(m* mp) {
   g* gp = nullptr;
   for (;;) {
+    if (gp == nullptr && mp->locked_g.load(std::memory_order_relaxed) != nullptr) [[unlikely]] {
+      stop_locked_m(mp);
+      if (mp->current_p == nullptr) return;  // exiting
+      gp = mp->locked_g.load(std::memory_order_relaxed);
+    }
     if (gp == nullptr) {
       bool inherit;
       runnable* r = find_runnable(mp, &inherit);
@@ -594,11 +621,18 @@ void scheduler::m_loop(m* mp) {
         gp = pool_.g_get(pp, nb->stack_class);
         gp->goid = nb->goid;
         gp->spawn_pc = nb->spawn_pc;
+        gp->spawn_goid = nb->spawn_goid;
         gp->birth = nb;
-        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp);
+        scavenger_.begin(pp, gp, mp->random);
+        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp, &goexit);
         gp->status.store(g_status::runnable, std::memory_order_relaxed);
       } else {
         gp = static_cast<g*>(r);
+        if (gp->locked_m != nullptr) [[unlikely]] {  // to another M: those that are locked do not come here
+          start_locked_m(mp, gp);
+          gp = nullptr;
+          continue;
+        }
       }
       if (!inherit) pp->schedtick.store(pp->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
@@ -606,6 +640,7 @@ void scheduler::m_loop(m* mp) {
     if (mp->current_p != nullptr) mp->current_p->counters.scheduled.add();
     gp->mp = mp;
     gp->status.store(g_status::running, std::memory_order_relaxed);
+    own_stack(gp);  // after the status: sched/stack_claim.h
     mp->curg = gp;
     switch_fiber(mp->thread, mp->g0, gp->stack_state);
     // Back on this thread's own stack: mp is what it was. The goroutine has entered the bracket before it switched.
@@ -624,7 +659,9 @@ void scheduler::m_loop(m* mp) {
         gp->mp = nullptr;
         gp->status.store(g_status::runnable, std::memory_order_release);
         gp = after_blocking(mp, gp);
-      } else if (!exiting()) {
+      } else if (mp->retiring) {
+        return;
+      } else if (!exiting() && mp->locked_g.load(std::memory_order_relaxed) == nullptr) {
         stop_m(mp);
       }
     }

@@ -39,8 +39,8 @@ class run_queue {
     uint32_t count = 0;
   };
 
-  // There is but one P, so nobody steals: get needs no atomic read-modify-write. Before the first put.
-  void set_unshared() noexcept { unshared_ = true; }
+  // There is but one P, so nobody steals: get needs no atomic read-modify-write. While nobody uses the queue.
+  void set_unshared(bool unshared) noexcept { unshared_ = unshared; }
 
   // Owner only. next: take the place of runnext, whose occupant moves to the ring's tail. If the ring is full, half of it and the entry
   // that did not fit come back in *out for the global queue. Returns true if nothing spilled.

@@ -4,8 +4,6 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <memory>
-#include <vector>
 
 #include "runtime/os/futex.h"
 #include "runtime/os/mutex.h"
@@ -13,6 +11,8 @@
 #include "runtime/sched/m.h"
 #include "runtime/sched/netpoller.h"
 #include "runtime/sched/p.h"
+#include "runtime/sched/p_table.h"
+#include "runtime/sched/stack_scavenger.h"
 
 namespace warren::rt {
 
@@ -25,6 +25,9 @@ class scheduler {
 
   // The running one, for threads that have no M. nullptr between runs.
   static scheduler* current() noexcept { return running_.load(std::memory_order_acquire); }
+
+  // Which run this is, counted from 1. For objects that outlive a run and keep something of it.
+  static uint64_t run_number() noexcept { return runs_.load(std::memory_order_relaxed); }
 
   // The running scheduler, held: it is not destroyed while a guest exists. For threads outside, which cannot know that the run is about to
   // end. run() takes running_ away first and then waits for guests to be gone; both sides are seq_cst, so a guest that still saw it is
@@ -68,9 +71,9 @@ class scheduler {
   void hand_off_p(p* pp) noexcept;
   void acquire_p(m* mp, p* pp) noexcept;
   p* release_p(m* mp) noexcept;
-  void wake_netpoller(int64_t when) noexcept;
-  p* idle_p_get() noexcept;         // REQUIRES: lock_
-  void idle_p_put(p* pp) noexcept;  // REQUIRES: lock_
+  void wake_netpoller(int64_t when, bool has_p = false) noexcept;  // has_p: by somebody with a P
+  p* idle_p_get() noexcept;                                        // REQUIRES: lock_
+  void idle_p_put(p* pp) noexcept;                                 // REQUIRES: lock_
 
   // ---- stopping the world (stop.cpp) ----
   void stop_the_world(const char* why);
@@ -82,7 +85,17 @@ class scheduler {
   bool take_idle_p(m* mp) noexcept;
   void drop_revoked_p(m* mp) noexcept;
 
+  // ---- resize.cpp ----
+  void resize(uint32_t n);
+  void follow_quota() noexcept { follows_quota_.store(true, std::memory_order_relaxed); }
+  void do_not_follow_quota() noexcept { follows_quota_.store(false, std::memory_order_relaxed); }
+
+  // ---- locked_thread.cpp ----
+  void stop_locked_m(m* mp) noexcept;
+  void start_locked_m(m* mp, g* gp) noexcept;
+
   // ---- blocking.cpp ----
+  void await_thread();
   void p_left(p* pp) noexcept;
   g* after_blocking(m* mp, g* gp) noexcept;
 
@@ -91,24 +104,29 @@ class scheduler {
 
   // ---- sysmon.cpp ----
   void sysmon_loop() noexcept;
-  [[noreturn]] void forced_gc_loop();
+  [[noreturn]] void helper_loop();
 
   void set_netpoller(netpoller* poller);
 
   goroutine_pool& pool() noexcept { return pool_; }
-  const std::vector<std::unique_ptr<p>>& all_p() const noexcept { return all_p_; }
+  stack_scavenger& scavenger() noexcept { return scavenger_; }
+  const p_table& all_p() const noexcept { return all_p_; }
   m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
+  bool threads_short() const noexcept { return threads_short_.load(std::memory_order_relaxed); }
+  uint32_t thread_waiters() const noexcept { return thread_waiters_.load(std::memory_order_relaxed); }
+  bool is_m0(const m* mp) const noexcept { return mp == &m0_; }
   p* first_p() const noexcept { return all_p_[0].get(); }
-  int procs() const noexcept { return static_cast<int>(all_p_.size()); }
+  int procs() const noexcept { return static_cast<int>(all_p_.in_use()); }
   uint32_t idle_p_count() const noexcept { return idle_p_count_.load(std::memory_order_relaxed); }
   uint32_t m_count() const noexcept { return m_count_.load(std::memory_order_relaxed); }
   uint32_t hogs() const noexcept { return hogs_.load(std::memory_order_relaxed); }
+  uint32_t live_ms() const noexcept { return m_count() - ms_done_.load(std::memory_order_relaxed); }
   uint32_t spinning() const noexcept { return spinning_.load(std::memory_order_relaxed); }
   uint32_t global_size() const noexcept { return global_size_.load(std::memory_order_relaxed); }
   int64_t goroutine_count() const noexcept;
   struct totals {  // events that happen outside any P
     std::atomic<uint64_t> handoffs{0}, retakes{0}, m_wakeups{0}, netpoll_wakeups{0}, sysmon_polls{0}, foreign_readies{0}, stops{0},
-        stop_retries{0};
+        stop_retries{0}, thread_waits{0}, m_retirements{0};
     std::atomic<uint64_t> hog_revocations{0}, blocked_revocations{0};
   };
   totals& counts() noexcept { return totals_; }
@@ -120,6 +138,7 @@ class scheduler {
   runnable* steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* ran_timers) noexcept;
   runnable* global_get_locked(p* pp, uint32_t max) noexcept;
   bool any_queued() const noexcept;
+  void run_unused_timers(p* pp) noexcept;
   void become_spinning(m* mp) noexcept;
   void reset_spinning(m* mp) noexcept;
   void wake_p_slow() noexcept;
@@ -132,6 +151,15 @@ class scheduler {
   bool take_from_blocked(p* pp, m* mp, uint32_t tick, int64_t age) noexcept;
   static void peek_goroutine(const m* mp, uint64_t* goid, const void** spawn_pc) noexcept;
   void wake_all_idle() noexcept;
+  p* make_p();
+  void resize_stopped(m* mp, uint32_t n) noexcept;
+  void leave_held(p* pp) noexcept;
+  bool threads_are_short() const noexcept;
+  bool retire(m* mp) noexcept;
+  void retired(m* mp) noexcept;
+  g* pop_thread_waiter() noexcept;
+  m* reuse_m() noexcept;
+  void watch_quota(int64_t now) noexcept;
   void await_stop() noexcept;
   bool all_held() const noexcept;
   void signal_those_who_run() noexcept;
@@ -144,10 +172,12 @@ class scheduler {
 
   static std::atomic<scheduler*> running_;
   static std::atomic<int> guests_;
+  static std::atomic<uint64_t> runs_;
   static std::atomic<bool> left_behind_;  // an earlier run's threads are still about
 
-  std::vector<std::unique_ptr<p>> all_p_;
+  p_table all_p_;
   goroutine_pool pool_;
+  stack_scavenger scavenger_{*this};
   std::atomic<m*> all_m_{nullptr};
   std::atomic<uint32_t> m_count_{0};
   m m0_;
@@ -155,6 +185,7 @@ class scheduler {
   const int64_t time_slice_;  // ns: WARREN_SLICE_US, 10 ms
   const uint32_t max_hogs_;   // goroutines that may compute without a P at once: WARREN_MAX_HOGS
   const uint32_t max_ms_;     // threads: WARREN_MAX_THREADS
+  const int64_t idle_life_;   // ns a spare idle thread is kept: WARREN_IDLE_THREAD_MS
   int64_t last_cap_report_ = 0;
 
   alignas(kCacheLine) mutex lock_;
@@ -166,6 +197,12 @@ class scheduler {
   std::atomic<uint32_t> idle_p_count_{0};
   m* idle_ms_ = nullptr;
   uint32_t idle_m_count_ = 0;
+  uint32_t locked_asleep_ = 0;  // Ms that wait for their locked goroutine to be scheduled
+  m* dead_ms_ = nullptr;        // retired: their thread has ended or is about to; linked by idle_link
+  g* thread_first_ = nullptr;   // goroutines that wait to enter a blocking region because threads are short
+  g* thread_last_ = nullptr;
+  std::atomic<uint32_t> thread_waiters_{0};
+  std::atomic<bool> threads_short_{false};  // look at threads_are_short() before entering a blocking region
   std::atomic<bool> sysmon_asleep_{false};
 
   alignas(kCacheLine) std::atomic<uint32_t> spinning_{0};
@@ -181,9 +218,15 @@ class scheduler {
   std::atomic<int64_t> last_poll_{1};   // time of the last poll; 0: a thread blocks in the poller now
   std::atomic<int64_t> poll_until_{0};  // until when; 0: no limit
 
-  g* gc_helper_ = nullptr;  // waits for sysmon to want a collection; guarded by lock_
-  note stop_note_;          // the last P has stopped
-  note exit_note_;          // an M has left
+  g* helper_ = nullptr;                     // waits for sysmon to want something done on a goroutine; guarded by lock_
+  std::atomic<bool> gc_wanted_{false};      // what it is to do
+  std::atomic<uint32_t> unused_ps_{0};      // made and not in use
+  std::atomic<uint32_t> procs_wanted_{0};   // 0: nothing
+  std::atomic<bool> follows_quota_{false};  // the number of Ps came from affinity and quota
+  int64_t quota_read_at_ = 0;
+  mutex make_p_lock_;
+  note stop_note_;  // the last P has stopped
+  note exit_note_;  // an M has left
   note sysmon_note_;
   note revoke_note_;  // the preemption handler has run
   // One stop at a time: the others park here.

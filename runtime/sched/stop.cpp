@@ -82,7 +82,7 @@ void scheduler::stop_the_world(const char* why) {
   stop_reason_ = why;
   stop_note_.clear();
   lock_.lock();
-  stop_wait_.store(static_cast<uint32_t>(all_p_.size()), std::memory_order_seq_cst);
+  stop_wait_.store(all_p_.in_use(), std::memory_order_seq_cst);
   stopping_.store(1, std::memory_order_seq_cst);
   request_stop_of_running();
   mp->requests.fetch_and(~uint32_t{request_stop}, std::memory_order_relaxed);
@@ -196,7 +196,9 @@ void scheduler::start_the_world() {
   lock_.lock();
   p* with_work = nullptr;
   for (const auto& pp : all_p_) {
-    if (pp.get() == mine || pp->mp.load(std::memory_order_relaxed) != nullptr) continue;  // held with its M: let_go gives it back
+    if (pp.get() == mine || pp->status.load(std::memory_order_relaxed) == p_status::dead ||
+        pp->mp.load(std::memory_order_relaxed) != nullptr)
+      continue;  // held with its M: let_go gives it back
     if (pp->runq.empty() && pp->timers.empty()) {
       pp->status.store(p_status::idle, std::memory_order_relaxed);
       idle_p_put(pp.get());
@@ -296,8 +298,9 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
       case g_status::waiting: visit(ctx, gp->stack_state.ctx.sp, gp); break;
     }
     visit(ctx, &gp->park_param, &gp->park_param + 1);
+    visit(ctx, &gp->locals, &gp->locals + 1);
   }
-  pool.for_each_newborn([&](const detail::newborn& nb) {
+  pool.newborns().for_each([&](const detail::newborn& nb) {
     visit(ctx, nb.closure, static_cast<const std::byte*>(nb.closure) + nb.type->size / sizeof(void*) * sizeof(void*));
   });
 }

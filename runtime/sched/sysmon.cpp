@@ -14,12 +14,14 @@
 //     else                                       it waits for a processor. Left alone.
 #include <time.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "runtime/os/clock.h"
 #include "runtime/os/thread_probe.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
+#include "runtime/sched/maxprocs.h"
 #include "runtime/sched/preempt.h"
 #include "runtime/sched/report.h"
 #include "runtime/sched/scheduler.h"
@@ -32,6 +34,7 @@ namespace {
 constexpr int64_t kSuspicion = 1'000'000;  // ns without a new time slice
 constexpr int64_t kGrace = 1'000'000;      // ns from the cooperative request to the forced one
 constexpr int64_t kMaxSleepBusy = 5'000'000;
+constexpr int64_t kQuotaEvery = 1'000'000'000;  // Go 1.25 looks as often
 constexpr int64_t kExitReport = 1'000'000'000;
 constexpr int64_t kCapReportEvery = 10'000'000'000;
 constexpr int64_t kMinSleep = 20'000;
@@ -175,19 +178,19 @@ void scheduler::sysmon_loop() noexcept {
     sleep_ns(delay);
     int64_t now = nanotime();
 
-    const bool all_idle = idle_p_count() == all_p_.size() || stopping_.load(std::memory_order_relaxed) != 0;
+    const bool all_idle = idle_p_count() == all_p_.in_use() || stopping_.load(std::memory_order_relaxed) != 0;
     idle_rounds = all_idle ? idle_rounds + 1 : 0;
     if (idle_rounds >= kIdleRoundsToSleep && delay >= kMaxSleepBusy) {
       lock_.lock();
-      const bool still =
-          !exiting() && (idle_p_count_.load(std::memory_order_relaxed) == all_p_.size() || stopping_.load(std::memory_order_relaxed) != 0);
+      const bool still = !exiting() && (idle_p_count_.load(std::memory_order_relaxed) == all_p_.in_use() ||
+                                        stopping_.load(std::memory_order_relaxed) != 0);
       if (still) {
         sysmon_note_.clear();
         sysmon_asleep_.store(true, std::memory_order_relaxed);
       }
       lock_.unlock();
       if (still) {
-        sysmon_note_.sleep(kForcedGcCheck);
+        sysmon_note_.sleep(std::min(kForcedGcCheck, scavenger_.may_sleep(now)));
         lock_.lock();
         sysmon_asleep_.store(false, std::memory_order_relaxed);
         lock_.unlock();
@@ -213,10 +216,17 @@ void scheduler::sysmon_loop() noexcept {
       sysmon_holds_.store(false, std::memory_order_seq_cst);
     }
     const int64_t again = retake(now, &any);
-    if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) {
+    scavenger_.tick(now);
+    if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) gc_wanted_.store(true, std::memory_order_release);
+    if (follows_quota_.load(std::memory_order_relaxed) && now - quota_read_at_ >= kQuotaEvery) {
+      quota_read_at_ = now;
+      const auto n = static_cast<uint32_t>(usable_processors());
+      if (n != all_p_.in_use()) procs_wanted_.store(n, std::memory_order_release);
+    }
+    if (gc_wanted_.load(std::memory_order_relaxed) || procs_wanted_.load(std::memory_order_relaxed) != 0) {
       lock_.lock();
-      g* helper = gc_helper_;
-      gc_helper_ = nullptr;
+      g* helper = helper_;
+      helper_ = nullptr;
       lock_.unlock();
       if (helper != nullptr) ready(nullptr, helper);
     }
@@ -247,19 +257,20 @@ void scheduler::sysmon_loop() noexcept {
   }
 }
 
-// The goroutine that waits for sysmon to want a collection.
-void scheduler::forced_gc_loop() {
+// The goroutine that does what sysmon wants and cannot do without a P.
+void scheduler::helper_loop() {
   for (;;) {
     struct wait {
       static bool publish(g* gp, void* arg) {
         auto* s = static_cast<scheduler*>(arg);
         std::lock_guard guard(s->lock_);
-        s->gc_helper_ = gp;
+        s->helper_ = gp;
         return true;
       }
     };
     gopark(&wait::publish, this, wait_reason::gc);
-    if (sched_hooks.forced_gc != nullptr) sched_hooks.forced_gc();
+    if (gc_wanted_.exchange(false, std::memory_order_acquire) && sched_hooks.forced_gc != nullptr) sched_hooks.forced_gc();
+    if (const uint32_t n = procs_wanted_.exchange(0, std::memory_order_acquire)) resize(n);
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "runtime/os/clock.h"
 #include "runtime/os/cpu.h"
+#include "runtime/os/critical.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -124,8 +125,10 @@ namespace {
 enum class stop_result { prevented, not_armed, running_now };
 
 // `home` changes only in timer_start, and one thread at a time starts and stops a timer: the heap that is asked here is the only one that
-// can hold it or run it.
+// can hold it or run it. Critical: a scheduler that waits for this lock cannot stop for a collection, so its holder must not be held by
+// one.
 stop_result try_stop(timer* t, p* home) noexcept {
+  const critical_section not_stopped_here;
   std::lock_guard guard(home->timers.lock());
   if (home->timers.remove(t)) return stop_result::prevented;
   return home->timers.running() == t ? stop_result::running_now : stop_result::not_armed;
@@ -144,7 +147,7 @@ void timer_start(timer* t) {
   }
   t->home.store(pp, std::memory_order_relaxed);
   const int64_t when = t->when;
-  if (pp->timers.add(t)) mp->sched->wake_netpoller(when);
+  if (pp->timers.add(t)) mp->sched->wake_netpoller(when, bracket.has_p());
 }
 
 bool timer_stop(timer* t) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "runtime/os/mutex.h"
+#include "runtime/sched/biased_lock.h"
 #include "runtime/sched/timer.h"
 
 namespace warren::rt {
@@ -22,7 +23,7 @@ class timer_heap {
   // Time of the earliest timer, 0 if there is none. Lock-free, may be old.
   int64_t earliest() const noexcept { return earliest_.load(std::memory_order_acquire); }
   bool empty() const noexcept { return earliest() == 0; }
-  rt::mutex& lock() noexcept { return lock_; }
+  biased<mutex>& lock() noexcept { return lock_; }
   // The timer whose function runs now. Changes under lock().
   const timer* running() const noexcept { return running_.load(std::memory_order_acquire); }
 
@@ -37,7 +38,7 @@ class timer_heap {
   void remove_at(uint32_t i) noexcept;
   void publish_earliest() noexcept;
 
-  rt::mutex lock_;
+  biased<mutex> lock_;
   std::atomic<int64_t> earliest_{0};
   std::vector<entry> heap_;  // guarded by lock_
   std::atomic<const timer*> running_{nullptr};

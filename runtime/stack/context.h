@@ -27,9 +27,39 @@ void warren_save_registers(void* regs);
 void warren_context_start();
 }
 
-// Lays out a new context below stack_top (aligned down to 16 bytes) that will call entry(arg) when it is switched to first. Returns its
-// stack pointer. entry must not return (the trampoline traps). Unwinding and frame-pointer walks end at the trampoline. Touches about 100
-// bytes.
-void* make_context(void* stack_top, void (*entry)(void*), void* arg) noexcept;
+// warren_context_switch, entered by a jump. Processors predict where a `ret` goes by a stack of their own that calls push and returns pop.
+// A call that comes back by an indirect jump leaves its entry there, and then every return of the resumed flow is mispredicted: the one to
+// whoever called us, to whoever called that, and so on, some 8 ns each. Entered and left by jumps the switch leaves that stack alone, and
+// where both flows parked by the same functions (both in gopark, in chanrecv), their return addresses are the same, and the predictions
+// right. A round trip of two goroutines over two channels took 125 ns with a call, 102 with this. The 128 bytes are the red zone, which
+// belongs to the function that this is inlined into. All that a call may clobber is named; the rest warren_context_switch keeps.
+[[gnu::always_inline]] inline void jump_context(void** save_sp, void* load_sp) noexcept {
+#if defined(__x86_64__)
+  asm volatile(
+      "addq $-128, %%rsp\n\t"
+      "leaq 1f(%%rip), %%rcx\n\t"
+      "pushq %%rcx\n\t"
+      "jmp warren_context_switch\n"
+      "1:\n\t"
+      "subq $-128, %%rsp"
+      : "+D"(save_sp), "+S"(load_sp)
+      :
+      : "rax", "rcx", "rdx", "r8", "r9", "r10", "r11", "st", "st(1)", "st(2)", "st(3)", "st(4)", "st(5)", "st(6)", "st(7)", "xmm0", "xmm1",
+        "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+#if defined(__AVX512F__)
+        "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29",
+        "xmm30", "xmm31", "k0", "k1", "k2", "k3", "k4", "k5", "k6", "k7",
+#endif
+        "cc", "memory");
+#else
+  warren_context_switch(save_sp, load_sp);
+#endif
+}
+
+// Lays out a new context below stack_top (aligned down to 16 bytes) that will call entry(arg) when it is switched to first, and, if entry
+// returns, go to end(arg), which must not return (nullptr: entry must not return, the trampoline traps). end is jumped to, so that a flow
+// that ends leaves no entry on the processor's stack of return addresses, see jump_context. Returns the context's stack pointer. Unwinding
+// and frame-pointer walks end at the trampoline. Touches about 100 bytes.
+void* make_context(void* stack_top, void (*entry)(void*), void* arg, void (*end)(void*) = nullptr) noexcept;
 
 }  // namespace warren::rt

@@ -89,7 +89,7 @@ warren_context_switch:                          // x0: where to save the stack p
         .cfi_endproc
         .size   warren_context_switch, .-warren_context_switch
 
-// The bottom of every context. make_context put the entry function into x19 and its argument into x20.
+// The bottom of every context. make_context put the entry function into x19, its argument into x20 and the end function into x21.
 // "x30 undefined" is how CFI says: there is no caller. x29 = 0 says it to those who walk frame records.
 // The first instruction is never executed: unwinders look up a return address minus one, and a context that never ran returns to the label.
         .globl  warren_context_start
@@ -104,7 +104,11 @@ warren_context_start:
         mov     x30, xzr
         mov     x0, x20
         blr     x19
-        brk     #1                              // entry returned: there is nowhere to go
+        cbz     x21, 1f
+        mov     x30, xzr                        // as if called, by nobody
+        mov     x0, x20
+        br      x21
+1:      brk     #1                              // entry returned: there is nowhere to go
         .cfi_endproc
         .size   warren_context_start, .-warren_context_start
 

@@ -71,7 +71,7 @@ warren_context_switch:                          // rdi: where to save the stack 
         .cfi_endproc
         .size   warren_context_switch, .-warren_context_switch
 
-// The bottom of every context. make_context put the entry function into rbx and its argument into r12.
+// The bottom of every context. make_context put the entry function into rbx, its argument into r12 and the end function into r13.
 // "rip undefined" is how CFI says: there is no caller. rbp = 0 says it to those who walk frame pointers.
 // The first instruction is never executed: unwinders look up a return address minus one, and a context that never ran returns to the label.
         .globl  warren_context_start
@@ -86,7 +86,14 @@ warren_context_start:
         xorl    %ebp, %ebp
         movq    %r12, %rdi
         call    *%rbx
-        ud2                                     // entry returned: there is nowhere to go
+        testq   %r13, %r13
+        jz      1f
+        movq    %r12, %rdi
+        pushq   $0                              // as if called, by nobody: what is above is the zero that ends a walk by frame pointers
+        .cfi_adjust_cfa_offset 8
+        jmp     *%r13
+        .cfi_adjust_cfa_offset -8
+1:      ud2                                     // entry returned: there is nowhere to go
         .cfi_endproc
         .size   warren_context_start, .-warren_context_start
 

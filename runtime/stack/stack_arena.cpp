@@ -2,7 +2,8 @@
 //
 // Address space. One reservation (MAP_NORESERVE, readable and writable, no huge pages: a huge page would back 32 stacks at the first touch
 // of one) with a region per class. Nothing is ever unmapped or remapped: a new slot is the next number of its region, a free one is a
-// number in the region's pool. So the whole arena is one or two kernel mappings however many stacks there are, and "is this a stack, whose"
+// number in the region's pool. So the whole arena is a few kernel mappings (each region's slots made so far, which go into core dumps,
+// and the rest, which does not) however many stacks there are, and "is this a stack, whose"
 // is arithmetic. The pool is an array of numbers beside the regions, not a list through the slots: links would keep a page of every free
 // stack resident and would be lost by trim().
 //
@@ -183,6 +184,8 @@ stack_arena::stack_arena(const options& o) {
   }
   base_ = round_up(reinterpret_cast<uintptr_t>(mapping_), align);
   madvise(mapping_, mapping_bytes_, MADV_NOHUGEPAGE);  // fails where there are no huge pages: just as well
+  madvise(mapping_, mapping_bytes_,
+          MADV_DONTDUMP);  // slots are put into core dumps as they are made: a dump would walk the rest for minutes
 
   for (int c = 0; c < kStackClasses; ++c) {
     metadata_bytes_ += round_up(regions_[c].capacity * (sizeof(uint32_t) + sizeof(uintptr_t) + sizeof(uint8_t)), sizeof(uintptr_t));
@@ -269,6 +272,7 @@ bool stack_arena::grow(int cls, region& r) noexcept {
   const size_t n = std::min(r.next_batch, r.capacity - r.made);
   if (n == 0) return false;
   const size_t first = r.made;
+  madvise(slot_address(cls, first), n * stack_slot_size(cls), MADV_DODUMP);
   install_guards(cls, r, first, n);
   for (size_t i = 0; i < n; ++i) r.pool[i] = static_cast<uint32_t>(first + n - 1 - i);  // taken from the end: lowest first
   r.made += n;

@@ -72,7 +72,7 @@ class stack_arena {
  public:
   struct options {
     // Address space per class; rounded up to whole slots. Smaller (halved until it fits) when RLIMIT_AS or the kernel refuses.
-    size_t region_bytes[kStackClasses] = {size_t{64} << 30, size_t{16} << 30, size_t{16} << 30};
+    size_t region_bytes[kStackClasses] = {size_t{128} << 30, size_t{16} << 30, size_t{16} << 30};
     guard_mode forced = guard_mode::automatic;  // a mode the kernel lacks falls to the next one
     size_t protection_budget = 0;               // guards by mprotect at most; 0: 40 % of vm.max_map_count / 2
   };

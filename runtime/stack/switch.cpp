@@ -17,8 +17,9 @@ WARREN_NEVER_RETURNS_TSAN void start_fiber(void* p) {
   __sanitizer_finish_switch_fiber(nullptr, nullptr, nullptr);  // there is no fake stack yet
 #endif
   f->entry(f->arg);
-  fatal("the entry function of a fiber returned: it must end by switching away for good");
 }
+
+[[noreturn]] void ended_without_end(void*) { fatal("the entry function of a fiber returned: it must end by switching away for good"); }
 
 }  // namespace
 
@@ -45,7 +46,8 @@ void adopt_thread(fiber& f) noexcept {
 #endif
 }
 
-void prepare_fiber(fiber& f, stack_arena& arena, std::byte* slot, std::byte* top, void (*entry)(void*), void* arg) noexcept {
+void prepare_fiber(fiber& f, stack_arena& arena, std::byte* slot, std::byte* top, void (*entry)(void*), void* arg,
+                   void (*end)(void*)) noexcept {
   f = fiber{};
   f.low = stack_low(slot);
   f.high = top;
@@ -54,7 +56,7 @@ void prepare_fiber(fiber& f, stack_arena& arena, std::byte* slot, std::byte* top
   f.arg = arg;
   f.tsan_fiber = arena.sanitizer_fiber(slot);
   annotate_stack_reuse(f.low, static_cast<size_t>(top - f.low));
-  f.ctx.sp = make_context(top, &start_fiber, &f);
+  f.ctx.sp = make_context(top, &start_fiber, &f, end != nullptr ? end : &ended_without_end);
 }
 
 void stack_canary_dead(const fiber& f) noexcept {

@@ -62,9 +62,11 @@ void thread_state_init(thread_state& ts) noexcept;
 // Makes f stand for what the calling thread runs now (its own stack: g0), so that it can be switched away from and back to.
 void adopt_thread(fiber& f) noexcept;
 
-// Prepares f to run entry(arg) on a slot of the arena, in [stack_low(slot), top). entry must not return: it ends by switch_fiber(…,
-// from_dies). f itself must outlive the switch; it usually lies in the control block, that is at top.
-void prepare_fiber(fiber& f, stack_arena& arena, std::byte* slot, std::byte* top, void (*entry)(void*), void* arg) noexcept;
+// Prepares f to run entry(arg) on a slot of the arena, in [stack_low(slot), top), and then end(&f). One of the two does not return but ends
+// by switch_fiber(…, from_dies); end is the better one (context.h says why). f itself must outlive the switch; it usually lies in the
+// control block, that is at top.
+void prepare_fiber(fiber& f, stack_arena& arena, std::byte* slot, std::byte* top, void (*entry)(void*), void* arg,
+                   void (*end)(void*) = nullptr) noexcept;
 
 // Dies with one line: the canary under f's stack was overwritten.
 [[noreturn]] void stack_canary_dead(const fiber& f) noexcept;
@@ -104,7 +106,7 @@ void switch_fiber(thread_state& ts, fiber& from, fiber& to, bool from_dies = fal
   if (from.canary != nullptr && !canary_intact(from)) [[unlikely]]
     stack_canary_dead(from);
   detail_switch::exchange_thread_words(ts, from, to);
-  warren_context_switch(&from.ctx.sp, to.ctx.sp);
+  jump_context(&from.ctx.sp, to.ctx.sp);
 }
 #endif
 

@@ -232,9 +232,9 @@ void closechan(hchan* c) {
   }
 }
 
-size_t chanlen(const hchan* c) noexcept { return c == nullptr ? 0 : c->count(); }
+size_t chanlen(const hchan* c) noexcept { return c == nullptr || c->type->hidden_buffer ? 0 : c->count(); }
 
-size_t chancap(const hchan* c) noexcept { return c == nullptr ? 0 : c->dataqsiz; }
+size_t chancap(const hchan* c) noexcept { return c == nullptr || c->type->hidden_buffer ? 0 : c->dataqsiz; }
 
 bool chandrained(const hchan* c) noexcept {
   // closed first: nothing is sent after it, so "empty" then stays true.

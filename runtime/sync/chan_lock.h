@@ -38,6 +38,7 @@ class chan_lock {
     uint32_t free = 0;
     return word_.compare_exchange_strong(free, 1, std::memory_order_acquire, std::memory_order_relaxed);
   }
+  bool is_locked() const noexcept { return word_.load(std::memory_order_acquire) != 0; }
   void unlock() noexcept {
     if (rt::has_membarrier) [[likely]] {
       word_.store(0, std::memory_order_release);

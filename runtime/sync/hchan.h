@@ -10,6 +10,7 @@
 #include <atomic>
 #include <cstddef>
 
+#include "runtime/sched/biased_lock.h"
 #include "runtime/sync/chan_lock.h"
 #include "runtime/sync/sudog.h"
 #include "warren/chan.h"
@@ -24,7 +25,7 @@ struct hchan {
 
   // Protects everything below and the sudogs in the queues. No user code runs under it, with one exception: the move constructor of the
   // element of a buffered channel.
-  chan_lock lock;
+  rt::biased<chan_lock> lock;
   std::atomic<bool> closed{false};  // written under the lock; read without it by the peeks
   const elem_type* const type;
   const ptr<std::byte> buf;  // dataqsiz slots: an object of their own, or behind this one (makechan)

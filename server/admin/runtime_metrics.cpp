@@ -183,6 +183,23 @@ void warren_gc(families& f, const gc_stats& gc) {
   f.gauge("warren_gc_finalizers_waiting", "Finalizers of unreachable objects that have not run yet.", d(gc.finalizers_waiting));
 }
 
+void warren_stacks(families& f, const scheduler_stats& s) {
+  const auto d = [](uint64_t v) { return static_cast<double>(v); };
+  f.gauge("warren_stack_unguarded", "Stacks without a guard page: their overflow is noticed late.", d(s.stacks_unguarded));
+  f.gauge("warren_stack_empty", "Stacks kept for reuse whose memory was given back.", d(s.stacks_empty));
+  f.counter("warren_stack_emptied_total", "Stacks of ended goroutines whose memory was given back.", d(s.stacks_emptied));
+  f.counter("warren_stack_cut_total", "Long waits during which memory below the stack pointer was given back.", d(s.stacks_cut));
+  const std::vector<stack_use> sites = read_stack_use();
+  MetricFamily& deepest =
+      f.family("warren_stack_high_water_bytes", "Deepest use of a stack seen, by the call that spawned it.", MetricType::Gauge);
+  for (const stack_use& u : sites) deepest.metric.push_back(gauge_sample(d(u.deepest), {{"spawned_by", u.function}}));
+  MetricFamily& limit = f.family("warren_stack_limit_bytes", "Size of the stacks of warren_stack_high_water_bytes.", MetricType::Gauge);
+  for (const stack_use& u : sites) limit.metric.push_back(gauge_sample(d(u.limit), {{"spawned_by", u.function}}));
+  MetricFamily& samples =
+      f.family("warren_stack_samples_total", "Goroutines of which the use of the stack was measured.", MetricType::Counter);
+  for (const stack_use& u : sites) samples.metric.push_back(counter_sample(d(u.samples), {{"spawned_by", u.function}}));
+}
+
 class runtime_collector final : public prometheus::Collectable {
  public:
   std::vector<MetricFamily> Collect() const override {
@@ -192,6 +209,7 @@ class runtime_collector final : public prometheus::Collectable {
     go_runtime(f, mem.heap, mem.gc, s);
     go_memstats(f, mem.heap, mem.gc, s);
     warren_scheduler(f, s);
+    warren_stacks(f, s);
     warren_heap(f, mem.heap);
     warren_gc(f, mem.gc);
     return f.take();

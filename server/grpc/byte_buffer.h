@@ -32,6 +32,12 @@ class byte_buffer {
   void append(std::string_view bytes) {
     if (!bytes.empty()) std::memcpy(grow(bytes.size()), bytes.data(), bytes.size());
   }
+  void drop_front(size_t n) noexcept {
+    size_ -= n;
+    std::memmove(data_, data_ + n, size_);
+  }
+  char* data() noexcept { return data_; }
+  size_t capacity() const noexcept { return capacity_; }
   // Empties it; gives the memory back if there is more than keep bytes.
   void reset(size_t keep) noexcept {
     size_ = 0;

@@ -7,6 +7,7 @@
 
 #include "runtime/os/clock.h"
 #include "server/grpc/base64.h"
+#include "server/grpc/compression.h"
 #include "server/grpc/limits.h"
 #include "server/grpc/percent.h"
 #include "server/grpc/reserved.h"
@@ -35,6 +36,17 @@ std::string_view decimal(status_code code) {
   return n < kStatusCodes ? known[n] : std::string_view();
 }
 
+// What is wrong with a request's messages, whoever finds it: the owner in a single one, the handler's side in a stream.
+constexpr std::string_view kBadFlag = "the first byte of a message is neither 0 nor 1; this is not gRPC framing";
+constexpr std::string_view kNotCompressed = "a message is marked compressed, but grpc-encoding is identity";
+constexpr std::string_view kCutOff = "the request ends within a message";
+constexpr std::string_view kBufferedTooMuch = "this connection's requests wait for memory; send fewer or smaller ones at once";
+
+std::string request_too_large(size_t n, size_t limit) {
+  return "the request message (" + std::to_string(n) + " bytes) is over the server's limit of " + std::to_string(limit) +
+         "; send less, or raise max_receive_message";
+}
+
 constexpr std::string_view kPage =
     "This is a warren gRPC server. It answers gRPC calls: POST /Service/Method, content-type application/grpc.\n";
 
@@ -44,6 +56,7 @@ call::call(core& server, http2::connection& connection)
     : core_(server), connection_(connection), request_(server.options.max_receive_message) {
   timer_.fn = &call::timer_fired;
   timer_.arg = this;
+  cutter_.reset(server.options.max_receive_message, kKeptBytes);
 }
 
 call::~call() {
@@ -61,7 +74,7 @@ void call::on_reuse() {
   authority_.clear();
   path_text_.clear();
   metadata_.clear();
-  if (request_.length() > kKeptBytes) drop_request_message();
+  if (largest_request_ > kKeptBytes) drop_request_message();
   request_.reset(core_.options.max_receive_message);
   request_.shrink(kKeptBytes);
   have_message_ = false;
@@ -72,13 +85,25 @@ void call::on_reuse() {
   message_.clear();
   details_.clear();
   http_status_ = "200";
+  sent_ = sent_at_tick_ = 0;
+  sent_since_ = 0;
   encoded_.clear();
   if (!status_.ok()) status_ = {};
   initial_.clear();
   trailing_.clear();
   staging_.reset(kKeptBytes);
-  has_reply_ = too_large_ = false;
-  messages_sent_ = 0;
+  has_reply_ = reading_ended_ = request_taken_ = request_compressed_ = inbox_ended_ = false;
+  request_encoding_ = reply_encoding_ = named_encoding_ = encoding::identity;
+  accepts_ = 0;
+  messages_sent_ = messages_taken_ = 0;
+  largest_request_ = 0;
+  cutter_.reset(core_.options.max_receive_message, kKeptBytes);
+  packed_.reset(kKeptBytes);
+  inflated_.reset(kKeptBytes);
+  inbox_.reset(kKeptBytes);
+  follower_.reset();
+  reader_needs_ = consumed_ = 0;
+  if (!failure_.ok()) failure_ = {};
   cause_.store(status_code::ok, std::memory_order_relaxed);
   if (done_box* box = done_.load(std::memory_order_relaxed)) {
     delete box;
@@ -86,6 +111,7 @@ void call::on_reuse() {
   }
   initial_left_ = false;
   outbox_.reset(kKeptBytes);
+  connection_.unsent.fetch_sub(unsent_, std::memory_order_relaxed);
   unsent_ = 0;
 }
 
@@ -154,7 +180,13 @@ void call::on_header(std::string_view name, std::string_view value) {
       break;
     case 13:
       if (name == "grpc-encoding") {
-        bad_encoding_ = value != "identity";
+        bad_encoding_ = !parse_encoding(value, request_encoding_);
+        return;
+      }
+      break;
+    case 20:
+      if (name == "grpc-accept-encoding") {
+        accepts_ |= parse_accept_encoding(value);
         return;
       }
       break;
@@ -187,6 +219,7 @@ void call::on_headers_end(http2::session& s) {
   started_ = true;
   method_->shard(connection_.ordinal()).started.fetch_add(1, std::memory_order_relaxed);
   if (timeout_) begin_deadline(s);
+  if (!answered_ && takes_stream()) begin_run(s);  // what it reads may come later
 }
 
 // The order of the checks is the order of trust: first what makes it a gRPC call at all, then which, then how.
@@ -211,8 +244,8 @@ bool call::check_headers(http2::session& s) {
     refuse(s, "400", status_code::internal, "grpc-timeout is malformed; send 1 to 8 digits and one of H M S m u n");
   } else if (bad_encoding_) {
     // The list of what we take goes along, so that the client can choose.
-    trailing_.add_unchecked("grpc-accept-encoding", "identity");
-    refuse(s, "200", status_code::unimplemented, "grpc-encoding is not supported; send identity");
+    trailing_.add_unchecked("grpc-accept-encoding", kAcceptEncoding);
+    refuse(s, "200", status_code::unimplemented, "grpc-encoding is not supported; send one of " + std::string(kAcceptEncoding));
   } else if (bad_binary_) {
     refuse(s, "200", status_code::internal, "a -bin metadata value is not base64");
   } else {
@@ -237,6 +270,32 @@ void call::begin_deadline(http2::session& s) {
 
 void call::on_data(http2::session& s, std::string_view bytes) {
   if (answered_ || closed_) return;  // the stream's window stays shut; the connection's has been opened again
+  if (takes_stream()) {
+    receive_stream(s, bytes);
+  } else {
+    receive_single(s, bytes);
+  }
+}
+
+// The handler runs already, or is about to. The window opens as it takes messages: see report_consumed.
+void call::receive_stream(http2::session& s, std::string_view bytes) {
+  if (follower_.feed(bytes) != 0) s.forgive_small_frame();
+  buffered_ += bytes.size();
+  connection_.buffered += bytes.size();
+  if (connection_.buffered > core_.options.max_buffered_requests) {
+    answer_over_handler(s, status_code::resource_exhausted, kBufferedTooMuch);
+    return;
+  }
+  rt::g* reader = nullptr;
+  {
+    std::lock_guard hold(mutex_);
+    inbox_.append(bytes);
+    if (reader_ != nullptr && inbox_.size() >= reader_needs_) reader = std::exchange(reader_, nullptr);
+  }
+  if (reader != nullptr) rt::goready(reader);
+}
+
+void call::receive_single(http2::session& s, std::string_view bytes) {
   s.consume(*this, bytes.size());
   while (!bytes.empty()) {
     if (have_message_) {
@@ -246,25 +305,24 @@ void call::on_data(http2::session& s, std::string_view bytes) {
     const size_t before = bytes.size();
     const message_reader::outcome o = request_.feed(bytes);
     switch (o) {
-      case message_reader::outcome::bad_flag:
-        refuse(s, "200", status_code::internal, "the first byte of a message is neither 0 nor 1; this is not gRPC framing");
-        return;
+      case message_reader::outcome::bad_flag: refuse(s, "200", status_code::internal, kBadFlag); return;
       case message_reader::outcome::too_large:
-        refuse(s, "200", status_code::resource_exhausted,
-               "the request message (" + std::to_string(request_.length()) + " bytes) is over the server's limit of " +
-                   std::to_string(core_.options.max_receive_message) + "; send less, or raise max_receive_message");
+        refuse(s, "200", status_code::resource_exhausted, request_too_large(request_.length(), core_.options.max_receive_message));
         return;
-      case message_reader::outcome::complete: have_message_ = true; break;
+      case message_reader::outcome::complete:
+        have_message_ = true;
+        s.forgive_small_frame();
+        break;
       case message_reader::outcome::need_more: break;
     }
     buffered_ += before - bytes.size();
     connection_.buffered += before - bytes.size();
-    if (!request_.at_boundary() && request_.compressed()) {
-      refuse(s, "200", status_code::internal, "a message is marked compressed, but grpc-encoding is identity");
+    if (!request_.at_boundary() && request_.compressed() && request_encoding_ == encoding::identity) {
+      refuse(s, "200", status_code::internal, kNotCompressed);
       return;
     }
     if (connection_.buffered > core_.options.max_buffered_requests) {
-      refuse(s, "200", status_code::resource_exhausted, "this connection's requests wait for memory; send fewer or smaller ones at once");
+      refuse(s, "200", status_code::resource_exhausted, kBufferedTooMuch);
       return;
     }
   }
@@ -272,18 +330,51 @@ void call::on_data(http2::session& s, std::string_view bytes) {
 
 void call::on_request_end(http2::session& s) {
   if (answered_ || closed_) return;
+  if (takes_stream()) {
+    rt::g* reader;
+    {
+      std::lock_guard hold(mutex_);
+      inbox_ended_ = true;
+      reader = std::exchange(reader_, nullptr);
+    }
+    if (reader != nullptr) rt::goready(reader);
+    return;
+  }
   if (!have_message_) {
     if (request_.at_boundary()) {
       refuse(s, "200", status_code::unimplemented, "no request message; the method takes exactly one");
     } else {
-      refuse(s, "200", status_code::internal, "the request ends within a message");
+      refuse(s, "200", status_code::internal, kCutOff);
     }
     return;
   }
   method_->shard(connection_.ordinal()).received.fetch_add(1, std::memory_order_relaxed);
+  begin_run(s);
+}
+
+void call::begin_run(http2::session& s) {
   arrived_ns_ = connection_.now();
+  const uint32_t own = method_->limit;
+  const uint32_t limit = own != 0 ? own : core_.options.max_concurrent_calls;
+  if (limit != 0) {
+    std::atomic<uint32_t>& count = own != 0 ? method_->running : core_.running;
+    if (count.fetch_add(1, std::memory_order_relaxed) >= limit) {
+      count.fetch_sub(1, std::memory_order_relaxed);
+      core_.over_limit.fetch_add(1, std::memory_order_relaxed);
+      refuse(s, "200", status_code::unavailable,
+             own != 0 ? "the method already runs as often as it may; try again later"
+                      : "the server already runs as many calls as it may; try again later");
+      return;
+    }
+    running_count_ = &count;
+  }
   running_ = true;
   connection_.ready(*this);
+}
+
+// When the handler has returned, not when the call is answered: what is bounded is what runs.
+void call::end_count() noexcept {
+  if (running_count_ != nullptr) std::exchange(running_count_, nullptr)->fetch_sub(1, std::memory_order_relaxed);
 }
 
 void call::on_closed(uint32_t) {
@@ -319,11 +410,127 @@ void call::run() noexcept {
     // What it says stays here: it may hold what the caller must not see.
     status_ = {status_code::unknown, "the handler threw an exception"};
   }
+  if (status failed = failure(); !failed.ok()) status_ = std::move(failed);
 }
+
+void call::fail(status why) {
+  std::lock_guard hold(mutex_);
+  if (failure_.ok()) failure_ = std::move(why);
+}
+
+status call::failure() const {
+  std::lock_guard hold(mutex_);
+  return failure_;
+}
+
+// --- reading -----------------------------------------------------------------------------------------------------------------------------
+
+bool call::next_message(std::span<const char>& bytes) {
+  if (!takes_stream()) {
+    if (std::exchange(request_taken_, true)) return false;
+    bytes = request_.message();
+    request_compressed_ = request_.compressed();
+    return uncompressed(bytes);
+  }
+  while (!reading_ended_) {
+    switch (cutter_.next(bytes)) {
+      case message_cutter::outcome::message:
+        messages_taken_++;
+        if (cutter_.credit() >= window_part()) report_consumed();
+        request_compressed_ = cutter_.compressed();
+        if (!uncompressed(bytes)) break;
+        return true;
+      case message_cutter::outcome::need_more:
+        if (!take_inbox()) break;
+        continue;
+      case message_cutter::outcome::bad_flag: fail(internal(std::string(kBadFlag))); break;
+      case message_cutter::outcome::too_large:
+        fail(resource_exhausted(request_too_large(cutter_.length(), core_.options.max_receive_message)));
+        break;
+    }
+    reading_ended_ = true;
+  }
+  return false;
+}
+
+// A quarter of the window. Consumption is reported when it reaches that much, and nobody waits for more bytes than that at once. The sum of
+// what keeps the caller's window from being fully open while a reader waits is then below three quarters of it: a quarter unreported, and a
+// half that nghttp2 holds back to save frames. So the caller can always send what the reader waits for.
+size_t call::window_part() const noexcept { return std::max<size_t>(1, core_.options.stream_window / 4); }
+
+// Moves what has come into the cutter; parks until that is enough to go on. false: nothing more will come.
+bool call::take_inbox() {
+  if (cutter_.credit() >= window_part()) report_consumed();
+  const size_t enough = std::min(cutter_.missing(), window_part());
+  mutex_.lock();
+  while (inbox_.size() < enough && !inbox_ended_ && cause_.load(std::memory_order_relaxed) == status_code::ok) {
+    reader_ = rt::getg();
+    reader_needs_ = enough;
+    rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_receive);
+    mutex_.lock();
+  }
+  const bool over = cause_.load(std::memory_order_relaxed) != status_code::ok;
+  const bool some = !inbox_.empty();
+  if (some && !over) cutter_.add(inbox_);
+  mutex_.unlock();
+  if (over) return false;
+  if (!some && !cutter_.at_boundary()) fail(internal(std::string(kCutOff)));
+  return some;
+}
+
+void call::report_consumed() {
+  {
+    std::lock_guard hold(mutex_);
+    consumed_ += cutter_.take_credit();
+  }
+  connection_.post(*this, kConsumed);
+}
+
+// Owner: the other end of report_consumed.
+void call::open_window(http2::session& s) {
+  size_t n;
+  {
+    std::lock_guard hold(mutex_);
+    n = std::exchange(consumed_, 0);
+  }
+  s.consume(*this, n);
+  buffered_ -= n;
+  connection_.buffered -= n;
+}
+
+// Inflates the message if it came compressed. false: it cannot be; the call has failed.
+bool call::uncompressed(std::span<const char>& bytes) {
+  if (!request_compressed_) {
+    largest_request_ = std::max(largest_request_, bytes.size());
+    return true;
+  }
+  if (request_encoding_ == encoding::identity) {
+    fail(internal(std::string(kNotCompressed)));
+    return false;
+  }
+  inflated_.clear();
+  const size_t limit = core_.options.max_receive_message;
+  switch (inflate(request_encoding_, {bytes.data(), bytes.size()}, limit, inflated_)) {
+    case inflate_outcome::whole:
+      bytes = {inflated_.data(), inflated_.size()};
+      largest_request_ = std::max(largest_request_, bytes.size());
+      return true;
+    case inflate_outcome::too_large:
+      fail(resource_exhausted("the request message is over the server's limit of " + std::to_string(limit) +
+                              " bytes when it is inflated; send less, or raise max_receive_message"));
+      return false;
+    case inflate_outcome::malformed:
+      fail(internal(std::string("a request message is not in the format that grpc-encoding names, ") + to_string(request_encoding_)));
+      return false;
+  }
+  return false;
+}
+
+// --- writing -----------------------------------------------------------------------------------------------------------------------------
 
 char* call::begin_message(size_t n) {
   if (n > core_.options.max_send_message || n > UINT32_MAX) {
-    too_large_ = true;
+    fail(resource_exhausted("the reply is larger than the server may send; send less, or raise max_send_message"));
     return nullptr;
   }
   staging_.clear();
@@ -332,30 +539,52 @@ char* call::begin_message(size_t n) {
   return at + kPrefixSize;
 }
 
-void call::end_reply() noexcept {
-  has_reply_ = true;
+// staging_ becomes what travels. A message that compressing would make longer stays as it is: its flag says so.
+void call::finish_message(bool compress) {
   messages_sent_++;
+  if (!compress || reply_encoding_ == encoding::identity) return;
+  packed_.clear();
+  packed_.grow(kPrefixSize);
+  deflate(reply_encoding_, {staging_.data() + kPrefixSize, staging_.size() - kPrefixSize}, packed_);
+  if (packed_.size() >= staging_.size()) return;
+  write_prefix(packed_.data(), static_cast<uint32_t>(packed_.size() - kPrefixSize), true);
+  staging_.swap(packed_);
 }
 
-bool call::end_stream_message() {
-  messages_sent_++;
+void call::end_reply() {
+  finish_message(true);
+  has_reply_ = true;
+}
+
+bool call::end_stream_message(write_options options) {
+  finish_message(options.compress);
   initial_left_ = true;
+  const size_t size = staging_.size();
+  connection_.unsent.fetch_add(size, std::memory_order_relaxed);  // first, so that the owner never subtracts what is not there yet
   {
     std::lock_guard hold(mutex_);
     // Set before cancel() takes this lock: whatever is appended later would be dropped anyway.
-    if (cause_.load(std::memory_order_relaxed) != status_code::ok) return false;
-    unsent_ += staging_.size();
+    if (cause_.load(std::memory_order_relaxed) != status_code::ok) {
+      connection_.unsent.fetch_sub(size, std::memory_order_relaxed);
+      return false;
+    }
+    unsent_ += size;
     if (outbox_.empty()) {
       outbox_.swap(staging_);
     } else {
-      outbox_.append({staging_.data(), staging_.size()});
+      outbox_.append({staging_.data(), size});
     }
   }
   connection_.post(*this, kOutput);
 
+  // A connection that holds too much leaves each of its writers one message: a bound that needs no queue of writers, since each one's own
+  // bytes are what it waits for.
+  const bool scarce = connection_.unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
+  const size_t allowed = scarce ? 0 : core_.options.send_buffer;
   mutex_.lock();
-  while (unsent_ > core_.options.send_buffer && cause_.load(std::memory_order_relaxed) == status_code::ok) {
+  while (unsent_ > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
     writer_ = rt::getg();
+    writer_goes_at_ = allowed / kWakeDivisor;
     rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_send);
     mutex_.lock();
   }
@@ -404,15 +633,34 @@ void call::cancel(status_code why) noexcept {
   status_code none = status_code::ok;
   if (!cause_.compare_exchange_strong(none, why, std::memory_order_seq_cst)) return;
   rt::g* writer;
+  rt::g* reader;
   {
     std::lock_guard hold(mutex_);
     writer = std::exchange(writer_, nullptr);
+    reader = std::exchange(reader_, nullptr);
   }
   if (writer != nullptr) rt::goready(writer);
+  if (reader != nullptr) rt::goready(reader);
   if (done_box* box = done_.load(std::memory_order_seq_cst)) close_done(*box);
 }
 
 bool call::add_initial_metadata(std::string_view key, std::string_view value) { return !initial_left_ && initial_.add(key, value); }
+
+bool call::send_initial_metadata() {
+  if (initial_left_) return false;
+  initial_left_ = true;
+  if (cause_.load(std::memory_order_relaxed) != status_code::ok) return false;
+  connection_.post(*this, kHeadersNow);
+  return true;
+}
+
+bool call::compress(encoding how) {
+  if (how != encoding::identity && (initial_left_ || (accepts_ >> static_cast<unsigned>(how) & 1) == 0)) return false;
+  // The header names the encoding even if every message then says that it is not compressed; back to identity is therefore always possible.
+  reply_encoding_ = how;
+  if (how != encoding::identity) named_encoding_ = how;
+  return true;
+}
 
 // --- the answer --------------------------------------------------------------------------------------------------------------------------
 
@@ -422,13 +670,14 @@ void call::on_events(http2::session& s, uint32_t bits) {
     armed_ = false;
     if (!answered_) expire(s);
   }
-  if ((bits & kOutput) != 0 && !answered_) {
+  if ((bits & kConsumed) != 0) open_window(s);
+  if ((bits & (kOutput | kHeadersNow)) != 0 && !answered_) {
     if (headers_sent_) {
       s.resume(*this);
     } else {
       headers_sent_ = true;
       s.respond_with_body(*this, headers());
-      s.share_fairly(*this);
+      if (sends_stream()) s.share_fairly(*this);
     }
   }
   if ((bits & kRunEnded) != 0) on_run_end(s);
@@ -436,13 +685,15 @@ void call::on_events(http2::session& s, uint32_t bits) {
 
 void call::on_run_end(http2::session& s) {
   running_ = false;
+  end_count();
   disarm();
   if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
+  if (messages_taken_ != 0) method_->shard(connection_.ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
   // As in Go, the context ends with the handler: a goroutine that took done() along learns it.
   if (done_box* box = done_.load(std::memory_order_acquire)) close_done(*box);
   if (answered_) return;  // over its head, or there is nobody to answer
   answered_ = true;
-  if (method_->kind == method_kind::unary && status_.ok() && !has_reply_) status_ = internal("the method returned without a reply");
+  if (!sends_stream() && status_.ok() && !has_reply_) status_ = internal("the method returned without a reply");
   code_ = status_.code();
   if (code_ != status_code::ok) {
     percent_encode(std::string_view(status_.message()).substr(0, kMaxMessageText), message_);
@@ -453,24 +704,20 @@ void call::on_run_end(http2::session& s) {
 }
 
 void call::answer(http2::session& s) {
-  if (method_->kind == method_kind::unary) {
-    if (code_ != status_code::ok) {
-      trailers_only(s);
-      return;
-    }
+  if (code_ == status_code::ok && !sends_stream()) {
     sending_.swap(staging_);
     // A peer that takes nothing keeps request and reply in memory until the stream ends: both count against what its connection may hold.
     buffered_ += sending_.size();
     connection_.buffered += sending_.size();
-    final_ = headers_sent_ = true;
-    s.respond_with_body(*this, headers());
-    return;
   }
   final_ = true;
   if (headers_sent_) {
     s.resume(*this);
   } else if (code_ != status_code::ok) {
     trailers_only(s);
+  } else if (!sending_.empty()) {
+    headers_sent_ = true;
+    s.respond_with_body(*this, headers());
   } else {
     // A stream of no messages: headers are still due before the trailers.
     headers_sent_ = true;
@@ -493,8 +740,22 @@ void call::refuse(http2::session& s, const char* http_status, status_code code, 
 
 void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, "the deadline passed"); }
 
-void call::on_kill(http2::session& s) {
-  if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, "the server is shutting down");
+void call::on_kill(http2::session& s, std::string_view why) {
+  if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, why);
+}
+
+// An answer that its caller does not take (a window of zero, say) is memory held for nobody. While the handler runs that is its own affair:
+// it has a deadline and a context.
+bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
+  if (!answered_ || closed_) return true;
+  if (sent_since_ == 0 || sent_ != sent_at_tick_) {
+    sent_since_ = now;
+    sent_at_tick_ = sent_;
+    return true;
+  }
+  if (now - sent_since_ < patience) return true;
+  s.reset(*this, NGHTTP2_CANCEL);
+  return false;
 }
 
 // The handler may be running: nothing that is its own goes into the answer, and what it does from now on is for nothing.
@@ -539,8 +800,9 @@ void call::trailers_only(http2::session& s) {
 
 std::span<const nghttp2_nv> call::headers() {
   const auto& usual = content_ == content::grpc_proto ? kHeadersProto : kHeaders;
-  if (initial_.empty()) return usual;
+  if (initial_.empty() && named_encoding_ == encoding::identity) return usual;
   fields_.assign(std::begin(usual), std::end(usual));
+  if (named_encoding_ != encoding::identity) fields_.push_back(field("grpc-encoding", to_string(named_encoding_)));
   add_metadata_fields(initial_);
   return fields_;
 }
@@ -574,9 +836,8 @@ void call::add_metadata_fields(const detail::metadata_type& from) {
 }
 
 call::piece call::peek_body(http2::session& s, size_t most) {
-  const bool stream = streams();
   bool more = false;
-  if (stream) {
+  if (sends_stream()) {
     std::lock_guard hold(mutex_);
     if (sending_at_ == sending_.size()) {
       sending_.clear();
@@ -595,13 +856,15 @@ call::piece call::peek_body(http2::session& s, size_t most) {
 void call::take_body(char* into, size_t n) {
   std::memcpy(into, sending_.data() + sending_at_, n);
   sending_at_ += n;
+  sent_ += n;
   promised_ -= n;
-  if (!streams()) return;
+  if (!sends_stream()) return;
+  connection_.unsent.fetch_sub(n, std::memory_order_relaxed);
   rt::g* writer = nullptr;
   {
     std::lock_guard hold(mutex_);
     unsent_ -= n;
-    if (writer_ != nullptr && unsent_ <= core_.options.send_buffer / kWakeDivisor) writer = std::exchange(writer_, nullptr);
+    if (writer_ != nullptr && unsent_ <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
   }
   if (writer != nullptr) rt::goready(writer);
 }
@@ -610,6 +873,7 @@ void call::drop_unsent() {
   std::lock_guard hold(mutex_);
   outbox_.clear();
   sending_.truncate(sending_at_ + promised_);
+  connection_.unsent.fetch_sub(unsent_ - promised_, std::memory_order_relaxed);
   unsent_ = promised_;
 }
 
@@ -636,7 +900,7 @@ void call::disarm() {
 
 void call::timer_fired(void* arg, uintptr_t) {
   auto* c = static_cast<call*>(arg);
-  c->core_.late.expired(*c);
+  c->core_.alarms.went_off(*c);
 }
 
 }  // namespace warren::grpc

@@ -32,11 +32,13 @@ namespace warren::grpc {
 //                 answer over the runner's head (deadline, kill), with nothing of the runner's in the answer
 //   after that    the owner, everything
 // Fields both sides use meanwhile are atomic or guarded by mutex_.
-class call final : public http2::stream, public server_call, public server_context {
+class call final : public http2::stream, private http2::alarm, public server_call, public server_context {
  public:
-  enum : uint32_t {  // events, beside node::kRunEnded
-    kOutput = 1,     // a message of a stream was written
-    kExpired = 2,    // the deadline's timer fired
+  enum : uint32_t {   // events, beside node::kRunEnded
+    kOutput = 1,      // a message of a stream was written
+    kExpired = 2,     // the deadline's timer fired
+    kConsumed = 4,    // messages of a stream of requests were taken: the window may open
+    kHeadersNow = 8,  // the initial metadata is to leave now
   };
 
   call(core& server, http2::connection& connection);
@@ -54,17 +56,19 @@ class call final : public http2::stream, public server_call, public server_conte
   void on_events(http2::session& s, uint32_t bits) override;
   void run() noexcept override;
   void on_run_end(http2::session& s) override;
-  void on_kill(http2::session& s) override;
+  void on_kill(http2::session& s, std::string_view why) override;
+  bool on_tick(http2::session& s, int64_t now, int64_t patience) override;
   void on_reuse() override;
   bool unused() const noexcept override { return !running_ && !armed_; }
 
   // --- server_call ---
   server_context& context() noexcept override { return *this; }
-  std::span<const char> request() const noexcept override { return request_.message(); }
+  bool next_message(std::span<const char>& bytes) override;
   char* begin_message(size_t n) override;
-  void end_reply() noexcept override;
-  bool end_stream_message() override;
-  bool too_large() const noexcept override { return too_large_; }
+  void end_reply() override;
+  bool end_stream_message(write_options options) override;
+  void fail(status why) override;
+  status failure() const override;
 
   // --- server_context ---
   std::optional<clock::time_point> deadline() const noexcept override;
@@ -73,14 +77,15 @@ class call final : public http2::stream, public server_call, public server_conte
   status_code cause() const noexcept override;
   const detail::metadata_type& metadata() const noexcept override { return metadata_; }
   bool add_initial_metadata(std::string_view key, std::string_view value) override;
+  bool send_initial_metadata() override;
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
+  bool compress(encoding how) override;
+  bool request_compressed() const noexcept override { return request_compressed_; }
   std::string_view peer() const noexcept override { return connection_.peer(); }
   std::string_view method() const noexcept override { return method_ == nullptr ? std::string_view() : method_->path; }
   std::string_view authority() const noexcept override { return authority_; }
 
  private:
-  friend class deadlines;
-
   enum class content : uint8_t { absent, grpc, grpc_proto, grpc_other, not_grpc };
   struct done_cell {
     chan<unit> channel;
@@ -108,8 +113,24 @@ class call final : public http2::stream, public server_call, public server_conte
   void count_once(status_code code) noexcept;
   void disarm();
   void unbuffer() noexcept;
-  bool streams() const noexcept { return path_known_ && method_->kind != method_kind::unary; }
+  void receive_single(http2::session& s, std::string_view bytes);
+  void receive_stream(http2::session& s, std::string_view bytes);
+  void begin_run(http2::session& s);
+  void end_count() noexcept;
+  bool take_inbox();
+  void report_consumed();
+  bool uncompressed(std::span<const char>& bytes);
+  void finish_message(bool compress);
+  void open_window(http2::session& s);
+  size_t window_part() const noexcept;
+  bool takes_stream() const noexcept {
+    return path_known_ && (method_->kind == method_kind::client_streaming || method_->kind == method_kind::bidi_streaming);
+  }
+  bool sends_stream() const noexcept {
+    return path_known_ && (method_->kind == method_kind::server_streaming || method_->kind == method_kind::bidi_streaming);
+  }
   static void timer_fired(void* arg, uintptr_t);
+  void ring() override { connection_.post(*this, kExpired); }
 
   core& core_;
   http2::connection& connection_;
@@ -125,6 +146,8 @@ class call final : public http2::stream, public server_call, public server_conte
   bool bad_binary_ = false;
   bool bad_encoding_ = false;
   bool host_seen_ = false;
+  encoding request_encoding_ = encoding::identity;
+  uint32_t accepts_ = 0;  // 1 << encoding, as the caller says
   content content_ = content::absent;
   std::optional<int64_t> timeout_;
   int64_t deadline_ns_ = 0;  // 0: none
@@ -132,9 +155,10 @@ class call final : public http2::stream, public server_call, public server_conte
   std::string authority_;
   std::string path_text_;  // of an unknown method
   detail::metadata_type metadata_;
-  message_reader request_;
+  message_reader request_;  // of methods that take one message
   bool have_message_ = false;
-  size_t buffered_ = 0;
+  message_follower follower_;  // of methods that take a stream
+  size_t buffered_ = 0;        // bytes of this call that count in connection_.buffered
 
   // --- owner's ---
   bool running_ = false;
@@ -154,8 +178,12 @@ class call final : public http2::stream, public server_call, public server_conte
   std::string message_;  // of the status, encoded
   std::string details_;  // likewise
   const char* http_status_ = "200";
-  std::vector<nghttp2_nv> fields_;   // of the header block being submitted
-  std::deque<std::string> encoded_;  // values that submitted fields point to
+  uint64_t sent_ = 0;                               // bytes of the body
+  uint64_t sent_at_tick_ = 0;                       // what that was when it was last seen to change
+  int64_t sent_since_ = 0;                          // when that was; 0: not looked at yet
+  std::atomic<uint32_t>* running_count_ = nullptr;  // the limit this call counts against
+  std::vector<nghttp2_nv> fields_;                  // of the header block being submitted
+  std::deque<std::string> encoded_;                 // values that submitted fields point to
   rt::timer timer_;
 
   // --- runner's while running ---
@@ -165,19 +193,34 @@ class call final : public http2::stream, public server_call, public server_conte
   byte_buffer staging_;        // the message being written; of a unary call: the reply
   bool initial_left_ = false;  // a message was written: the headers have left or are about to
   bool has_reply_ = false;
-  bool too_large_ = false;
+  encoding reply_encoding_ = encoding::identity;
+  encoding named_encoding_ = encoding::identity;  // in the initial metadata
+  byte_buffer packed_;                            // the compressed message
   uint64_t messages_sent_ = 0;
+
+  // The reading side's, if another goroutine reads than writes.
+  message_cutter cutter_;  // of methods that take a stream
+  bool reading_ended_ = false;
+  bool request_taken_ = false;  // the one request was handed out
+  bool request_compressed_ = false;
+  byte_buffer inflated_;
+  size_t largest_request_ = 0;  // bytes of a message: what a kept message object may hold on to
+  uint64_t messages_taken_ = 0;
 
   // --- both ---
   std::atomic<status_code> cause_{status_code::ok};  // set once, by the owner
   std::atomic<done_box*> done_{nullptr};             // made by the first done()
-  rt::mutex mutex_;                                  // guards the following
+  mutable rt::mutex mutex_;                          // guards the following
   byte_buffer outbox_;                               // written and not yet taken over by the owner
   size_t unsent_ = 0;                                // in outbox_ and sending_, of a stream
+  size_t writer_goes_at_ = 0;                        // so few unsent bytes make the writer go on
   rt::g* writer_ = nullptr;                          // parked for room
-
-  // --- deadlines' ---
-  call* expired_next_ = nullptr;
+  byte_buffer inbox_;                                // came, and not yet taken by the handler
+  bool inbox_ended_ = false;                         // the caller has sent its last
+  size_t reader_needs_ = 0;                          // so many bytes in inbox_ make the reader go on
+  rt::g* reader_ = nullptr;                          // parked for a message
+  size_t consumed_ = 0;                              // taken by the handler, and the window not yet opened for it
+  status failure_;
 };
 
 }  // namespace warren::grpc

@@ -5,15 +5,17 @@
 
 #include <warren/grpc/server.h>
 
-#include "server/grpc/deadlines.h"
 #include "server/grpc/method_table.h"
+#include "server/http2/alarms.h"
 
 namespace warren::grpc {
 
 struct core {
   server_options options;
   method_table methods;
-  deadlines late;
+  http2::alarms alarms;
+  std::atomic<uint32_t> running{0};  // handlers of methods without a limit of their own; counted only if max_concurrent_calls is set
+  std::atomic<uint64_t> over_limit{0};
   std::atomic<uint64_t> unknown_method{0};
   std::atomic<uint64_t> rejected{0};
 };

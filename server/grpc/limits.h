@@ -4,7 +4,9 @@
 //   max_concurrent_streams 1000    above any real client's default, far below what hurts: a call costs about 1.5 KiB before its message
 //   max_header_list 16 KiB         twice what gRPC proxies allow for metadata; a JWT and tracing fit
 //   send_buffer 64 KiB             grpc-go's write quota: four DATA frames, one socket write
+//   connection_send_buffer 4 MiB   64 streams with full buffers; more than a connection carries in the time a writer takes to wake up
 //   stream_window 1 MiB, connection_window 4 MiB   fills 100 Mbit/s at 80 ms; the buffers behind are bounded by max_buffered_requests
+//   keepalive 2 h / 20 s, min_ping_interval 5 min   gRPC's own (A8, A9)
 #pragma once
 #include <cstddef>
 #include <cstdint>

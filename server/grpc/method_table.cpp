@@ -24,6 +24,15 @@ void method_table::add(service& s) {
   }
 }
 
+bool method_table::limit(std::string_view path, uint32_t calls) {
+  for (method& m : methods_) {
+    if (m.path != path) continue;
+    m.limit = calls;
+    return true;
+  }
+  return false;
+}
+
 std::vector<method_counters> method_table::counters() const {
   std::vector<method_counters> all;
   all.reserve(methods_.size());

@@ -34,6 +34,8 @@ struct method {
   trampoline run;
   service* self;
   std::unique_ptr<method_shard[]> shards;
+  uint32_t limit = 0;                        // calls at once; 0: counts against the server's limit
+  mutable std::atomic<uint32_t> running{0};  // counted only if limit is set
 
   method_shard& shard(unsigned i) const noexcept { return shards[i % kCounterShards]; }
 };
@@ -43,6 +45,8 @@ class method_table {
  public:
   // Throws std::logic_error if a service of that name is there already.
   void add(service& s);
+  // false: there is no such method.
+  bool limit(std::string_view path, uint32_t calls);
   const method* find(std::string_view path) const noexcept {
     const auto it = by_path_.find(path);
     return it == by_path_.end() ? nullptr : it->second;

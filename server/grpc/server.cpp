@@ -11,9 +11,9 @@
 #include "runtime/os/mutex.h"
 #include "server/grpc/call.h"
 #include "server/grpc/core.h"
-#include "server/grpc/event.h"
 #include "server/http2/block_pool.h"
 #include "server/http2/connection.h"
+#include "server/http2/event.h"
 #include "server/http2/limits.h"
 
 namespace warren::grpc {
@@ -34,9 +34,11 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
   uint64_t accepted = 0;
   uint64_t accept_errors = 0;
 
-  event accepting_ended;
-  event idle;  // no connection is left, and none will come
-  event stopped;
+  uint64_t refused = 0;
+
+  http2::event accepting_ended;
+  http2::event idle;  // no connection is left, and none will come
+  http2::event stopped;
 
   explicit impl(server_options options) {
     connection_options.session.max_concurrent_streams = options.max_concurrent_streams;
@@ -46,6 +48,13 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     connection_options.session.connection_window = options.connection_window;
     connection_options.preface_timeout = options.preface_timeout;
     connection_options.write_timeout = options.write_timeout;
+    connection_options.keepalive_time = options.keepalive_time;
+    connection_options.keepalive_timeout = options.keepalive_timeout;
+    connection_options.max_idle = options.max_connection_idle;
+    connection_options.max_age = options.max_connection_age;
+    connection_options.max_age_grace = options.max_connection_age_grace;
+    connection_options.session.ping_interval_ns = std::chrono::nanoseconds(options.min_ping_interval).count();
+    connection_options.session.idle_pings = options.permit_idle_pings;
     shared.options = std::move(options);
   }
 
@@ -54,6 +63,7 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
   void destroy_stream(http2::stream* s) override { delete static_cast<call*>(s); }
   http2::transport_counters& counters() override { return transport; }
   http2::block_pool& blocks() override { return block_pool; }
+  http2::alarms& clock() override { return shared.alarms; }
   void connection_ended(http2::connection& c) override {
     // Whoever waits for idle may let go of the server at once; set() must not be inside freed memory then.
     const std::shared_ptr<impl> self = shared_from_this();
@@ -86,6 +96,10 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
       unsigned ordinal;
       {
         std::lock_guard hold(mutex);
+        if (shared.options.max_connections != 0 && connections.size() >= shared.options.max_connections) {
+          refused++;
+          continue;  // socket closes
+        }
         ordinal = static_cast<unsigned>(accepted++);
       }
       auto* c = new http2::connection(std::move(socket), *this, connection_options, ordinal);
@@ -140,14 +154,11 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     }
     if (none) idle.set();
     tell_all(http2::connection::kBeginDrain);
-    if (!idle.wait_until(std::min(end, begin + http2::kDrainPingNs))) {
-      tell_all(http2::connection::kFinishDrain);
-      if (!idle.wait_until(end)) {
-        tell_all(http2::connection::kKill);
-        idle.wait();
-      }
+    if (!idle.wait_until(end)) {
+      tell_all(http2::connection::kKill);
+      idle.wait();
     }
-    shared.late.stop();
+    shared.alarms.stop();
     stopped.set();
   }
 };
@@ -164,6 +175,17 @@ void server::add(service& s) {
   impl_->shared.methods.add(s);
 }
 
+void server::limit(std::string_view method, uint32_t calls) {
+  {
+    std::lock_guard hold(impl_->mutex);
+    if (impl_->started) throw std::logic_error("grpc: limit after start; set every limit first");
+  }
+  if (calls == 0) throw std::logic_error("grpc: a limit of 0 calls; to serve no call of a method, do not add it");
+  if (!impl_->shared.methods.limit(method, calls)) {
+    throw std::logic_error("grpc: limit of " + std::string(method) + ": no such method was added; write /package.Service/Method");
+  }
+}
+
 void server::start() {
   {
     std::lock_guard hold(impl_->mutex);
@@ -175,7 +197,7 @@ void server::start() {
     std::lock_guard hold(impl_->mutex);
     impl_->started = true;
   }
-  impl_->shared.late.start(impl_);
+  impl_->shared.alarms.start(impl_);
   go([self = impl_] { self->accept_loop(); });
 }
 
@@ -206,6 +228,7 @@ server_counters server::counters() const {
     out.connections_accepted = impl_->accepted;
     out.connections_open = impl_->connections.size();
     out.accept_errors = impl_->accept_errors;
+    out.connections_refused = impl_->refused;
   }
   out.calls_unknown_method = read(impl_->shared.unknown_method);
   out.calls_rejected = read(impl_->shared.rejected);
@@ -213,6 +236,11 @@ server_counters server::counters() const {
   out.connections_not_http2 = read(impl_->transport.not_http2);
   out.connections_abused = read(impl_->transport.abused);
   out.connections_stalled = read(impl_->transport.stalled);
+  out.streams_stalled = read(impl_->transport.streams_stalled);
+  out.connections_dead = read(impl_->transport.keepalive_failed);
+  out.connections_aged = read(impl_->transport.aged);
+  out.connections_idle = read(impl_->transport.idled);
+  out.calls_over_limit = read(impl_->shared.over_limit);
   out.bytes_received = read(impl_->transport.bytes_received);
   out.bytes_sent = read(impl_->transport.bytes_sent);
   out.reads = read(impl_->transport.reads);

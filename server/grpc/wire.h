@@ -2,16 +2,19 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+
+#include "server/grpc/byte_buffer.h"
 
 namespace warren::grpc {
 
 inline constexpr size_t kPrefixSize = 5;
 
-// Writes the prefix of an uncompressed message of n bytes.
-inline void write_prefix(char* out, uint32_t n) noexcept {
-  out[0] = 0;
+inline void write_prefix(char* out, uint32_t n, bool compressed = false) noexcept {
+  out[0] = compressed ? 1 : 0;
   out[1] = static_cast<char>(n >> 24);
   out[2] = static_cast<char>(n >> 16);
   out[3] = static_cast<char>(n >> 8);
@@ -61,6 +64,74 @@ class message_reader {
   uint8_t prefix_have_ = 0;
   char prefix_[kPrefixSize] = {};
   std::string message_;
+};
+
+// Follows the framing without keeping anything: where messages end.
+class message_follower {
+ public:
+  // How many messages end within these bytes. The flag byte is not looked at.
+  size_t feed(std::string_view bytes) noexcept;
+  void reset() noexcept {
+    prefix_have_ = 0;
+    left_ = 0;
+  }
+
+ private:
+  uint8_t prefix_have_ = 0;
+  uint32_t left_ = 0;  // of the message; its length is read byte by byte into it
+};
+
+// Cuts messages out of bytes that pile up faster than they are taken: of a stream of requests, on the handler's side. A message that is
+// whole is handed out where it lies. What was cut, and what of an unfinished message somebody waits for, is credit: the sender's window may
+// open by so much. So a sender gets no further ahead than its window, and yet a message larger than the window comes through.
+class message_cutter {
+ public:
+  enum class outcome : uint8_t {
+    message,
+    need_more,  // see missing() and at_boundary()
+    bad_flag,   // the flag byte is neither 0 nor 1
+    too_large,  // the length is over the limit
+  };
+
+  void reset(size_t limit, size_t keep) noexcept {
+    limit_ = limit;
+    bytes_.reset(keep);
+    at_ = credited_ = credit_ = missing_ = 0;
+    length_ = 0;
+  }
+
+  // Takes over the bytes and leaves an empty buffer. Ends the life of the message handed out before.
+  void add(byte_buffer& more);
+
+  // The next message. REQUIRES: the last outcome was message or need_more.
+  outcome next(std::span<const char>& message);
+
+  // Of the message that next() handed out or found too large.
+  bool compressed() const noexcept { return compressed_; }
+  uint32_t length() const noexcept { return length_; }
+
+  // After need_more: what the message lacks, as far as can be told yet; and whether nothing of it has come at all.
+  size_t missing() const noexcept { return missing_; }
+  bool at_boundary() const noexcept { return at_ == bytes_.size(); }
+
+  // Credit earned since the last call.
+  size_t take_credit() noexcept { return std::exchange(credit_, 0); }
+  size_t credit() const noexcept { return credit_; }
+
+ private:
+  void count_to(size_t end) noexcept {
+    credit_ += end - credited_;
+    credited_ = end;
+  }
+
+  size_t limit_ = 0;
+  byte_buffer bytes_;
+  size_t at_ = 0;        // the first byte that was not handed out
+  size_t credited_ = 0;  // the first byte that has not become credit; at_ or later
+  size_t credit_ = 0;
+  size_t missing_ = 0;
+  uint32_t length_ = 0;
+  bool compressed_ = false;
 };
 
 }  // namespace warren::grpc

@@ -39,8 +39,8 @@
 // once.
 //
 // Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
-// the flusher. When none is left nobody can post any more but those who hold a pin (the server's shutdown), and the owner ends the
-// connection without ever letting go: later posts land on a word that says "owned" and are never looked at.
+// the flusher, a timer that is armed. When none is left nobody can post any more but those who hold a pin (the server's shutdown), and the
+// owner ends the connection without ever letting go: later posts land on a word that says "owned" and are never looked at.
 //
 // Rejected:
 //   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS
@@ -67,6 +67,8 @@ connection::connection(tcp_conn socket, host& h, const connection_options& optio
   asio::error_code ec;
   const tcp_endpoint peer = socket_.remote_endpoint(ec);
   peer_ = ec ? "unknown" : to_string(peer);
+  timer_.fn = &connection::timer_fired;
+  timer_.arg = this;
 }
 
 connection::~connection() {
@@ -84,7 +86,18 @@ void connection::unpin() noexcept {
 
 void connection::start() {
   socket_.read_deadline(options_.preface_timeout);
+  now_ = heard_at_ = idle_since_ = rt::nanotime();
+  if (options_.max_age.count() != 0) {
+    // Spread by the address of the connection, mixed: enough to keep equals apart.
+    const auto mixed = static_cast<uint64_t>(now_ ^ static_cast<int64_t>(reinterpret_cast<uintptr_t>(this))) * 0x9e3779b97f4a7c15u;
+    const int64_t spread = options_.max_age.count() / kAgeJitter;
+    age_due_ = now_ + options_.max_age.count() - spread + static_cast<int64_t>((mixed >> 33) % static_cast<uint64_t>(2 * spread + 1));
+  }
+  // Owned for the moment: the timer may go off at once.
+  word_.store(kOwned, std::memory_order_relaxed);
+  rearm();
   go([this] { read_loop(nullptr, nullptr); });
+  release_quick();
 }
 
 // --- owning ------------------------------------------------------------------------------------------------------------------------------
@@ -190,27 +203,124 @@ void connection::handle(node& n) {
 }
 
 void connection::handle_control(uint32_t bits) {
-  if (dead_) return;
-  if ((bits & kBeginDrain) != 0) session_.begin_drain();
-  if ((bits & kFinishDrain) != 0) session_.finish_drain();
-  if ((bits & kKill) != 0) {
-    for (stream* s = live_; s != nullptr;) {
-      stream* const after = s->live_next_;
-      s->on_kill(session_);
-      maybe_reuse(*s);
-      s = after;
-    }
-    session_.finish_drain();
-    flush();
-    // What the peer did not take by now it will not get.
-    dead_ = true;
-    asio::error_code ignored;
-    socket_.shutdown(asio::socket_base::shutdown_send, ignored);
-    socket_.deadline(std::chrono::nanoseconds(kLingerNs));
+  now_ = rt::nanotime();
+  if ((bits & kBeginDrain) != 0 && !dead_) begin_drain();
+  if ((bits & kKill) != 0 && !dead_) kill("the server is shutting down");
+  if ((bits & kTick) != 0) {
+    rt::timer_stop_sync(&timer_);  // its function has left us to alarms, but may not have returned
+    armed_for_ = 0;
+    if (!dead_) tick();
   }
 }
 
-bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && live_count_ == 0; }
+void connection::begin_drain() {
+  if (session_.draining()) return;
+  if (!preface_done_) {
+    session_.finish_drain();  // nobody there who would have to be asked
+    return;
+  }
+  session_.begin_drain();
+  drain_due_ = now_ + (live_count_ == 0 ? kIdleDrainPingNs : kDrainPingNs);
+  arm(drain_due_);
+}
+
+// Cancels what runs, answers it, and ends.
+void connection::kill(std::string_view why) {
+  for (stream* s = live_; s != nullptr;) {
+    stream* const after = s->live_next_;
+    s->on_kill(session_, why);
+    maybe_reuse(*s);
+    s = after;
+  }
+  session_.finish_drain(drain_why_);
+  flush();
+  // What the peer did not take by now it will not get.
+  dead_ = true;
+  asio::error_code ignored;
+  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
+  socket_.deadline(std::chrono::nanoseconds(kLingerNs));
+}
+
+bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && live_count_ == 0 && armed_for_ == 0; }
+
+// --- time --------------------------------------------------------------------------------------------------------------------------------
+
+void connection::timer_fired(void* arg, uintptr_t) {
+  auto* c = static_cast<connection*>(arg);
+  c->host_.clock().went_off(*c);
+}
+
+// Something is due at when.
+void connection::arm(int64_t when) {
+  if (armed_for_ != 0) {
+    if (armed_for_ <= when) return;
+    if (!rt::timer_stop(&timer_)) return;  // going off already
+  }
+  armed_for_ = timer_.when = when;
+  rt::timer_start(&timer_);
+}
+
+// The end of all ticks. If the timer is going off already, its tick is the last thing we wait for.
+void connection::disarm() {
+  if (armed_for_ != 0 && rt::timer_stop(&timer_)) armed_for_ = 0;
+}
+
+// For the earliest of what is due. Streams are looked at twice per write timeout, and only while there are any.
+void connection::rearm() {
+  int64_t when = INT64_MAX;
+  const auto due = [&when](int64_t at) {
+    if (at != 0 && at < when) when = at;
+  };
+  due(ping_due_);
+  if (ping_due_ == 0 && options_.keepalive_time.count() != 0) due(heard_at_ + options_.keepalive_time.count());
+  if (live_count_ == 0 && options_.max_idle.count() != 0 && !session_.draining()) due(idle_since_ + options_.max_idle.count());
+  due(age_due_);
+  due(drain_due_);
+  due(kill_due_);
+  if (live_count_ != 0) due(stream_tick());
+  if (when != INT64_MAX) arm(when);
+}
+
+// REQUIRES: not dead_, armed_for_ is 0.
+void connection::tick() {
+  transport_counters& count = host_.counters();
+  if (ping_due_ != 0 && now_ >= ping_due_) {
+    count.keepalive_failed.fetch_add(1, std::memory_order_relaxed);
+    write_failed(asio::error::connection_reset);
+    return;
+  }
+  if (ping_due_ == 0 && options_.keepalive_time.count() != 0 && now_ - heard_at_ >= options_.keepalive_time.count()) {
+    session_.ping();
+    ping_due_ = now_ + options_.keepalive_timeout.count();
+  }
+  if (!session_.draining() && live_count_ == 0 && options_.max_idle.count() != 0 && now_ - idle_since_ >= options_.max_idle.count()) {
+    count.idled.fetch_add(1, std::memory_order_relaxed);
+    drain_why_ = "max_idle";
+    begin_drain();
+  }
+  if (age_due_ != 0 && now_ >= age_due_) {
+    age_due_ = 0;
+    if (options_.max_age_grace.count() != 0) kill_due_ = now_ + options_.max_age_grace.count();
+    if (!session_.draining()) {
+      count.aged.fetch_add(1, std::memory_order_relaxed);
+      drain_why_ = "max_age";
+      begin_drain();
+    }
+  }
+  if (drain_due_ != 0 && now_ >= drain_due_) {
+    drain_due_ = 0;
+    session_.finish_drain(drain_why_);
+  }
+  if (kill_due_ != 0 && now_ >= kill_due_) {
+    kill_due_ = 0;
+    kill("the connection has reached its greatest age");
+    return;
+  }
+  for (stream* s = live_; s != nullptr; s = s->live_next_) {
+    if (!s->on_tick(session_, now_, options_.write_timeout.count())) count.streams_stalled.fetch_add(1, std::memory_order_relaxed);
+  }
+  rearm();
+}
 
 // --- writing -----------------------------------------------------------------------------------------------------------------------------
 
@@ -296,9 +406,11 @@ void connection::note_end() {
   if (lingering_ || dead_ || flushing_ || out_at_ != out_end_ || !session_.finished()) return;
   lingering_ = true;
   dead_ = true;
+  disarm();
   asio::error_code ignored;
   socket_.shutdown(asio::socket_base::shutdown_send, ignored);
-  socket_.read_deadline(std::chrono::nanoseconds(kLingerNs));
+  const bool silent = session_.drained() && !drain_answered_;
+  socket_.read_deadline(std::chrono::nanoseconds(silent ? kSilentLingerNs : kLingerNs));
 }
 
 // --- reading -----------------------------------------------------------------------------------------------------------------------------
@@ -352,7 +464,11 @@ bool connection::read_once(stream*& todo) {
   count.bytes_received.fetch_add(n, std::memory_order_relaxed);
   bool answer_first = true;
   if (!dead_) {
-    now_ = now;
+    now_ = heard_at_ = now;
+    if (ping_due_ != 0) {
+      ping_due_ = 0;
+      arm(now + options_.keepalive_time.count());
+    }
     answer_first = !session_.receive({block, n}, now);
   }
   host_.blocks().give(block);
@@ -465,6 +581,7 @@ void connection::end_reading() {
   socket_.close();  // ends the flusher's wait, if there is one
   acquire();
   dead_ = true;
+  disarm();
   reader_alive_ = false;
   for (stream* s = live_; s != nullptr;) {
     stream* const after = s->live_next_;
@@ -495,7 +612,7 @@ stream* connection::open_stream(int32_t) {
   s->live_next_ = live_;
   if (live_ != nullptr) live_->live_prev_ = s;
   live_ = s;
-  live_count_++;
+  if (live_count_++ == 0) arm(stream_tick());
   return s;
 }
 
@@ -503,7 +620,10 @@ void connection::maybe_reuse(stream& s) {
   if (s.open_ || !s.unused()) return;
   (s.live_prev_ != nullptr ? s.live_prev_->live_next_ : live_) = s.live_next_;
   if (s.live_next_ != nullptr) s.live_next_->live_prev_ = s.live_prev_;
-  live_count_--;
+  if (--live_count_ == 0) {
+    idle_since_ = now_;
+    if (options_.max_idle.count() != 0 && !dead_) arm(now_ + options_.max_idle.count());
+  }
   if (pool_count_ >= kPooledStreams) {
     host_.destroy_stream(&s);
     return;
@@ -528,6 +648,10 @@ void connection::settings_received() {
   socket_.read_deadline(clock::time_point::max());
 }
 
-void connection::drain_acknowledged() { session_.finish_drain(); }
+void connection::drain_acknowledged() {
+  drain_due_ = 0;
+  drain_answered_ = true;
+  session_.finish_drain(drain_why_);
+}
 
 }  // namespace warren::http2

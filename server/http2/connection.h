@@ -8,6 +8,8 @@
 #include <warren/net.h>
 
 #include "runtime/sched/park.h"
+#include "runtime/sched/timer.h"
+#include "server/http2/alarms.h"
 #include "server/http2/block_pool.h"
 #include "server/http2/session.h"
 #include "server/http2/stream.h"
@@ -20,6 +22,10 @@ struct transport_counters {
   std::atomic<uint64_t> not_http2{0};
   std::atomic<uint64_t> abused{0};
   std::atomic<uint64_t> stalled{0};
+  std::atomic<uint64_t> streams_stalled{0};
+  std::atomic<uint64_t> keepalive_failed{0};
+  std::atomic<uint64_t> aged{0};
+  std::atomic<uint64_t> idled{0};
   std::atomic<uint64_t> bytes_received{0};
   std::atomic<uint64_t> bytes_sent{0};
   std::atomic<uint64_t> reads{0};
@@ -30,9 +36,15 @@ struct connection_options {
   session_limits session;
   std::chrono::nanoseconds preface_timeout{10'000'000'000};
   std::chrono::nanoseconds write_timeout{20'000'000'000};
+  // Zero: never.
+  std::chrono::nanoseconds keepalive_time{0};  // nothing received for so long: ping
+  std::chrono::nanoseconds keepalive_timeout{20'000'000'000};
+  std::chrono::nanoseconds max_idle{0};       // no call for so long: drain
+  std::chrono::nanoseconds max_age{0};        // then drain
+  std::chrono::nanoseconds max_age_grace{0};  // after that: end what still runs; zero: wait for it
 };
 
-class connection final : private session::events {
+class connection final : private session::events, private alarm {
  public:
   // The layer above.
   class host {
@@ -43,6 +55,7 @@ class connection final : private session::events {
     virtual void connection_ended(connection& c) = 0;
     virtual transport_counters& counters() = 0;
     virtual block_pool& blocks() = 0;
+    virtual alarms& clock() = 0;
 
    protected:
     ~host() = default;
@@ -50,8 +63,7 @@ class connection final : private session::events {
 
   enum : uint32_t {  // what the host posts with control()
     kBeginDrain = 1,
-    kFinishDrain = 2,
-    kKill = 4,
+    kKill = 2,
   };
 
   // The host holds one reference; the connection lives until the last unpin().
@@ -77,6 +89,8 @@ class connection final : private session::events {
   int64_t now() const noexcept { return now_; }
   // Owner: bytes of requests that wait for their handler; for the layer above to add up and to limit.
   size_t buffered = 0;
+  // Bytes that streaming handlers of this connection have written and that have not gone into a frame yet. Any goroutine.
+  std::atomic<size_t> unsent{0};
   // A small number that differs among connections, to spread counters.
   unsigned ordinal() const noexcept { return ordinal_; }
 
@@ -100,6 +114,14 @@ class connection final : private session::events {
   void drain();
   void handle(node& n);
   void handle_control(uint32_t bits);
+  void begin_drain();
+  void kill(std::string_view why);
+  void tick();
+  void arm(int64_t when);
+  void rearm();
+  void disarm();
+  int64_t stream_tick() const noexcept { return now_ + options_.write_timeout.count() / 2 + 1; }
+  static void timer_fired(void* arg, uintptr_t);
   void flush();
   void start_flusher();
   void write_failed(const asio::error_code& ec);
@@ -121,6 +143,10 @@ class connection final : private session::events {
   void stream_closed(stream& s) override;
   void settings_received() override;
   void drain_acknowledged() override;
+  bool calls_live() override { return live_count_ != 0; }
+
+  void ring() override { post_node(control_node_, kTick); }  // of alarm
+  static constexpr uint32_t kTick = 1u << 8;                 // beside what control() takes
 
   // Shared.
   std::atomic<uintptr_t> word_{kFree};
@@ -166,6 +192,19 @@ class connection final : private session::events {
   bool end_counted_ = false;
   uint32_t refused_counted_ = 0;
   asio::error_code flush_error_;  // the flusher's result
+
+  // The owner's, for what depends on time alone. One timer, armed for the earliest of the moments below and looked after lazily: activity
+  // moves a moment without touching the timer, which goes off too early then and is armed anew. 0: never.
+  rt::timer timer_;
+  int64_t armed_for_ = 0;   // 0: not armed, nothing on its way
+  int64_t heard_at_ = 0;    // bytes came
+  int64_t ping_due_ = 0;    // an answer to our PING
+  int64_t idle_since_ = 0;  // no stream is live since then
+  int64_t age_due_ = 0;     // drain
+  int64_t drain_due_ = 0;   // the second GOAWAY
+  int64_t kill_due_ = 0;    // the end of the grace after age
+  bool drain_answered_ = false;
+  const char* drain_why_ = "";
 };
 
 }  // namespace warren::http2

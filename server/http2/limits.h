@@ -44,8 +44,9 @@ inline constexpr int kOwnResetPerSecond = 20;
 // stream sends one WINDOW_UPDATE per half window, and a handler's own traffic resets the count too; 10 000 in a row with nothing
 // between them is nobody's honest need.
 inline constexpr int kMaxIdleFrames = 10'000;
-// Tiny DATA frames: each frame under kSmallData bytes that does not end its stream costs what it lacks, each byte above refunds.
-// The budget is one message of 100 bytes sent byte by byte; the figures are those of hyperium/h2.
+// Tiny DATA frames: each frame under kSmallData bytes that ends neither its stream nor a message costs what it lacks, each byte above
+// refunds. (A client that streams small messages sends each in a frame of its own, thousands within one read: those are requests, and
+// the window bounds them.) The budget is one message of 100 bytes sent byte by byte; the figures are those of hyperium/h2.
 inline constexpr int kSmallData = 256;
 inline constexpr int kSmallDataBudget = 25'600;
 // Frames waiting for the socket above which we stop reading: what the peer does not read must not grow without bound.
@@ -57,5 +58,15 @@ inline constexpr size_t kMaxOutboundQueue = 1000;
 inline constexpr int64_t kLingerNs = 1'000'000'000;
 // Between the two GOAWAYs of a graceful end, if the peer does not acknowledge the PING sent with the first: grpc-go's value.
 inline constexpr int64_t kDrainPingNs = 5'000'000'000;
+// The same on a connection without a call. If a request is on its way all the same, the second GOAWAY tells its client that it was not
+// looked at: it is sent again elsewhere. So a silent peer need not hold up a shutdown for long.
+inline constexpr int64_t kIdleDrainPingNs = 250'000'000;
+// kLingerNs, for a peer that did not answer the drain's PING: there are hardly late bytes of one who says nothing.
+inline constexpr int64_t kSilentLingerNs = 250'000'000;
+// Ages are spread by this part either way, so that connections made together (after a deployment) do not end together: gRPC's A9.
+inline constexpr int64_t kAgeJitter = 10;
+// PINGs that came too soon before the connection is ended, and the interval while no call is open: grpc-go's values.
+inline constexpr int kPingStrikes = 2;
+inline constexpr int64_t kIdlePingNs = 7'200'000'000'000;
 
 }  // namespace warren::http2

@@ -38,6 +38,8 @@ constexpr char kNotHttp2Answer[] = {
 
 constexpr uint8_t kDrainPing[8] = {1, 6, 1, 8, 0, 3, 3, 9};
 
+constexpr uint8_t kKeepalivePing[8] = {'w', 'a', 'r', 'r', 'e', 'n', 'k', 'a'};
+
 constexpr int64_t kToken = 1'000'000'000;
 
 bool looks_like_http1(std::string_view first_bytes) {
@@ -177,6 +179,7 @@ struct session::callbacks {
         }
         break;
       case NGHTTP2_PING:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && s.too_many_pings()) return NGHTTP2_ERR_CALLBACK_FAILURE;
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && s.drain_begun_ &&
             std::memcmp(frame->ping.opaque_data, kDrainPing, sizeof kDrainPing) == 0) {
           s.to_.drain_acknowledged();
@@ -218,6 +221,8 @@ struct session::callbacks {
       case NGHTTP2_HEADERS:
       case NGHTTP2_DATA: {
         s.idle_frames_ = 0;
+        s.ping_strikes_ = 0;
+        s.last_ping_ = 0;
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
         // The answer is complete. A client that is still sending must be told to stop (RFC 9113 §8.1), or both wait for ever.
         const stream* st = find(s, frame->hd.stream_id);
@@ -431,6 +436,8 @@ void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_r
 
 void session::consume(stream& s, size_t n) { submitted(nghttp2_session_consume_stream(ng_, s.id_, n)); }
 
+void session::forgive_small_frame() noexcept { small_data_budget_ = std::min(kSmallDataBudget, small_data_budget_ + kSmallData); }
+
 void session::begin_drain() {
   if (drain_begun_ || ended()) return;
   drain_begun_ = true;
@@ -438,10 +445,32 @@ void session::begin_drain() {
   submitted(nghttp2_submit_ping(ng_, NGHTTP2_FLAG_NONE, kDrainPing));
 }
 
-void session::finish_drain() {
-  if (ended()) return;
+void session::finish_drain(std::string_view why) {
+  if (ended() || drained()) return;
+  drain_begun_ = true;
   goaway_last_ = nghttp2_session_get_last_proc_stream_id(ng_);
-  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, goaway_last_, NGHTTP2_NO_ERROR, nullptr, 0));
+  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, goaway_last_, NGHTTP2_NO_ERROR, reinterpret_cast<const uint8_t*>(why.data()),
+                                  why.size()));
+}
+
+void session::ping() {
+  if (!ended()) submitted(nghttp2_submit_ping(ng_, NGHTTP2_FLAG_NONE, kKeepalivePing));
+}
+
+// Keepalive enforcement as gRPC's A8 and grpc-go have it: a PING too soon after the last is a strike, sending anything that belongs to a
+// call forgives all, and the third strike ends the connection with the words that clients know. Without a call a client has hardly a reason
+// to ping at all.
+bool session::too_many_pings() {
+  if (limits_.ping_interval_ns == 0) return false;
+  const int64_t interval = to_.calls_live() || limits_.idle_pings ? limits_.ping_interval_ns : kIdlePingNs;
+  const bool strike = last_ping_ != 0 && now_ - last_ping_ < interval;
+  last_ping_ = now_;
+  if (!strike || ++ping_strikes_ <= kPingStrikes) return false;
+  static constexpr std::string_view why = "too_many_pings";
+  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(ng_), NGHTTP2_ENHANCE_YOUR_CALM,
+                                  reinterpret_cast<const uint8_t*>(why.data()), why.size()));
+  reason_ = end_reason::abuse;
+  return true;
 }
 
 void session::terminate(uint32_t error_code) {

@@ -20,6 +20,8 @@ struct session_limits {
   uint32_t max_header_fields = 128;
   uint32_t stream_window = 1 << 20;
   uint32_t connection_window = 4 << 20;
+  int64_t ping_interval_ns = 0;  // the peer may ping so often; 0: as often as it likes
+  bool idle_pings = false;       // also while it has no call
 };
 
 // Not thread-safe: used by the connection's owner alone.
@@ -33,6 +35,7 @@ class session {
     virtual void stream_closed(stream& s) = 0;  // after s.on_closed
     virtual void settings_received() = 0;       // the first SETTINGS frame
     virtual void drain_acknowledged() = 0;      // the PING of begin_drain came back
+    virtual bool calls_live() = 0;              // is any stream live, or its handler still running?
 
    protected:
     ~events() = default;
@@ -76,11 +79,17 @@ class session {
   void reset(stream& s, uint32_t error_code);
   // Opens the stream's receive window again by n bytes; the connection's was opened when they came.
   void consume(stream& s, size_t n);
+  // From on_data: the frame, however small, brought something whole. Only frames that bring nothing whole are counted against the peer.
+  void forgive_small_frame() noexcept;
 
   // --- the end -------------------------------------------------------------------------------------------------------------------------
-  void begin_drain();                   // GOAWAY(2^31-1) and a PING
-  void finish_drain();                  // GOAWAY(last stream): later streams are refused, the session finishes when the streams have
-  void terminate(uint32_t error_code);  // GOAWAY(error) and nothing more
+  void begin_drain();  // GOAWAY(2^31-1) and a PING
+  // GOAWAY(last stream): later streams are refused, the session finishes when the streams have. why: debug data, as other servers send it.
+  void finish_drain(std::string_view why = {});
+  bool draining() const noexcept { return drain_begun_; }
+  bool drained() const noexcept { return goaway_last_ != INT32_MAX; }  // finish_drain was called
+  void ping();                                                         // keeps a connection alive, or finds out that it is not
+  void terminate(uint32_t error_code);                                 // GOAWAY(error) and nothing more
 
   uint32_t streams_refused() const noexcept { return streams_refused_; }
 
@@ -118,7 +127,10 @@ class session {
   unsigned next_gap_ = 0;
 
   // Flood accounting.
+  bool too_many_pings();
   int idle_frames_ = 0;
+  int ping_strikes_ = 0;
+  int64_t last_ping_ = 0;  // 0: none since we last sent HEADERS or DATA
   int small_data_budget_;
   int64_t own_reset_tokens_;  // in billionths of a token
   int64_t own_reset_time_ = 0;

@@ -47,9 +47,13 @@ class stream : public node {
   virtual void on_events(session& s, uint32_t bits) = 0;  // owner, for what was posted
   virtual void run() noexcept = 0;                        // runner: the handler, in place
   virtual void on_run_end(session& s) = 0;                // owner, after run() returned in place
-  virtual void on_kill(session& s) = 0;                   // owner: the server ends for good; answer if possible
-  virtual bool unused() const noexcept = 0;               // owner: not running, nothing armed: may be reused once closed
-  virtual void on_reuse() = 0;                            // owner: the next request will be another one
+  // Owner: the connection ends for good; answer if possible.
+  virtual void on_kill(session& s, std::string_view why) = 0;
+  // Owner, every so often while the stream is live. false: what it has to send made no progress for longer than patience (nanoseconds), and
+  // it was reset.
+  virtual bool on_tick(session& s, int64_t now, int64_t patience) = 0;
+  virtual bool unused() const noexcept = 0;  // owner: not running, nothing armed: may be reused once closed
+  virtual void on_reuse() = 0;               // owner: the next request will be another one
 
   int32_t id() const noexcept { return id_; }
   bool request_ended() const noexcept { return request_ended_; }

@@ -49,7 +49,8 @@ struct echo final : stream {
   void on_events(session&, uint32_t) override {}
   void run() noexcept override {}
   void on_run_end(session&) override {}
-  void on_kill(session&) override {}
+  void on_kill(session&, std::string_view) override {}
+  bool on_tick(session&, int64_t, int64_t) override { return true; }
   bool unused() const noexcept override { return true; }
   void on_reuse() override {}
 };
@@ -65,6 +66,7 @@ struct world : session::events {
   void stream_closed(stream&) override {}
   void settings_received() override {}
   void drain_acknowledged() override {}
+  bool calls_live() override { return false; }
 };
 }  // namespace
 

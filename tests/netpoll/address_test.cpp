@@ -2,6 +2,7 @@
 
 #include "net_test.h"
 #include "netpoll/net_error.h"
+#include "netpoll/resolver.h"
 
 namespace warren::net_test {
 namespace {
@@ -59,7 +60,7 @@ TEST(address, error_line_is_one_line) {
 TEST(address, names_are_looked_up_off_the_thread) {
   warren::run([] {
     error_code ec;
-    const auto found = rt::resolve("localhost", 80, false, ec);
+    const auto found = rt::resolve("localhost", 80, false, 0, {}, ec);
     ASSERT_FALSE(ec) << ec.message();
     ASSERT_FALSE(found.empty());
     for (const tcp_endpoint& e : found) {
@@ -72,7 +73,7 @@ TEST(address, names_are_looked_up_off_the_thread) {
 TEST(address, unknown_name_is_an_error) {
   warren::run([] {
     error_code ec;
-    EXPECT_TRUE(rt::resolve("no-such-host.invalid", 80, false, ec).empty());
+    EXPECT_TRUE(rt::resolve("no-such-host.invalid", 80, false, 0, {}, ec).empty());
     EXPECT_TRUE(ec);
     try {
       dial("no-such-host.invalid:80");

@@ -2,12 +2,13 @@
 #include "netpoll/poll_desc.h"
 
 #include <fcntl.h>
+#include <string.h>
 
 #include <functional>
 #include <random>
 
 #include "net_test.h"
-#include "netpoll/epoll.h"
+#include "netpoll/back_end.h"
 #include "runtime/os/clock.h"
 
 namespace warren::rt {
@@ -57,11 +58,27 @@ class hook_at {
 };
 
 // Delivers an event of that kind as the poller would, and readies who waited.
-uint32_t deliver(uint64_t token, uint32_t events) {
+constexpr unsigned kData = 1, kRoom = 2, kEnd = 4, kBroken = 8;
+uint32_t deliver(uint64_t token, unsigned what) {
+#ifdef WARREN_NETPOLL_KQUEUE
+  struct kevent events[2]{};
+  int count = 0;
+  const auto add = [&](short filter) {
+    struct kevent& e = events[count++];
+    e.filter = filter;
+    e.flags = static_cast<unsigned short>(EV_CLEAR | ((what & (kEnd | kBroken)) != 0 ? EV_EOF : 0));
+    memcpy(&e.udata, &token, sizeof token);
+  };
+  if ((what & kData) != 0) add(EVFILT_READ);
+  if ((what & kRoom) != 0) add(EVFILT_WRITE);
+  rt::g_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(events, count, false);
+#else
   epoll_event ev{};
-  ev.events = events;
+  ev.events = ((what & kData) != 0 ? EPOLLIN : 0u) | ((what & kRoom) != 0 ? EPOLLOUT : 0u) | ((what & kEnd) != 0 ? EPOLLRDHUP : 0u) |
+              ((what & kBroken) != 0 ? EPOLLHUP | EPOLLERR : 0u);
   ev.data.u64 = token;
-  rt::g_list l = static_cast<rt::epoll_poller&>(rt::poller::made()).deliver(&ev, 1, false);
+  rt::g_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(&ev, 1, false);
+#endif
   const uint32_t n = l.size;
   while (rt::g* gp = l.pop()) rt::goready(gp);
   return n;
@@ -109,7 +126,7 @@ TEST_P(ready_before_park, event_is_not_lost) {
     half_raw h;
     hook_at hook(GetParam(), [&](poll_desc* pd) {
       h.put('z');
-      deliver(pd->token(), EPOLLIN);
+      deliver(pd->token(), kData);
     });
     error_code ec;
     EXPECT_EQ(read_byte(h.f, ec), 'z');
@@ -153,7 +170,7 @@ TEST_P(ready_before_park, readiness_wins_over_deadline_and_close) {
     half_raw h;
     hook_at hook(GetParam(), [&](poll_desc* pd) {
       h.put('w');
-      deliver(pd->token(), EPOLLIN);
+      deliver(pd->token(), kData);
       h.f->set_deadline(rt::nanotime() - 1, rt::kReadSide);
     });
     error_code ec;
@@ -182,7 +199,7 @@ TEST(poll_desc, deadline_fires_together_with_readiness_event_first) {
         poll_point::timer_entered,
         [&](poll_desc* pd) {  // on the scheduler's stack
           h.put('a');
-          EXPECT_LE(deliver(pd->token(), EPOLLIN), 1u);
+          EXPECT_LE(deliver(pd->token(), kData), 1u);
         },
         h.desc());
     h.f->set_deadline(rt::nanotime() + 1'000'000, rt::kReadSide);
@@ -208,7 +225,7 @@ TEST(poll_desc, deadline_fires_together_with_readiness_deadline_first) {
       hook_at hook(
           poll_point::event_checked, [&](poll_desc* pd) { pd->set_deadline(rt::nanotime() - 1, rt::kReadSide); }, h.desc());
       h.put('b');
-      deliver(h.desc()->token(), EPOLLIN);
+      deliver(h.desc()->token(), kData);
       EXPECT_TRUE(hook.reached());
       reader.join();
     }
@@ -241,7 +258,7 @@ TEST(poll_desc, event_overtaken_by_close_and_reuse_only_wakes_too_early) {
             fresh = new half_raw;
           },
           pd);
-      deliver(token, EPOLLIN | EPOLLRDHUP);
+      deliver(token, kData | kEnd);
       EXPECT_TRUE(hook.reached());
     }
     ASSERT_EQ(fresh->desc(), pd) << "the pool gives the last one back first";
@@ -270,12 +287,12 @@ TEST(poll_desc, stale_event_after_reuse_is_dropped) {
     EXPECT_EQ(fresh.f->number(), number) << "the kernel gives the lowest free number";
     poll_now();  // what registering reports (writable) is not what we look at
     const auto before = rt::poller::made().stats();
-    deliver(token, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLHUP | EPOLLERR);
+    deliver(token, kData | kRoom | kEnd | kBroken);
     EXPECT_EQ(rt::poller::made().stats().stale, before.stale + 1);
     EXPECT_EQ(rt::poll_desc_test::read_word(pd), 0u);
     EXPECT_FALSE(pd->ended());
     // And a token nobody ever had.
-    deliver(0xffff'ff00'ffff'ff00, EPOLLIN);
+    deliver(0xffff'ff00'ffff'ff00, kData);
     EXPECT_EQ(rt::poller::made().stats().stale, before.stale + 2);
   });
 }

@@ -219,7 +219,9 @@ class raw_client {
   std::map<int32_t, reply> replies;
   std::map<uint16_t, uint32_t> settings;             // the server's
   std::vector<std::pair<int32_t, uint32_t>> goaway;  // last stream, code
-  int64_t connection_window_updates = 0;             // bytes
+  std::vector<std::string> goaway_debug;             // one for each
+  int pings_received = 0;
+  int64_t connection_window_updates = 0;  // bytes
   std::map<int32_t, int64_t> stream_window_updates;
   std::string pong;
   bool closed = false;      // by the server
@@ -312,11 +314,14 @@ class raw_client {
       case NGHTTP2_PING:
         if ((f.flags & NGHTTP2_FLAG_ACK) != 0) {
           pong = f.payload;
-        } else if (acknowledge) {
+        } else if (pings_received++; acknowledge) {
           send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, f.payload);
         }
         break;
-      case NGHTTP2_GOAWAY: goaway.emplace_back(static_cast<int32_t>(u32(f.payload, 0)), u32(f.payload, 4)); break;
+      case NGHTTP2_GOAWAY:
+        goaway.emplace_back(static_cast<int32_t>(u32(f.payload, 0)), u32(f.payload, 4));
+        goaway_debug.push_back(f.payload.substr(8));
+        break;
       case NGHTTP2_WINDOW_UPDATE: (f.id == 0 ? connection_window_updates : stream_window_updates[f.id]) += u32(f.payload, 0); break;
       default: break;
     }

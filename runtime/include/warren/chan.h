@@ -41,6 +41,7 @@ struct elem_type {
   void (*destroy)(void* elem) noexcept;         // nullptr if there is nothing to do
   const type_descriptor* slot;                  // what the collector must know of a slot of the buffer
   bool finalize;                                // values that are left in the buffer of a dead channel must be destroyed
+  bool hidden_buffer = false;                   // a timer's channel: len and cap are 0 to the user, though it buffers one value
 };
 
 inline void move_construct(const elem_type& t, void* dst, void* src) noexcept {
@@ -163,6 +164,14 @@ bool chandrained(const hchan* c) noexcept;
 }  // namespace detail
 
 namespace detail {
+// Makes a handle to a channel that was made elsewhere (a timer's, a context's). REQUIRES: its elements are Ts.
+struct chan_access {
+  template <class C>
+  static C wrap(const ptr<hchan>& h) noexcept {
+    return C(h);
+  }
+};
+
 // The operations; Handle is chan<T> or root_chan<T>, which hold the channel.
 template <class T, class Handle>
 class chan_operations {
@@ -283,6 +292,7 @@ class chan : public detail::chan_operations<T, chan<T>> {
   friend chan<U> make_chan(size_t capacity);
   template <class U>
   friend class root_chan;
+  friend struct detail::chan_access;
   explicit chan(const ptr<detail::hchan>& h) noexcept : h_(h) {}
 
   ptr<detail::hchan> h_;

@@ -60,7 +60,7 @@ void exit_blocking(const blocking_region& region) noexcept;
 // Call from a goroutine. A safepoint: others may run first. Throws what moving f throws, and std::bad_alloc.
 // An exception that leaves f ends the process, with the goroutine's id (as a panic ends a Go program).
 template <class F>
-void go(F&& f, stack_size stack = stack_size::normal) {
+[[gnu::always_inline]] inline void go(F&& f, stack_size stack = stack_size::normal) {  // inline: dumps and metrics name the caller
   using fn = std::decay_t<F>;
   static_assert(std::is_invocable_v<fn&>, "warren::go takes something callable without arguments: capture what it needs");
   detail::newborn* nb;
@@ -76,6 +76,15 @@ void go(F&& f, stack_size stack = stack_size::normal) {
     }
   }
   detail::start_goroutine(nb);
+}
+
+// What a goroutine may want that is not the default: go({.stack = stack_size::huge}, [] { … });
+struct go_options {
+  stack_size stack = stack_size::normal;
+};
+template <class F>
+[[gnu::always_inline]] inline void go(go_options options, F&& f) {
+  go(std::forward<F>(f), options.stack);
 }
 
 // The life cycle: starts the runtime on the calling thread (which becomes m0), runs f as goroutine 1, stops the runtime when f returns and
@@ -129,6 +138,17 @@ decltype(auto) blocking(F&& f) {
 
 // Number of Ps: how many goroutines can run at the same instant.
 int maxprocs() noexcept;
+
+// Changes the number of Ps and returns what it was. n ≤ 0 only returns it. Stops the world for a moment; at most 1024. From then on the
+// number does not follow the cgroup's quota any more. On a goroutine.
+int set_maxprocs(int n);
+
+// From here to unlock_os_thread the current goroutine runs on the thread it is on now, and nothing else runs there: for libraries that keep
+// state in the thread. Calls nest. Every park and wake-up then costs two thread switches. A goroutine that ends while locked takes its
+// thread with it, unless it is the one that called warren::run. On a goroutine.
+void lock_os_thread();
+// unlock_os_thread on a goroutine that is not locked is fatal.
+void unlock_os_thread();
 
 // The current goroutine's id: 1 for the main goroutine, never reused within one run. 0 when not on a goroutine.
 uint64_t goroutine_id() noexcept;

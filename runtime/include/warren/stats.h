@@ -1,6 +1,8 @@
 // What the scheduler did and has: the figures behind /metrics and the Runtime service.
 #pragma once
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace warren {
 
@@ -13,11 +15,14 @@ struct scheduler_stats {
   uint32_t idle_procs = 0;        // Ps without work
   uint32_t threads = 0;           // Ms, the idle ones included; sysmon is not one
   uint32_t spinning_threads = 0;  // Ms that look for work
+  uint32_t thread_waiters = 0;    // goroutines that wait to begin a blocking call because threads are short
   uint32_t hogs = 0;              // goroutines that compute without a P
   uint32_t global_queue = 0;      // goroutines in the global run queue
   uint32_t local_queues = 0;      // goroutines in the Ps' queues
   uint64_t stack_slots = 0;       // stacks made, in use or kept for reuse
   uint64_t stack_bytes = 0;       // address space of these (resident is what was touched)
+  uint64_t stacks_unguarded = 0;  // of stack_slots, those whose overflow is noticed late: no guard could be had
+  uint64_t stacks_empty = 0;      // of stack_slots, those kept for reuse whose memory was given back
 
   // Totals.
   uint64_t goroutines_created = 0;
@@ -41,13 +46,32 @@ struct scheduler_stats {
   uint64_t thread_wakeups = 0;   // idle Ms woken
   uint64_t hogs_revoked = 0;     // Ps taken by signal from goroutines that computed on after their slice
   uint64_t blocked_revoked = 0;  // Ps taken from goroutines in undeclared blocking calls
+  uint64_t thread_waits = 0;     // times a goroutine waited to begin a blocking call
+  uint64_t threads_retired = 0;  // idle threads that ended
   uint64_t world_stops = 0;
   uint64_t world_stop_retries = 0;  // stops that let the held goroutines go on for a moment, because a lock may have been in the way
-  uint64_t stacks_reused = 0;  // first runs on the stack of a goroutine that ended on the same P
-  uint64_t stacks_taken = 0;   // first runs that went to the pool
+  uint64_t stacks_reused = 0;   // first runs on the stack of a goroutine that ended on the same P
+  uint64_t stacks_taken = 0;    // first runs that went to the pool
+  uint64_t stacks_emptied = 0;  // stacks of ended goroutines whose memory was given back
+  uint64_t stacks_cut = 0;      // long waits during which what lay below the stack pointer was given back
 };
 
 // Any thread, any time; all zero when no runtime runs. Allocates nothing and takes no lock that a goroutine holds for long.
 scheduler_stats read_scheduler_stats() noexcept;
+
+// How deep the goroutines that one call of warren::go started have used their stacks. From samples: a P's first 64 goroutines and one in
+// 1024 thereafter (WARREN_STACKSAMPLE=N: one in N; 1: all; 0: none), looked at when they end or have waited for long. A lower bound: what
+// was reserved and never written does not show.
+struct stack_use {
+  const void* site = nullptr;  // the return address of the call; nullptr: all sites beyond the first 512
+  std::string function;        // the function that contains it, and how far into it: "serve+0x1f4"
+  uint64_t samples = 0;
+  uint64_t deepest = 0;  // bytes
+  uint64_t mean = 0;     // bytes
+  uint64_t limit = 0;    // bytes that such a goroutine has at most: its stack_size without guard and control block
+};
+
+// Any thread, any time; empty when no runtime runs. Allocates, and reads the symbol tables of the program's files.
+std::vector<stack_use> read_stack_use();
 
 }  // namespace warren

@@ -9,23 +9,7 @@
 #include <utility>
 
 #include "warren/go.h"
-
-// clang's -Wthread-safety sees the types below as capabilities; other compilers see nothing.
-#if defined(__clang__)
-#define WARREN_TSA(x) __attribute__((x))
-#else
-#define WARREN_TSA(x)
-#endif
-#define WARREN_CAPABILITY(name) WARREN_TSA(capability(name))
-#define WARREN_SCOPED_CAPABILITY WARREN_TSA(scoped_lockable)
-#define WARREN_GUARDED_BY(x) WARREN_TSA(guarded_by(x))
-#define WARREN_PT_GUARDED_BY(x) WARREN_TSA(pt_guarded_by(x))
-#define WARREN_REQUIRES(...) WARREN_TSA(requires_capability(__VA_ARGS__))
-#define WARREN_EXCLUDES(...) WARREN_TSA(locks_excluded(__VA_ARGS__))
-#define WARREN_ACQUIRE(...) WARREN_TSA(acquire_capability(__VA_ARGS__))
-#define WARREN_TRY_ACQUIRE(...) WARREN_TSA(try_acquire_capability(__VA_ARGS__))
-#define WARREN_RELEASE(...) WARREN_TSA(release_capability(__VA_ARGS__))
-#define WARREN_NO_THREAD_SAFETY_ANALYSIS WARREN_TSA(no_thread_safety_analysis)
+#include "warren/thread_safety.h"
 
 namespace warren {
 

@@ -22,10 +22,11 @@
 // and the others run beside it. A handler that computes for long without parking therefore holds up the requests that came with it on
 // its connection, but for those that an idle P takes over: let it compute in a goroutine of its own.
 //
-// What is here: unary and server-streaming methods, status, metadata, deadlines, cancellation, per-method counters.
-// What is not yet: client-streaming and bidirectional methods (they answer UNIMPLEMENTED and say so), TLS, compression.
+// What is here: methods of all four kinds, status, metadata, deadlines, cancellation, compression, per-method counters.
+// What is not yet: TLS, a client.
 #pragma once
 #include <warren/grpc/call.h>
+#include <warren/grpc/compression.h>
 #include <warren/grpc/context.h>
 #include <warren/grpc/counters.h>
 #include <warren/grpc/metadata.h>

@@ -87,7 +87,7 @@ TEST_F(LifecycleDeathTest, ABadNumberOfPsIsNamed) {
           setenv("WARREN_MAXPROCS", bad, 1);
           run([] {});
         },
-        "is not a number from 1 to 1024; correct it or unset it");
+        "want a number from 1 to 1024; correct it or unset it");
   }
 }
 

@@ -36,14 +36,26 @@ constexpr bool kSignalsAreDelayed = true;
 constexpr bool kSignalsAreDelayed = false;
 #endif
 
-// Runs one busy goroutine per P and one more, all of which call nothing of the runtime until `end`.
-template <class Work>
-void with_hogs(std::atomic<bool>& end, Work work, int n = maxprocs() + 1) {
-  for (int i = 0; i < n; ++i)
-    go([&end, work] {
-      while (!end.load(std::memory_order_relaxed)) work();
-    });
-}
+// Busy goroutines, one more than there are Ps, that call nothing of the runtime while this exists.
+class hogs {
+ public:
+  template <class Work>
+  explicit hogs(Work work, int n = maxprocs() + 1) : running_(n) {
+    for (int i = 0; i < n; ++i)
+      go([this, work] {
+        while (!end_.load(std::memory_order_relaxed)) work();
+        --running_;
+      });
+  }
+  ~hogs() {
+    end_ = true;
+    while (running_ > 0) sleep(1ms);
+  }
+
+ private:
+  std::atomic<bool> end_{false};
+  std::atomic<int> running_;
+};
 
 // The main goroutine gets its turn again and again: with sleeps, timers, channels.
 void expect_progress(int rounds) {
@@ -55,20 +67,17 @@ void expect_progress(int rounds) {
 
 TEST(Preempt, ALoopThatCallsNothingLosesItsP) {
   run([] {
-    std::atomic<bool> end{false};
     const auto before = read_scheduler_stats();
-    with_hogs(end, [] { asm volatile(""); });
+    hogs busy([] { asm volatile(""); });
     expect_progress(5);
     const auto after = read_scheduler_stats();
     EXPECT_GT(after.hogs_revoked, before.hogs_revoked);
     EXPECT_GT(after.hogs, 0u);
-    end = true;
   });
 }
 
 TEST(Preempt, HogsComeBackThroughTheQueueAndLoseNothing) {
   run([] {
-    std::atomic<bool> end{false};
     std::atomic<int> ended{0};
     std::atomic<uint64_t> made{0};
     const int n = maxprocs() + 2;
@@ -142,8 +151,7 @@ TEST(Preempt, AnUndeclaredReadFromAPipe) {
 
 TEST(Preempt, InsideMalloc) {
   run([] {
-    std::atomic<bool> end{false};
-    with_hogs(end, [] {
+    hogs busy([] {
       void* p[32];
       for (size_t i = 0; i < 32; ++i) p[i] = malloc(16 + i * 40);
       for (void* q : p) free(q);
@@ -153,14 +161,12 @@ TEST(Preempt, InsideMalloc) {
       sleep(1ms);
       EXPECT_EQ(s.back(), 'x');
     }
-    end = true;
   });
 }
 
 TEST(Preempt, InsideThrow) {
   run([] {
-    std::atomic<bool> end{false};
-    with_hogs(end, [] {
+    hogs busy([] {
       try {
         throw std::runtime_error("x");
       } catch (const std::exception& e) {
@@ -175,7 +181,6 @@ TEST(Preempt, InsideThrow) {
         EXPECT_EQ(n, i);
       }
     }
-    end = true;
   });
 }
 
@@ -202,8 +207,7 @@ TEST(Preempt, InsidePrintf) {
 
 TEST(Preempt, InsideDlopen) {
   run([] {
-    std::atomic<bool> end{false};
-    with_hogs(end, [] {
+    hogs busy([] {
       void* lib = dlopen("libm.so.6", RTLD_NOW | RTLD_LOCAL);
       if (lib == nullptr || dlsym(lib, "cos") == nullptr) abort();
       dlclose(lib);
@@ -214,17 +218,14 @@ TEST(Preempt, InsideDlopen) {
       dlclose(lib);
       sleep(1ms);
     }
-    end = true;
   });
 }
 
 TEST(Preempt, InsideAStdMutexThatOthersWaitFor) {
   run([] {
     std::mutex m;
-    std::atomic<bool> end{false};
     std::atomic<uint64_t> turns{0};
-    with_hogs(
-        end,
+    hogs busy(
         [&] {
           const std::lock_guard guard(m);
           for (int i = 0; i < 200'000; ++i) asm volatile("");
@@ -233,7 +234,6 @@ TEST(Preempt, InsideAStdMutexThatOthersWaitFor) {
         8);
     expect_progress(20);
     EXPECT_GT(turns.load(), 0u);
-    end = true;
   });
 }
 
@@ -243,9 +243,8 @@ TEST(Preempt, InsideAStdMutexThatOthersWaitFor) {
 TEST(Preempt, TheWorldStopsALoop) {
   if (kSignalsAreDelayed) GTEST_SKIP() << "TSan delivers no signal to a loop";
   run([] {
-    std::atomic<bool> end{false};
     std::atomic<uint64_t> steps{0};
-    with_hogs(end, [&] { steps.fetch_add(1, std::memory_order_relaxed); });
+    hogs busy([&] { steps.fetch_add(1, std::memory_order_relaxed); });
     for (int round = 0; round < 30; ++round) {
       rt::stop_the_world("test");
       const uint64_t before = steps;
@@ -256,7 +255,6 @@ TEST(Preempt, TheWorldStopsALoop) {
     }
     const uint64_t after = steps;
     while (steps == after) sleep(100us);
-    end = true;
   });
 }
 
@@ -308,9 +306,7 @@ TEST(Preempt, TheCollectorSeesWhatALoopHolds) {
 TEST(Preempt, CollectionsAmongMallocHogs) {
   if (kSignalsAreDelayed) GTEST_SKIP() << "TSan delivers no signal to a loop";
   run([] {
-    std::atomic<bool> end{false};
-    with_hogs(
-        end,
+    hogs busy(
         [] {
           void* p = malloc(100'000);
           free(malloc(24));
@@ -322,7 +318,6 @@ TEST(Preempt, CollectionsAmongMallocHogs) {
       go([] { blocking([] { usleep(100); }); });
       gc();
     }
-    end = true;
   });
 }
 
@@ -374,8 +369,10 @@ TEST_F(PreemptDeathTest, BeyondTheCapAHogKeepsItsPAndIsReported) {
             std::this_thread::sleep_for(300ms);
             end = true;
           });
-          with_hogs(
-              end, [] { asm volatile(""); }, 2);
+          for (int i = 0; i < 2; ++i)
+            go([&] {
+              while (!end.load(std::memory_order_relaxed)) asm volatile("");
+            });
           yield();
           watch.join();
           fprintf(stderr, "revoked %d\n", static_cast<int>(read_scheduler_stats().hogs_revoked));
@@ -435,12 +432,10 @@ TEST(Preempt, AThreadThatInheritedABlockedMaskIsPreemptedAllTheSame) {
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   run([] {
-    std::atomic<bool> end{false};
     const auto was = read_scheduler_stats().hogs_revoked;
-    with_hogs(end, [] { asm volatile(""); });
+    hogs busy([] { asm volatile(""); });
     expect_progress(3);
     EXPECT_GT(read_scheduler_stats().hogs_revoked, was);
-    end = true;
   });
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

@@ -5,8 +5,8 @@
     thread_state_lint.py --self-test checks that each rule finds a seeded violation, and nothing in comments and strings
 
 Compilers take the address of a thread_local, of errno, and the value of pthread_self() for constant within a function (the latter two are
-declared const) and keep them in a register across a call that parks. So: one thread_local in the whole runtime, behind an accessor that
-is never inlined; errno only in files that read it next to the system call; the thread's identity only where threads are made.
+declared const) and keep them in a register across a call that parks. So: one thread_local in the whole runtime, read by one
+accessor in assembly; errno only in files that read it next to the system call; the thread's identity only where threads are made.
 """
 import pathlib
 import re

@@ -226,15 +226,6 @@ TEST(call_life, client_that_never_reads_is_cut_off) {
   });
 }
 
-TEST(call_life, client_streaming_methods_say_they_are_not_served) {
-  with_server([](grpc::server& s, text_service&) {
-    raw_client c(s.address());
-    const reply r = c.call("/test.Text/Upload", "x");
-    EXPECT_EQ(r.grpc_status(), "12");
-    EXPECT_NE(r.trailer("grpc-message").find("not served"), std::string::npos);
-  });
-}
-
 TEST(call_life, requests_that_wait_for_their_end_are_bounded) {
   with_server({.max_buffered_requests = 100'000}, [](grpc::server& s, text_service&) {
     raw_client c(s.address());

@@ -132,7 +132,101 @@ struct text_service final : grpc::service {
     returned++;
     return {};
   }
-  grpc::result<text> Upload(grpc::server_context&, grpc::reader<text>&) { return grpc::unimplemented(); }
+  std::atomic<int> reads{0};  // messages taken by the methods that take a stream
+  // Answers "<messages> <bytes> <last message, if short>"; "enough" ends it early, "no" makes it fail.
+  grpc::result<text> Upload(grpc::server_context& ctx, grpc::reader<text>& in) {
+    ran++;
+    size_t n = 0;
+    size_t bytes = 0;
+    std::string last;
+    for (const text& m : in) {
+      reads++;
+      n++;
+      bytes += m.bytes.size();
+      last = m.bytes.size() < 100 ? m.bytes : "";
+      if (m.bytes == "enough") return text{"had enough"};
+      if (m.bytes == "no") return grpc::failed_precondition("not that one");
+    }
+    if (ctx.cancelled()) {
+      cancelled++;
+      cause = static_cast<int>(ctx.cause());
+    }
+    returned++;
+    return text{std::to_string(n) + " " + std::to_string(bytes) + " " + last};
+  }
+  // Sends every message back.
+  grpc::status Chat(grpc::server_context& ctx, grpc::stream<text, text>& io) {
+    ran++;
+    text m;
+    while (io.read(m)) {
+      reads++;
+      if (m.bytes == "bye") return grpc::out_of_range("bye");
+      if (!io.write(m)) break;
+      writes++;
+    }
+    if (ctx.cancelled()) {
+      cancelled++;
+      cause = static_cast<int>(ctx.cause());
+    }
+    returned++;
+    return {};
+  }
+  // Reads nothing while hold is on, then everything; answers like Upload.
+  grpc::result<text> LateUpload(grpc::server_context& ctx, grpc::reader<text>& in) {
+    ran++;
+    while (hold && !ctx.cancelled()) warren::sleep(std::chrono::milliseconds(1));
+    ran--;
+    return Upload(ctx, in);
+  }
+  // One goroutine reads while the handler writes until what was read says so.
+  grpc::status Duplex(grpc::server_context& ctx, grpc::stream<text, text>& io) {
+    ran++;
+    std::atomic<bool> stop{false};
+    auto ended = warren::make_chan<warren::unit>(0);
+    warren::go([&, ended]() mutable {
+      for (const text& m : static_cast<grpc::reader<text>&>(io)) {
+        reads++;
+        if (m.bytes == "stop") stop = true;
+      }
+      stop = true;
+      ended.close();
+    });
+    while (!stop && io.write(text{"tick"})) writes++;
+    if (ctx.cancelled()) cancelled++;
+    ended.recv();
+    returned++;
+    return {};
+  }
+  // Sends its headers at once and answers when hold is off.
+  grpc::result<text> EarlyHeaders(grpc::server_context& ctx, const text& request) {
+    ctx.add_initial_metadata("x-early", "1");
+    const bool sent = ctx.send_initial_metadata();
+    const bool again = ctx.send_initial_metadata() || ctx.add_initial_metadata("x-late", "1");
+    ran++;
+    while (hold) warren::sleep(std::chrono::milliseconds(1));
+    ctx.add_trailing_metadata("x-sent", sent && !again ? "once" : "wrongly");
+    if (request.bytes == "fail") return grpc::aborted("after the headers");
+    return request;
+  }
+  // The request is "<encoding> <size>": a reply of so many bytes, compressed so.
+  grpc::result<text> Packed(grpc::server_context& ctx, const text& request) {
+    const size_t space = request.bytes.find(' ');
+    const std::string how = request.bytes.substr(0, space);
+    const bool can = ctx.compress(how == "gzip" ? grpc::encoding::gzip : grpc::encoding::deflate);
+    ctx.add_trailing_metadata("x-can", can ? "yes" : "no");
+    ctx.add_trailing_metadata("x-came-compressed", ctx.request_compressed() ? "yes" : "no");
+    return text{std::string(std::stoul(request.bytes.substr(space)), 'p')};
+  }
+  // Sends every message back, every second one uncompressed.
+  grpc::status PackedChat(grpc::server_context& ctx, grpc::stream<text, text>& io) {
+    if (!ctx.compress(grpc::encoding::gzip)) return grpc::failed_precondition("gzip is not taken");
+    bool compress = true;
+    for (const text& m : static_cast<grpc::reader<text>&>(io)) {
+      if (!io.write(m, {.compress = compress})) break;
+      compress = !compress;
+    }
+    return {};
+  }
 
   std::string_view full_name() const override { return "test.Text"; }
   std::span<const grpc::method_descriptor> methods() const override {
@@ -153,6 +247,12 @@ struct text_service final : grpc::service {
         {"StreamFail", server_streaming, &grpc::server_streaming<&s::StreamFail, text, text>},
         {"Hang", server_streaming, &grpc::server_streaming<&s::Hang, text, text>},
         {"Upload", client_streaming, &grpc::client_streaming<&s::Upload, text, text>},
+        {"LateUpload", client_streaming, &grpc::client_streaming<&s::LateUpload, text, text>},
+        {"Chat", bidi_streaming, &grpc::bidi_streaming<&s::Chat, text, text>},
+        {"Duplex", bidi_streaming, &grpc::bidi_streaming<&s::Duplex, text, text>},
+        {"EarlyHeaders", unary, &grpc::unary<&s::EarlyHeaders, text, text>},
+        {"Packed", unary, &grpc::unary<&s::Packed, text, text>},
+        {"PackedChat", bidi_streaming, &grpc::bidi_streaming<&s::PackedChat, text, text>},
     };
     return table;
   }
@@ -175,6 +275,8 @@ void with_server(grpc::server_options options, F body) {
   warren::run([&] {
     auto service = std::make_unique<text_service>();
     options.listen = "127.0.0.1:0";
+    // Tests ping to learn that the server has come so far; those about pings ask for another interval than the default.
+    if (options.min_ping_interval == grpc::server_options().min_ping_interval) options.min_ping_interval = {};
     grpc::server server(options);
     server.add(*service);
     server.start();

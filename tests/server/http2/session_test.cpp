@@ -68,7 +68,8 @@ struct answering final : stream {
   void on_events(session&, uint32_t) override {}
   void run() noexcept override {}
   void on_run_end(session&) override {}
-  void on_kill(session&) override {}
+  void on_kill(session&, std::string_view) override {}
+  bool on_tick(session&, int64_t, int64_t) override { return true; }
   bool unused() const noexcept override { return true; }
   void on_reuse() override {}
 };
@@ -92,6 +93,8 @@ struct peer : session::events {
   void stream_closed(stream&) override { closed++; }
   void settings_received() override { settings++; }
   void drain_acknowledged() override {}
+  bool live = false;
+  bool calls_live() override { return live; }
 
   std::string output(size_t room = kBlockSize) {
     std::string all;
@@ -119,6 +122,50 @@ TEST(session, settings_announce_the_real_stream_limit) {
   const std::string out = p.output();
   ASSERT_GE(out.size(), 15u);
   EXPECT_EQ(out.substr(9, 6), std::string("\0\3\1\2\3\4", 6));
+}
+
+// Rule 47, with a clock of our own.
+TEST(session, pings_too_soon_are_strikes_and_answers_forgive_them) {
+  constexpr int64_t kInterval = 1000;
+  const std::string ping = frame(NGHTTP2_PING, 0, 0, "12345678");
+  const auto pings = [&](peer& p, std::initializer_list<int64_t> times) {
+    bool good = true;
+    for (const int64_t at : times) good = p.s.receive(ping, at);
+    return good;
+  };
+  const auto greeted = [](peer& p) -> peer& {
+    EXPECT_TRUE(p.s.receive(kPreface + kSettings, 1));
+    p.live = true;
+    return p;
+  };
+  {
+    peer p({.ping_interval_ns = kInterval});
+    EXPECT_TRUE(pings(greeted(p), {1, 1001, 2001, 3001, 4001, 5001}));  // exactly as often as allowed
+    EXPECT_TRUE(pings(p, {6000, 6001}));                                // two strikes
+    EXPECT_FALSE(pings(p, {6002}));                                     // and out
+    EXPECT_EQ(p.s.reason(), session::end_reason::abuse);
+    EXPECT_NE(p.output().find("too_many_pings"), std::string::npos);
+  }
+  {
+    peer p({.ping_interval_ns = kInterval});
+    EXPECT_TRUE(pings(greeted(p), {1, 2, 3}));
+    p.output();
+    ASSERT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 4));
+    p.output();  // the answer leaves
+    EXPECT_TRUE(pings(p, {5, 6, 7}));
+    EXPECT_FALSE(pings(p, {8}));
+  }
+  {
+    peer p({.ping_interval_ns = kInterval});
+    greeted(p).live = false;
+    EXPECT_TRUE(pings(p, {1, 2001, 4001}));  // without a call this is too often …
+    EXPECT_FALSE(pings(p, {6001}));
+    peer q({.ping_interval_ns = kInterval, .idle_pings = true});
+    greeted(q).live = false;
+    EXPECT_TRUE(pings(q, {1, 2001, 4001, 6001, 8001}));  // … unless it is allowed
+    peer r;
+    EXPECT_TRUE(pings(greeted(r), {1, 1, 1, 1, 1, 1}));  // no limit
+  }
 }
 
 TEST(session, input_in_pieces_of_every_size) {

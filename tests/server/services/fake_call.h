@@ -23,7 +23,10 @@ class fake_context final : public server_context {
   status_code cause() const noexcept override { return cancelled() ? status_code::cancelled : status_code::ok; }
   const detail::metadata_type& metadata() const noexcept override { return metadata_; }
   bool add_initial_metadata(std::string_view, std::string_view) override { return false; }
+  bool send_initial_metadata() override { return false; }
   bool add_trailing_metadata(std::string_view, std::string_view) override { return false; }
+  bool compress(encoding) override { return false; }
+  bool request_compressed() const noexcept override { return false; }
   std::string_view peer() const noexcept override { return "test"; }
   std::string_view method() const noexcept override { return "/test/Test"; }
   std::string_view authority() const noexcept override { return "test"; }
@@ -41,19 +44,20 @@ class fake_call final : public server_call {
  public:
   explicit fake_call(fake_context& context) : context_(context) {}
   server_context& context() noexcept override { return context_; }
-  std::span<const char> request() const noexcept override { return {}; }
+  bool next_message(std::span<const char>&) override { return false; }
   char* begin_message(size_t n) override {
     bytes_.resize(n);
     return bytes_.data();
   }
-  void end_reply() noexcept override {}
-  bool end_stream_message() override {
+  void end_reply() override {}
+  bool end_stream_message(write_options) override {
     Reply reply;
     if (!reply.ParseFromString(bytes_)) return false;
     select(send(sent_, std::move(reply)), recv(context_.done()));
     return !context_.cancelled();
   }
-  bool too_large() const noexcept override { return false; }
+  void fail(status) override {}
+  status failure() const override { return {}; }
 
   // The next message the handler writes; parks until it does. The handler waits until it was taken or the call is over.
   Reply next() const { return *sent_.recv(); }

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include <warren/grpc/compression.h>
 #include <warren/grpc/metadata.h>
 #include <warren/grpc/status.h>
 
@@ -40,7 +41,8 @@ class server_context {
   // The first call makes it. Include <warren/chan.h> to use it.
   virtual chan<unit> done() = 0;
 
-  // Why it was cancelled: CANCELLED, DEADLINE_EXCEEDED or UNAVAILABLE; OK while it was not.
+  // Why it was cancelled: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, or RESOURCE_EXHAUSTED if its connection made the server hold more
+  // than it may; OK while it was not.
   virtual status_code cause() const noexcept = 0;
 
   // What the caller sent. Reserved keys (grpc-…, content-type, te, pseudo headers) are not in it, except
@@ -50,8 +52,16 @@ class server_context {
 
   // Pairs to send before the first message. Return false if the pair is refused (see metadata::add) or the headers have left already.
   virtual bool add_initial_metadata(std::string_view key, std::string_view value) = 0;
+  // Sends them now instead of with the first message. false: the headers have left already, or nobody would see them.
+  virtual bool send_initial_metadata() = 0;
   // Pairs to send with the status.
   virtual bool add_trailing_metadata(std::string_view key, std::string_view value) = 0;
+
+  // Compresses the messages written from now on. false, and nothing is compressed, if the caller does not say that it takes this
+  // encoding, or the headers, which name it, have left already.
+  virtual bool compress(encoding how) = 0;
+  // Whether the message read last came compressed (of a unary call: the request).
+  virtual bool request_compressed() const noexcept = 0;
 
   // "127.0.0.1:40000"
   virtual std::string_view peer() const noexcept = 0;

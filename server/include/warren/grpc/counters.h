@@ -23,7 +23,7 @@ struct method_counters {
   uint64_t messages_received = 0;
   uint64_t messages_sent = 0;
   std::array<uint64_t, kLatencyBounds.size() + 1> latency{};  // calls per bucket, not cumulative
-  double latency_seconds = 0;                                 // their sum; from the request's last byte to the status
+  double latency_seconds = 0;  // their sum; from the request's last byte (of a stream of requests: its headers) to the status
 };
 
 struct server_counters {
@@ -37,6 +37,12 @@ struct server_counters {
   uint64_t connections_not_http2 = 0;  // first bytes were no HTTP/2 preface
   uint64_t connections_abused = 0;     // ended with GOAWAY(ENHANCE_YOUR_CALM): a flood limit was passed
   uint64_t connections_stalled = 0;    // closed: the peer did not read, or did not finish its preface, in time
+  uint64_t streams_stalled = 0;        // reset: the peer's window stayed shut, and the answer could not be sent
+  uint64_t connections_refused = 0;    // over max_connections
+  uint64_t connections_dead = 0;       // ended: the peer did not answer a keepalive ping
+  uint64_t connections_aged = 0;       // told to go: max_connection_age
+  uint64_t connections_idle = 0;       // told to go: max_connection_idle
+  uint64_t calls_over_limit = 0;       // answered UNAVAILABLE: max_concurrent_calls or server::limit
   uint64_t bytes_received = 0;         // on sockets
   uint64_t bytes_sent = 0;
   uint64_t reads = 0;  // system calls that returned data

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <warren/grpc/counters.h>
 #include <warren/grpc/service.h>
@@ -21,10 +22,26 @@ struct server_options {
   size_t max_header_list = 16u << 10;        // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
   uint32_t max_header_fields = 128;
   size_t send_buffer = 64u << 10;                     // unsent bytes per stream above which writer::write parks
+  size_t connection_send_buffer = 4u << 20;           // the same for a connection; above it each of its writers may have one message unsent
   uint32_t stream_window = 1u << 20;                  // receive window of a stream
   uint32_t connection_window = 4u << 20;              // of a connection
   std::chrono::milliseconds preface_timeout{10'000};  // to get the preface and the first SETTINGS
-  std::chrono::milliseconds write_timeout{20'000};    // a peer that takes no byte for so long is cut off
+  // A peer that takes no byte for so long is cut off; a call whose answer makes no progress for so long (the peer's window is shut) is
+  // reset, at the latest after twice the time.
+  std::chrono::milliseconds write_timeout{20'000};
+
+  // Connections. Zero means: no limit, never.
+  uint32_t max_connections = 0;                      // above it a new one is closed at once
+  std::chrono::milliseconds max_connection_idle{0};  // without a call for so long: told to go (GOAWAY)
+  std::chrono::milliseconds max_connection_age{0};   // told to go after so long, give or take a tenth, so that they do not all end at once
+  std::chrono::milliseconds max_connection_age_grace{0};  // after that, what still runs is cancelled
+  std::chrono::milliseconds keepalive_time{7'200'000};    // nothing came for so long: the server pings …
+  std::chrono::milliseconds keepalive_timeout{20'000};    // … and ends the connection if then nothing comes for so long
+  std::chrono::milliseconds min_ping_interval{300'000};   // clients that ping more often are ended (too_many_pings); 0: let them
+  bool permit_idle_pings = false;                         // also without a call open; otherwise every two hours
+
+  // Calls. A limit of its own (server::limit) takes a method out of this one.
+  uint32_t max_concurrent_calls = 0;  // handlers running at once, on all connections; above it a call is answered UNAVAILABLE
 };
 
 // Thread safety: add() before start(), by one goroutine; the rest by any goroutine.
@@ -39,6 +56,10 @@ class server {
   // Serves s under s.full_name(). s must outlive the server. A second service of the same name, or a
   // call after start(), throws std::logic_error.
   void add(service& s);
+
+  // At most so many handlers of the method "/package.Service/Method" run at once; above it a call is answered UNAVAILABLE. Throws
+  // std::logic_error if no such method was added, calls is 0, or after start().
+  void limit(std::string_view method, uint32_t calls);
 
   // Listens and accepts on goroutines of its own; returns at once. Throws warren::net_error (a std::system_error whose what() is
   // one line: cause, value, remedy) if it cannot listen.

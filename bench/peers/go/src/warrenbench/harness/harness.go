@@ -18,6 +18,8 @@ type Timer struct {
 	begin       time.Time
 	beginCPU    int64
 	real, cpuNs int64
+	// Counters are reported with the times, as Google Benchmark's are.
+	Counters map[string]float64
 }
 
 func cpuNow() int64 {
@@ -40,10 +42,11 @@ func (t *Timer) Stop() {
 	t.cpuNs = cpuNow() - t.beginCPU
 }
 
-// Benchmark is a name of ours and the function that does the same work n times.
+// Benchmark is a name of ours and the function that does the same work n times. Once: n is 1, whatever time that takes.
 type Benchmark struct {
 	Name string
 	Run  func(t *Timer, n int)
+	Once bool
 }
 
 type result struct {
@@ -54,6 +57,21 @@ type result struct {
 	RealTime   float64 `json:"real_time"`
 	CPUTime    float64 `json:"cpu_time"` // of the whole process, its collector included
 	TimeUnit   string  `json:"time_unit"`
+	counters   map[string]float64
+}
+
+// MarshalJSON puts the counters beside the other fields, where Google Benchmark has them.
+func (r result) MarshalJSON() ([]byte, error) {
+	type plain result
+	text, err := json.Marshal(plain(r))
+	if err != nil || len(r.counters) == 0 {
+		return text, err
+	}
+	counters, err := json.Marshal(r.counters)
+	if err != nil {
+		return nil, err
+	}
+	return append(append(text[:len(text)-1], ','), counters[1:]...), nil
 }
 
 type report struct {
@@ -68,8 +86,8 @@ func measure(b Benchmark, minTime float64) result {
 		var t Timer
 		b.Run(&t, n)
 		seconds := float64(t.real) / 1e9
-		if seconds >= minTime || n >= maxIterations {
-			return result{b.Name, b.Name, "iteration", n, float64(t.real) / float64(n), float64(t.cpuNs) / float64(n), "ns"}
+		if seconds >= minTime || n >= maxIterations || b.Once {
+			return result{b.Name, b.Name, "iteration", n, float64(t.real) / float64(n), float64(t.cpuNs) / float64(n), "ns", t.Counters}
 		}
 		grow := minTime * 1.4 / (seconds + 1e-9)
 		if seconds/minTime <= 0.1 && grow > 10 {
@@ -110,7 +128,11 @@ func Main(all []Benchmark) {
 		r := measure(b, *minTime)
 		out.Benchmarks = append(out.Benchmarks, r)
 		if *format == "console" {
-			fmt.Printf("%-24s %12.1f ns %12.1f ns %12d\n", r.Name, r.RealTime, r.CPUTime, r.Iterations)
+			fmt.Printf("%-24s %12.1f ns %12.1f ns %12d", r.Name, r.RealTime, r.CPUTime, r.Iterations)
+			for name, value := range r.counters {
+				fmt.Printf(" %s=%.6g", name, value)
+			}
+			fmt.Println()
 		}
 	}
 	if *format == "json" {

@@ -156,6 +156,126 @@ func mutexContended(t *harness.Timer, n int) {
 	}
 }
 
+// The three trees below are fork and join without end: every call is a goroutine, most of them parked while their children run.
+
+// Sums the numbers [first, first + size) at a million leaves, ten children to a node, over one unbuffered channel each.
+func skynetNode(up chan int, first, size int) {
+	if size == 1 {
+		up <- first
+		return
+	}
+	children := make(chan int)
+	for i := 0; i < 10; i++ {
+		go skynetNode(children, first+i*(size/10), size/10)
+	}
+	sum := 0
+	for i := 0; i < 10; i++ {
+		sum += <-children
+	}
+	up <- sum
+}
+
+func skynet(t *harness.Timer, n int) {
+	t.Start()
+	for i := 0; i < n; i++ {
+		result := make(chan int)
+		go skynetNode(result, 0, 1000000)
+		if <-result != 499999500000 {
+			panic("skynet: a wrong sum")
+		}
+	}
+	t.Stop()
+}
+
+// Fibonacci's number 30, each of the 2.7 million calls a goroutine.
+func fib(n int, result *int) {
+	if n < 2 {
+		*result = n
+		return
+	}
+	var a, b int
+	var wg sync.WaitGroup
+	wg.Add(2)
+	go func() {
+		fib(n-1, &a)
+		wg.Done()
+	}()
+	go func() {
+		fib(n-2, &b)
+		wg.Done()
+	}()
+	wg.Wait()
+	*result = a + b
+}
+
+func fib30(t *harness.Timer, n int) {
+	t.Start()
+	for i := 0; i < n; i++ {
+		var result int
+		fib(30, &result)
+		if result != 832040 {
+			panic("fib30: a wrong number")
+		}
+	}
+	t.Stop()
+}
+
+// Ten queens on a board of ten by ten: a goroutine for each square that the next row's queen may stand on, 35 000 of them.
+const queensOnBoard = 10
+
+type placedQueens struct {
+	row    int
+	column [queensOnBoard]int8
+}
+
+func (b *placedQueens) allows(c int) bool {
+	for r := 0; r < b.row; r++ {
+		if int(b.column[r]) == c || int(b.column[r])-c == b.row-r || c-int(b.column[r]) == b.row-r {
+			return false
+		}
+	}
+	return true
+}
+
+func queens(board *placedQueens, solutions *int) {
+	if board.row == queensOnBoard {
+		*solutions = 1
+		return
+	}
+	var found [queensOnBoard]int
+	var wg sync.WaitGroup
+	for c := 0; c < queensOnBoard; c++ {
+		if !board.allows(c) {
+			continue
+		}
+		next := *board
+		next.column[next.row] = int8(c)
+		next.row++
+		wg.Add(1)
+		count := &found[c]
+		go func() {
+			queens(&next, count)
+			wg.Done()
+		}()
+	}
+	wg.Wait()
+	for _, f := range found {
+		*solutions += f
+	}
+}
+
+func nqueens10(t *harness.Timer, n int) {
+	t.Start()
+	for i := 0; i < n; i++ {
+		solutions := 0
+		queens(&placedQueens{}, &solutions)
+		if solutions != 724 {
+			panic("nqueens10: a wrong number of solutions")
+		}
+	}
+	t.Stop()
+}
+
 func main() {
 	harness.Main([]harness.Benchmark{
 		{Name: "spawn_join", Run: spawnJoin},
@@ -165,5 +285,10 @@ func main() {
 		{Name: "select2", Run: select2},
 		{Name: "timer_start_stop", Run: timerStartStop},
 		{Name: "mutex_contended", Run: mutexContended},
+		{Name: "skynet", Run: skynet},
+		{Name: "fib30", Run: fib30},
+		{Name: "nqueens10", Run: nqueens10},
+		{Name: "park_million", Run: parkMillion, Once: true},
+		{Name: "spawn_million_newborn", Run: spawnMillionNewborn, Once: true},
 	})
 }

@@ -4,7 +4,7 @@
 
 #include "runtime/os/mutex.h"
 
-namespace warren::grpc {
+namespace warren::http2 {
 
 class event {
  public:
@@ -28,4 +28,4 @@ class event {
   waiter* first_ = nullptr;
 };
 
-}  // namespace warren::grpc
+}  // namespace warren::http2

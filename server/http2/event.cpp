@@ -1,4 +1,4 @@
-#include "server/grpc/event.h"
+#include "server/http2/event.h"
 
 #include <mutex>
 #include <utility>
@@ -6,7 +6,7 @@
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 
-namespace warren::grpc {
+namespace warren::http2 {
 
 struct event::waiter {
   event* of;
@@ -70,4 +70,4 @@ bool event::wait_until(int64_t when) {
   return happened;
 }
 
-}  // namespace warren::grpc
+}  // namespace warren::http2

@@ -1,19 +1,17 @@
-#include "server/grpc/deadlines.h"
+#include "server/http2/alarms.h"
 
 #include <mutex>
 #include <utility>
 
 #include <warren/go.h>
 
-#include "server/grpc/call.h"
+namespace warren::http2 {
 
-namespace warren::grpc {
-
-void deadlines::start(std::shared_ptr<void> keep) {
+void alarms::start(std::shared_ptr<void> keep) {
   go([this, keep = std::move(keep)] { loop(); });
 }
 
-void deadlines::stop() {
+void alarms::stop() {
   rt::g* wake;
   {
     std::lock_guard hold(mutex_);
@@ -24,22 +22,22 @@ void deadlines::stop() {
   ended_.wait();
 }
 
-void deadlines::expired(call& c) noexcept {
+void alarms::went_off(alarm& a) noexcept {
   rt::g* wake;
   {
     std::lock_guard hold(mutex_);
-    c.expired_next_ = first_;
-    first_ = &c;
+    a.next_ = first_;
+    first_ = &a;
     wake = std::exchange(waiting_, nullptr);
   }
   if (wake != nullptr) rt::goready(wake);
 }
 
-void deadlines::loop() {
+void alarms::loop() {
   for (;;) {
     mutex_.lock();
-    call* c = std::exchange(first_, nullptr);
-    if (c == nullptr) {
+    alarm* a = std::exchange(first_, nullptr);
+    if (a == nullptr) {
       if (stopping_) {
         mutex_.unlock();
         break;
@@ -49,13 +47,13 @@ void deadlines::loop() {
       continue;
     }
     mutex_.unlock();
-    while (c != nullptr) {
-      call* const after = c->expired_next_;  // posting may end c
-      c->connection_.post(*c, call::kExpired);
-      c = after;
+    while (a != nullptr) {
+      alarm* const after = a->next_;
+      a->ring();
+      a = after;
     }
   }
   ended_.set();
 }
 
-}  // namespace warren::grpc
+}  // namespace warren::http2

@@ -1,0 +1,43 @@
+// Holding a goroutine still that does not run, to look at its stack or to take pages from it.
+//
+// A parked goroutine may be readied and run at any instant, by anybody. A lock, or a compare-and-swap of its status, would make every
+// goready and every switch pay for what happens every ten seconds. So it is Dekker's problem once more, with the price on the rare side:
+//
+//   who runs it (m_loop)                        who claims it
+//   1  gp->status = running                     a  gp->stack_claimed = 1
+//   2  compiler barrier                         b  membarrier: a full fence in every running thread
+//   3  if (gp->stack_claimed) wait for 0        c  if (gp->status is waiting or runnable) it is held until stack_claimed = 0
+//
+// If load 3 came before the fence that (b) put into that thread and saw 0, store 1 came before it, too, and (c) sees `running`, or what
+// followed it. What may have followed is that the goroutine parked again: its status is `waiting` then, stored with release after its
+// registers were saved, and its next run comes to line 3 after the fence and waits. So whatever (c) sees, while the claim is held the stack
+// from the saved stack pointer upwards is changed by nobody but those who hold pointers into it (a channel that delivers a value), and what
+// lies below the stack pointer belongs to nobody: a suspended goroutine has no red zone, it is inside the call of the switch, and signal
+// handlers run on stacks of their own.
+//
+// Who waits at line 3 keeps its thread and P. So claims are short (a system call over some dozens of stacks, or a walk over one), the
+// holder takes no lock that a goroutine could hold, and goroutines that wake often are not claimed at all.
+//
+// Where membarrier is refused there are no claims: claim_stacks returns 0 and stacks keep their pages.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "runtime/sched/g.h"
+
+namespace warren::rt {
+
+// Claims those of gs[0..n) that are parked or queued: they are moved to the front of gs, and their number is returned. Their status cannot
+// become `running` before release_stacks; `waiting` may become `runnable`. One claimant at a time (the claims' users share a lock).
+size_t claim_stacks(g** gs, size_t n) noexcept;
+void release_stacks(g* const* gs, size_t n) noexcept;
+
+// For who is about to run gp, after it stored the status: returns when nobody claims the stack.
+void wait_for_stack(const g* gp) noexcept;
+inline void own_stack(const g* gp) noexcept {
+  asm volatile("" ::: "memory");
+  if (gp->stack_claimed.load(std::memory_order_acquire) != 0) [[unlikely]]  // acquire: what the last claimant did is done
+    wait_for_stack(gp);
+}
+
+}  // namespace warren::rt
