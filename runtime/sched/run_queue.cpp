@@ -53,7 +53,8 @@ runnable* run_queue::get(bool* inherit) noexcept {
       return next;
     }
     // Only a thief can have taken it in between, and then it is null: one attempt is enough, since only the owner sets it.
-    if (next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed)) {
+    // Release: whoever sees in empty() that it is null must also see the tail below which its predecessor went.
+    if (next_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed)) {
       ++streak_;
       *inherit = true;
       return next;

@@ -9,7 +9,6 @@
 #include "engine/memory.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
-#include "runtime/os/mutex.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/m.h"
 #include "runtime/sched/timer.h"
@@ -92,6 +91,7 @@ m* getm() noexcept { return std::launder(reinterpret_cast<m*>(ms[current_thread(
 void gopark(bool (*commit)(g*, void*), void* arg, wait_reason) {
   goroutine* me = by_thread[current_thread()];
   if (me == nullptr) interleave::fail(outcome::fatal, "gopark on a thread that is no goroutine");
+  step();
   me->woken.clear();
   me->state = goroutine::is::waiting;
   commit_call call{me, commit, arg};
@@ -103,30 +103,10 @@ void gopark(bool (*commit)(g*, void*), void* arg, wait_reason) {
 void goready(g* gp) noexcept {
   auto* x = reinterpret_cast<goroutine*>(gp);
   step();
-  if (x->state != goroutine::is::waiting) interleave::fail(outcome::fatal, "goready of a goroutine that does not wait: readied twice, or not parked yet");
+  if (x->state != goroutine::is::waiting)
+    interleave::fail(outcome::fatal, "goready of a goroutine that does not wait: readied twice, or not parked yet");
   x->state = goroutine::is::runnable;
   x->woken.signal();
-}
-
-bool park_unlock(g*, void* runtime_mutex) noexcept {
-  static_cast<mutex*>(runtime_mutex)->unlock();
-  return true;
-}
-
-void g_list::push(g* gp) noexcept {
-  gp->next = head;
-  head = gp;
-  ++size;
-}
-
-g* g_list::pop() noexcept {
-  g* gp = head;
-  if (gp != nullptr) {
-    head = static_cast<g*>(gp->next);
-    gp->next = nullptr;
-    --size;
-  }
-  return gp;
 }
 
 void safepoint_slow(m*) { interleave::fail(outcome::fatal, "a safepoint's request: nobody makes any here"); }

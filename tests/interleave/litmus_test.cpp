@@ -213,9 +213,7 @@ TEST(Kinds, DeadlockLivelockUseAfterFree) {
   struct state {
     std::atomic<int> x{0};
   };
-  const auto waits = explore([](scenario& s) {
-    s.thread("a", [] { interleave::wait_until([] { return false; }, "nothing"); });
-  });
+  const auto waits = explore([](scenario& s) { s.thread("a", [] { interleave::wait_until([] { return false; }, "nothing"); }); });
   EXPECT_EQ(waits.kind, outcome::deadlock) << waits;
   const auto spins = explore([](scenario& s) {
     auto* v = s.make<state>();

@@ -171,7 +171,7 @@ void never_seen_empty(scenario& s) {
 
 constexpr limits kBounds{.preemptions = 3, .weak = 1};
 constexpr interleave::subject kSubjects[] = {
-    {"PutGetSteal", put_get_steal, kBounds}, {"WrapAround", wrap_around, kBounds},        {"Spill", spill, kBounds},
+    {"PutGetSteal", put_get_steal, kBounds}, {"WrapAround", wrap_around, kBounds},     {"Spill", spill, kBounds},
     {"Runnext", runnext, kBounds},           {"TwoThieves", two_thieves, {.weak = 1}}, {"NeverSeenEmpty", never_seen_empty, kBounds},
 };
 INTERLEAVE_SUBJECTS(RunQueue, kSubjects)
@@ -183,6 +183,9 @@ constexpr interleave::mistake kMistakes[] = {
     {{"run_queue.cpp", "tail = tail_.load(std::memory_order_acquire);  // pairs with the release in put", weakening::no_acquire},
      outcome::data_race},
     {{"run_queue.cpp", "if (next == nullptr || !next_.compare_exchange_strong", weakening::no_acquire}, outcome::data_race},
+    // Found by the checker: acquire alone was not enough for empty().
+    {{"run_queue.cpp", "if (next_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel", weakening::no_release},
+     outcome::assertion},
 };
 INTERLEAVE_MISTAKES(RunQueue, kSubjects, kMistakes)
 

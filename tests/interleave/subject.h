@@ -68,16 +68,16 @@ void must_be_found(const Subjects& subjects, const weakening* weak, outcome expe
 }  // namespace interleave
 
 #ifdef WARREN_MUTANT
-#define INTERLEAVE_SUBJECTS(suite, subjects)                                                                    \
+#define INTERLEAVE_SUBJECTS(suite, subjects) \
   TEST(suite##Mutant, IsFound) { interleave::must_be_found(subjects, nullptr, interleave::outcome::WARREN_MUTANT); }
 #define INTERLEAVE_MISTAKES(suite, subjects, mistakes)
 #else
-#define INTERLEAVE_SUBJECTS(suite, subjects)                                                                     \
-  class suite##Interleavings : public ::testing::TestWithParam<interleave::subject> {};                          \
-  TEST_P(suite##Interleavings, Pass) { interleave::must_pass(GetParam()); }                                      \
+#define INTERLEAVE_SUBJECTS(suite, subjects)                                            \
+  class suite##Interleavings : public ::testing::TestWithParam<interleave::subject> {}; \
+  TEST_P(suite##Interleavings, Pass) { interleave::must_pass(GetParam()); }             \
   INSTANTIATE_TEST_SUITE_P(All, suite##Interleavings, ::testing::ValuesIn(subjects), [](const auto& info) { return info.param.name; });
-#define INTERLEAVE_MISTAKES(suite, subjects, mistakes)                                                                \
-  class suite##Mistakes : public ::testing::TestWithParam<interleave::mistake> {};                                    \
+#define INTERLEAVE_MISTAKES(suite, subjects, mistakes)                                                              \
+  class suite##Mistakes : public ::testing::TestWithParam<interleave::mistake> {};                                  \
   TEST_P(suite##Mistakes, AreFound) { interleave::must_be_found(subjects, &GetParam().weak, GetParam().expected); } \
   INSTANTIATE_TEST_SUITE_P(All, suite##Mistakes, ::testing::ValuesIn(mistakes));
 #endif

@@ -21,8 +21,8 @@
 // system calls a switch); partial-order reduction, which does not go together with bounded preemptions without care (Coons, Musuvathi,
 // McKinley: "Bounded partial-order reduction", 2013) and which the subjects here did not need.
 //
-// Spinning. A thread that reads the same again and again (12 times) waits for others: from then on its loads return the newest value, since no
-// processor hides a store for ever; 12 times later it is put behind the others, without cost, and goes on when somebody has stored
+// Spinning. A thread that reads the same again and again (12 times) waits for others: from then on its loads return the newest value, since
+// no processor hides a store for ever; 12 times later it is put behind the others, without cost, and goes on when somebody has stored
 // something. If nobody can, it is a livelock.
 //
 // Memory of the program. operator new is a bump allocator that starts anew with each execution: the same addresses, and memory that was
@@ -92,7 +92,8 @@ uint32_t execution::pick(uint32_t n) {
 }
 
 uint32_t execution::pick_weak(uint32_t n) {
-  if (weak_left_ == 0 || threads_[static_cast<size_t>(current_)].fresh || current_ == 0) return 0;
+  const thread& me = threads_[static_cast<size_t>(current_)];
+  if (weak_left_ == 0 || me.fresh || me.same >= 2 || current_ == 0) return 0;
   const uint32_t k = pick(n);
   if (k != 0) --weak_left_;
   return k;
@@ -265,7 +266,12 @@ void execution::schedule_point() {
   switch_to(candidates_[k - 1]);
 }
 
-void execution::before_access(uintptr_t address) {
+void execution::before_access(uintptr_t address, bool load) {
+  // A thread that does nothing but look, and has seen the same twice, could as well have lost the processor then.
+  if (load && threads_[static_cast<size_t>(current_)].same >= 2) {
+    ++steps_;
+    return;
+  }
   if (all_shared_ || mem_.is_shared(address)) {
     schedule_point();
     return;
@@ -537,7 +543,8 @@ result execution::search(void (*setup)(void*, scenario&), void* arg, const limit
       }
       if (executions >= l.executions) {
         found_.kind = outcome::unfinished;
-        found_.what = "more executions than the limit of " + std::to_string(l.executions) + ": make the scenario smaller or the bounds tighter";
+        found_.what =
+            "more executions than the limit of " + std::to_string(l.executions) + ": make the scenario smaller or the bounds tighter";
         found_.executions = executions;
         found_.longest = longest;
         return found_;
@@ -613,8 +620,8 @@ std::string execution::trace() const {
       case step_record::modify: snprintf(line, sizeof line, "%s: %#llx -> %#llx (%s)", where.c_str(), b, a, order); break;
       case step_record::cas_done: snprintf(line, sizeof line, "%s: exchanged %#llx for %#llx (%s)", where.c_str(), b, a, order); break;
       case step_record::cas_failed:
-        snprintf(line, sizeof line, "%s: not exchanged, is %#llx%s (%s)", where.c_str(), b, r.old ? ", NOT THE NEWEST or for no reason" : "",
-                 order);
+        snprintf(line, sizeof line, "%s: not exchanged, is %#llx%s (%s)", where.c_str(), b,
+                 r.old ? ", NOT THE NEWEST or for no reason" : "", order);
         break;
       case step_record::fence: snprintf(line, sizeof line, "fence (%s)", order); break;
       case step_record::wait: snprintf(line, sizeof line, "waits for %s", r.text.c_str()); break;

@@ -34,7 +34,7 @@ class execution {
   bool active() const noexcept { return active_; }
   int current() const noexcept { return current_; }
   memory& mem() noexcept { return mem_; }
-  void before_access(uintptr_t address);  // a scheduling point, unless only one thread uses the variable
+  void before_access(uintptr_t address, bool load = false);  // a scheduling point, unless only one thread uses the variable
   void schedule_point();
   void block(bool (*holds)(void*), void* arg, const char* why);
   void yield();
@@ -131,7 +131,7 @@ class execution {
   int preemptions_left_ = 0, weak_left_ = 0;
   int current_ = 0;
   bool active_ = false, failed_ = false;
-  bool all_shared_ = false;               // a replay: every access is a question, so that the schedule does not depend on what was learned
+  bool all_shared_ = false;                // a replay: every access is a question, so that the schedule does not depend on what was learned
   std::vector<uint16_t>* full_ = nullptr;  // the schedule for that, while a failure is repeated
 
   uint32_t steps_ = 0;

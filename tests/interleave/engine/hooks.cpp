@@ -5,8 +5,8 @@
 // nothing in the sources knows of the checker: what is checked is the file that is shipped. (Rejected: a macro or template parameter for
 // std::atomic in the runtime, which would change every declaration and see no plain variable.)
 //
-// System calls come through syscall(2), which is defined here as well: futex and membarrier are the model's while a scenario runs, all others
-// go to the kernel. Likewise sched_yield and operator new and delete.
+// System calls come through syscall(2), which is defined here as well: futex and membarrier are the model's while a scenario runs, all
+// others go to the kernel. Likewise sched_yield and operator new and delete.
 #include <errno.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
@@ -46,12 +46,12 @@ template <class T>
 T do_load(const volatile T* p, int order, const void* place) {
   in_engine in;
   execution& e = execution::get();
-  e.before_access(at(p));
+  e.before_access(at(p), true);
   order = e.weakened(place, order, false);
   const int t = e.current();
   const auto v = static_cast<T>(e.mem().load(t, at(p), sizeof(T), order, place));
-  e.record({step_record::load, static_cast<uint8_t>(t), sizeof(T), static_cast<int8_t>(order), !e.mem().read_newest(t), at(p), v, 0, place,
-            {}});
+  e.record(
+      {step_record::load, static_cast<uint8_t>(t), sizeof(T), static_cast<int8_t>(order), !e.mem().read_newest(t), at(p), v, 0, place, {}});
   e.looked(at(p), v);
   return v;
 }
@@ -91,8 +91,16 @@ bool do_cas(volatile T* p, T* expected, T desired, int order, int failure, bool 
   const int t = e.current();
   uint64_t wanted = *expected;
   const bool done = e.mem().compare_exchange(t, at(p), sizeof(T), &wanted, desired, weaker, failure, weak, place);
-  e.record({done ? step_record::cas_done : step_record::cas_failed, static_cast<uint8_t>(t), sizeof(T), static_cast<int8_t>(weaker),
-            !done && !e.mem().read_newest(t), at(p), wanted, desired, place, {}});
+  e.record({done ? step_record::cas_done : step_record::cas_failed,
+            static_cast<uint8_t>(t),
+            sizeof(T),
+            static_cast<int8_t>(weaker),
+            !done && !e.mem().read_newest(t),
+            at(p),
+            wanted,
+            desired,
+            place,
+            {}});
   if (done) {
     e.wrote();
   } else {
@@ -134,16 +142,16 @@ void __tsan_vptr_read(void** p) { plain(p, sizeof(void*), false, PLACE); }
 void __tsan_read_range(void* p, unsigned long n) { plain(p, n, false, PLACE); }
 void __tsan_write_range(void* p, unsigned long n) { plain(p, n, true, PLACE); }
 
-#define WARREN_PLAIN(n)                                                          \
-  void __tsan_read##n(void* p) { plain(p, n, false, PLACE); }                    \
-  void __tsan_write##n(void* p) { plain(p, n, true, PLACE); }                    \
-  void __tsan_unaligned_read##n(void* p) { plain(p, n, false, PLACE); }          \
-  void __tsan_unaligned_write##n(void* p) { plain(p, n, true, PLACE); }          \
-  void __tsan_volatile_read##n(void* p) { plain(p, n, false, PLACE); }           \
-  void __tsan_volatile_write##n(void* p) { plain(p, n, true, PLACE); }           \
-  void __tsan_read##n##_pc(void* p, void*) { plain(p, n, false, PLACE); }        \
-  void __tsan_write##n##_pc(void* p, void*) { plain(p, n, true, PLACE); }        \
-  void __tsan_read_write##n(void* p) { plain(p, n, true, PLACE); }               \
+#define WARREN_PLAIN(n)                                                   \
+  void __tsan_read##n(void* p) { plain(p, n, false, PLACE); }             \
+  void __tsan_write##n(void* p) { plain(p, n, true, PLACE); }             \
+  void __tsan_unaligned_read##n(void* p) { plain(p, n, false, PLACE); }   \
+  void __tsan_unaligned_write##n(void* p) { plain(p, n, true, PLACE); }   \
+  void __tsan_volatile_read##n(void* p) { plain(p, n, false, PLACE); }    \
+  void __tsan_volatile_write##n(void* p) { plain(p, n, true, PLACE); }    \
+  void __tsan_read##n##_pc(void* p, void*) { plain(p, n, false, PLACE); } \
+  void __tsan_write##n##_pc(void* p, void*) { plain(p, n, true, PLACE); } \
+  void __tsan_read_write##n(void* p) { plain(p, n, true, PLACE); }        \
   void __tsan_unaligned_read_write##n(void* p) { plain(p, n, true, PLACE); }
 WARREN_PLAIN(1)
 WARREN_PLAIN(2)
@@ -166,50 +174,48 @@ void* __tsan_memset(void* d, int c, size_t n) {
   return __builtin_memset(d, c, n);
 }
 
-#define WARREN_ATOMIC(bits, T)                                                                                                        \
-  T __tsan_atomic##bits##_load(const volatile T* p, int o) {                                                                          \
-    return mine() ? do_load(p, o, PLACE) : __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                      \
-  }                                                                                                                                   \
-  void __tsan_atomic##bits##_store(volatile T* p, T v, int o) {                                                                       \
-    if (mine()) return do_store(p, v, o, PLACE);                                                                                      \
-    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                                         \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int o) {                                                                       \
-    return mine() ? do_modify(p, v, o, &old_value, PLACE) : __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                              \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int o) {                                                                      \
-    return mine() ? do_modify(p, v, o, &sum, PLACE) : __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                     \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T v, int o) {                                                                      \
-    return mine() ? do_modify(p, v, o, &difference, PLACE) : __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                              \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_fetch_and(volatile T* p, T v, int o) {                                                                      \
-    return mine() ? do_modify(p, v, o, &both, PLACE) : __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST);                                    \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_fetch_or(volatile T* p, T v, int o) {                                                                       \
-    return mine() ? do_modify(p, v, o, &either, PLACE) : __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST);                                   \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_fetch_xor(volatile T* p, T v, int o) {                                                                      \
-    return mine() ? do_modify(p, v, o, &exclusive, PLACE) : __atomic_fetch_xor(p, v, __ATOMIC_SEQ_CST);                               \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_fetch_nand(volatile T* p, T v, int o) {                                                                     \
-    return mine() ? do_modify(p, v, o, &not_both, PLACE) : __atomic_fetch_nand(p, v, __ATOMIC_SEQ_CST);                               \
-  }                                                                                                                                   \
-  int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* e, T d, int o, int f) {                                         \
-    return mine() ? do_cas(p, e, d, o, f, false, PLACE)                                                                               \
-                  : __atomic_compare_exchange_n(p, e, d, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                  \
-  }                                                                                                                                   \
-  int __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* e, T d, int o, int f) {                                           \
-    return mine() ? do_cas(p, e, d, o, f, true, PLACE)                                                                                \
-                  : __atomic_compare_exchange_n(p, e, d, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                  \
-  }                                                                                                                                   \
-  T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T e, T d, int o, int f) {                                               \
-    if (mine()) {                                                                                                                     \
-      do_cas(p, &e, d, o, f, false, PLACE);                                                                                           \
-    } else {                                                                                                                          \
-      __atomic_compare_exchange_n(p, &e, d, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                               \
-    }                                                                                                                                 \
-    return e;                                                                                                                         \
+#define WARREN_ATOMIC(bits, T)                                                                                                             \
+  T __tsan_atomic##bits##_load(const volatile T* p, int o) {                                                                               \
+    return mine() ? do_load(p, o, PLACE) : __atomic_load_n(p, __ATOMIC_SEQ_CST);                                                           \
+  }                                                                                                                                        \
+  void __tsan_atomic##bits##_store(volatile T* p, T v, int o) {                                                                            \
+    if (mine()) return do_store(p, v, o, PLACE);                                                                                           \
+    __atomic_store_n(p, v, __ATOMIC_SEQ_CST);                                                                                              \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_exchange(volatile T* p, T v, int o) {                                                                            \
+    return mine() ? do_modify(p, v, o, &old_value, PLACE) : __atomic_exchange_n(p, v, __ATOMIC_SEQ_CST);                                   \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_fetch_add(volatile T* p, T v, int o) {                                                                           \
+    return mine() ? do_modify(p, v, o, &sum, PLACE) : __atomic_fetch_add(p, v, __ATOMIC_SEQ_CST);                                          \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_fetch_sub(volatile T* p, T v, int o) {                                                                           \
+    return mine() ? do_modify(p, v, o, &difference, PLACE) : __atomic_fetch_sub(p, v, __ATOMIC_SEQ_CST);                                   \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_fetch_and(volatile T* p, T v, int o) {                                                                           \
+    return mine() ? do_modify(p, v, o, &both, PLACE) : __atomic_fetch_and(p, v, __ATOMIC_SEQ_CST);                                         \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_fetch_or(volatile T* p, T v, int o) {                                                                            \
+    return mine() ? do_modify(p, v, o, &either, PLACE) : __atomic_fetch_or(p, v, __ATOMIC_SEQ_CST);                                        \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_fetch_xor(volatile T* p, T v, int o) {                                                                           \
+    return mine() ? do_modify(p, v, o, &exclusive, PLACE) : __atomic_fetch_xor(p, v, __ATOMIC_SEQ_CST);                                    \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_fetch_nand(volatile T* p, T v, int o) {                                                                          \
+    return mine() ? do_modify(p, v, o, &not_both, PLACE) : __atomic_fetch_nand(p, v, __ATOMIC_SEQ_CST);                                    \
+  }                                                                                                                                        \
+  int __tsan_atomic##bits##_compare_exchange_strong(volatile T* p, T* e, T d, int o, int f) {                                              \
+    return mine() ? do_cas(p, e, d, o, f, false, PLACE) : __atomic_compare_exchange_n(p, e, d, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST); \
+  }                                                                                                                                        \
+  int __tsan_atomic##bits##_compare_exchange_weak(volatile T* p, T* e, T d, int o, int f) {                                                \
+    return mine() ? do_cas(p, e, d, o, f, true, PLACE) : __atomic_compare_exchange_n(p, e, d, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);  \
+  }                                                                                                                                        \
+  T __tsan_atomic##bits##_compare_exchange_val(volatile T* p, T e, T d, int o, int f) {                                                    \
+    if (mine()) {                                                                                                                          \
+      do_cas(p, &e, d, o, f, false, PLACE);                                                                                                \
+    } else {                                                                                                                               \
+      __atomic_compare_exchange_n(p, &e, d, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);                                                    \
+    }                                                                                                                                      \
+    return e;                                                                                                                              \
   }
 WARREN_ATOMIC(8, uint8_t)
 WARREN_ATOMIC(16, uint16_t)

@@ -58,19 +58,19 @@ struct limits {
 
 struct result {
   outcome kind = outcome::passed;
-  std::string what;          // one line
-  std::string trace;         // the failing execution, step by step
-  std::string schedule;      // to replay it
-  uint64_t executions = 0;   // looked at
-  int preemptions = 0;       // needed by the failure
-  uint64_t longest = 0;      // steps of the longest execution
+  std::string what;         // one line
+  std::string trace;        // the failing execution, step by step
+  std::string schedule;     // to replay it
+  uint64_t executions = 0;  // looked at
+  int preemptions = 0;      // needed by the failure
+  uint64_t longest = 0;     // steps of the longest execution
 };
 std::ostream& operator<<(std::ostream& out, const result& r);
 
 // A mistake that is seeded while the program runs: the atomic operations and fences on the source line are taken for weaker ones.
 struct weakening {
-  const char* file;  // end of the path, "run_queue.cpp"
-  const char* text;  // something that occurs in the line
+  const char* file;                                                               // end of the path, "run_queue.cpp"
+  const char* text;                                                               // something that occurs in the line
   enum what : uint8_t { relaxed, no_acquire, no_release, dropped } to = relaxed;  // dropped: fences only
 };
 

@@ -16,7 +16,8 @@
 //                      [atomics.order]/4 of C++20, given that coherence-ordered-before follows the order of execution.
 //   membarrier         a full fence in every thread, one after the other, with steps of others between; unlike C++'s fences it orders plain
 //                      variables both ways, as the kernel's documentation promises for accesses in program order
-//   futex              the system call is a full fence on either side (the kernel's lock of the queue); the load of FUTEX_WAIT may return an
+//   futex              the system call is a full fence on either side (the kernel's lock of the queue); the load of FUTEX_WAIT may return
+//   an
 //                      old value if that fence permits it
 //
 // Sound: what is reported can happen under C++20's rules (and if memory_model::x86 reports it, nearly always on x86, see below).
@@ -62,7 +63,8 @@ class memory {
   uint64_t load(int t, uintptr_t address, int size, int order, source_place place);
   void store(int t, uintptr_t address, int size, uint64_t value, int order, source_place place);
   // new value = change(old, operand)
-  uint64_t modify(int t, uintptr_t address, int size, int order, source_place place, uint64_t (*change)(uint64_t, uint64_t), uint64_t operand);
+  uint64_t modify(int t, uintptr_t address, int size, int order, source_place place, uint64_t (*change)(uint64_t, uint64_t),
+                  uint64_t operand);
   bool compare_exchange(int t, uintptr_t address, int size, uint64_t* expected, uint64_t desired, int order, int failure, bool weak,
                         source_place place);
   void fence(int t, int order);
@@ -75,7 +77,7 @@ class memory {
   void freed(int t, uintptr_t address, size_t size, source_place place);
 
   // --- events of the model ---
-  void* carry(int t);                      // the thread's view, for whoever receives it
+  void* carry(int t);                        // the thread's view, for whoever receives it
   void receive(int t, const void* carried);  // takes it over
 
   // Would a switch before an access of this variable make a difference? No as long as one thread uses it, or all only read it. The answer
