@@ -34,6 +34,7 @@
 #include "warren/timer.h"
 
 #include <mutex>
+#include <utility>
 
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
@@ -219,12 +220,16 @@ bool timer::reset(std::chrono::nanoseconds d) const {
   must_be_made(t_, "timer::reset of a nil timer");
   rt::safepoint();
   if (t_->what == timer_state::kind::channel) return reset_channel_timer(channel_of(t_), d.count(), 0);
-  std::lock_guard hold(t_->lock);
   function_timer& t = function_of(t_);
-  newborn* nb = t.stop_locked();
-  const bool prevented = nb != nullptr;
-  if (!prevented) nb = t.make_goroutine();  // neither parks nor collects, so the lock may be held
-  t.start_locked(nb, d.count());
+  newborn* spare = t.make_goroutine();  // may wait for a P: not under the lock
+  bool prevented;
+  {
+    std::lock_guard hold(t.lock);
+    newborn* const pending = t.stop_locked();
+    prevented = pending != nullptr;
+    t.start_locked(prevented ? pending : std::exchange(spare, nullptr), d.count());
+  }
+  if (spare != nullptr) drop_deferred(spare);
   return prevented;
 }
 
