@@ -61,7 +61,7 @@ call::call(core& server, http2::connection& connection)
 
 call::~call() {
   unbuffer();
-  delete done_.load(std::memory_order_relaxed);
+  delete context_.load(std::memory_order_relaxed);
 }
 
 // Back to the state of a new call, with the memory a usual call needs.
@@ -105,10 +105,7 @@ void call::on_reuse() {
   reader_needs_ = consumed_ = 0;
   if (!failure_.ok()) failure_ = {};
   cause_.store(status_code::ok, std::memory_order_relaxed);
-  if (done_box* box = done_.load(std::memory_order_relaxed)) {
-    delete box;
-    done_.store(nullptr, std::memory_order_relaxed);
-  }
+  if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
   initial_left_ = false;
   outbox_.reset(kKeptBytes);
   connection_.unsent.fetch_sub(unsent_, std::memory_order_relaxed);
@@ -606,26 +603,27 @@ status_code call::cause() const noexcept {
   return c;
 }
 
-// The box is published by one compare-and-swap, so two callers get one channel. cancel() stores cause_, then looks for the box; we store
-// the box, then look at cause_: both seq_cst, so at least one of the two sees the other and closes the channel.
-chan<unit> call::done() {
-  done_box* box = done_.load(std::memory_order_acquire);
+// The context is published by one compare-and-swap, so two callers get the same. cancel() stores cause_, then looks for it; we store it,
+// then look at cause_: all seq_cst, so at least one of the two sees the other and ends the context. Ending it twice does no harm.
+warren::context call::as_context() {
+  root<context_cell>* box = context_.load(std::memory_order_acquire);
   if (box == nullptr) {
-    auto* fresh = new done_box{root<done_cell>(make<done_cell>(done_cell{make_chan<unit>(0)})), false};
-    if (done_.compare_exchange_strong(box, fresh, std::memory_order_seq_cst)) {
+    const std::optional<clock::time_point> limit = deadline();
+    auto* const fresh = new root<context_cell>(make<context_cell>(limit ? with_deadline(background(), *limit) : with_cancel(background())));
+    if (context_.compare_exchange_strong(box, fresh, std::memory_order_seq_cst)) {
       box = fresh;
-      if (cause_.load(std::memory_order_seq_cst) != status_code::ok) close_done(*box);
+      const status_code why = cause_.load(std::memory_order_seq_cst);
+      if (why != status_code::ok && why != status_code::deadline_exceeded) end_context();
     } else {
+      (*fresh)->cancel();
       delete fresh;
     }
   }
-  return box->cell->channel;
+  return (*box)->ctx;
 }
 
-void call::close_done(done_box& box) noexcept {
-  if (box.closed.exchange(true, std::memory_order_acq_rel)) return;
-  chan<unit> channel = box.cell->channel;
-  channel.close();
+void call::end_context() noexcept {
+  if (root<context_cell>* const box = context_.load(std::memory_order_seq_cst)) (*box)->cancel();
 }
 
 // Owner.
@@ -641,7 +639,7 @@ void call::cancel(status_code why) noexcept {
   }
   if (writer != nullptr) rt::goready(writer);
   if (reader != nullptr) rt::goready(reader);
-  if (done_box* box = done_.load(std::memory_order_seq_cst)) close_done(*box);
+  if (why != status_code::deadline_exceeded) end_context();  // that one its own deadline ends, and with the right error
 }
 
 bool call::add_initial_metadata(std::string_view key, std::string_view value) { return !initial_left_ && initial_.add(key, value); }
@@ -689,9 +687,13 @@ void call::on_run_end(http2::session& s) {
   disarm();
   if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
   if (messages_taken_ != 0) method_->shard(connection_.ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
-  // As in Go, the context ends with the handler: a goroutine that took done() along learns it.
-  if (done_box* box = done_.load(std::memory_order_acquire)) close_done(*box);
+  end_context();          // as in Go, with the handler: a goroutine that took it along learns that
   if (answered_) return;  // over its head, or there is nobody to answer
+  if (deadline_ns_ != 0 && connection_.now() >= deadline_ns_) {
+    // The handler may have been woken by its context's deadline before the news of ours came: one answer in both cases.
+    expire(s);
+    return;
+  }
   answered_ = true;
   if (!sends_stream() && status_.ok() && !has_reply_) status_ = internal("the method returned without a reply");
   code_ = status_.code();

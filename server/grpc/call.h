@@ -73,7 +73,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   // --- server_context ---
   std::optional<clock::time_point> deadline() const noexcept override;
   bool cancelled() const noexcept override { return cause() != status_code::ok; }
-  chan<unit> done() override;
+  warren::context as_context() override;
   status_code cause() const noexcept override;
   const detail::metadata_type& metadata() const noexcept override { return metadata_; }
   bool add_initial_metadata(std::string_view key, std::string_view value) override;
@@ -87,13 +87,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
 
  private:
   enum class content : uint8_t { absent, grpc, grpc_proto, grpc_other, not_grpc };
-  struct done_cell {
-    chan<unit> channel;
-  };
-  struct done_box {
-    root<done_cell> cell;
-    std::atomic<bool> closed{false};
-  };
+  using context_cell = cancellable<cancel_func>;
 
   bool check_headers(http2::session& s);
   void begin_deadline(http2::session& s);
@@ -109,7 +103,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   void add_metadata_fields(const detail::metadata_type& from);
   void drop_unsent();
   void cancel(status_code why) noexcept;
-  void close_done(done_box& box) noexcept;
+  void end_context() noexcept;
   void count_once(status_code code) noexcept;
   void disarm();
   void unbuffer() noexcept;
@@ -208,18 +202,18 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   uint64_t messages_taken_ = 0;
 
   // --- both ---
-  std::atomic<status_code> cause_{status_code::ok};  // set once, by the owner
-  std::atomic<done_box*> done_{nullptr};             // made by the first done()
-  mutable rt::mutex mutex_;                          // guards the following
-  byte_buffer outbox_;                               // written and not yet taken over by the owner
-  size_t unsent_ = 0;                                // in outbox_ and sending_, of a stream
-  size_t writer_goes_at_ = 0;                        // so few unsent bytes make the writer go on
-  rt::g* writer_ = nullptr;                          // parked for room
-  byte_buffer inbox_;                                // came, and not yet taken by the handler
-  bool inbox_ended_ = false;                         // the caller has sent its last
-  size_t reader_needs_ = 0;                          // so many bytes in inbox_ make the reader go on
-  rt::g* reader_ = nullptr;                          // parked for a message
-  size_t consumed_ = 0;                              // taken by the handler, and the window not yet opened for it
+  std::atomic<status_code> cause_{status_code::ok};    // set once, by the owner
+  std::atomic<root<context_cell>*> context_{nullptr};  // made by the first as_context()
+  mutable rt::mutex mutex_;                            // guards the following
+  byte_buffer outbox_;                                 // written and not yet taken over by the owner
+  size_t unsent_ = 0;                                  // in outbox_ and sending_, of a stream
+  size_t writer_goes_at_ = 0;                          // so few unsent bytes make the writer go on
+  rt::g* writer_ = nullptr;                            // parked for room
+  byte_buffer inbox_;                                  // came, and not yet taken by the handler
+  bool inbox_ended_ = false;                           // the caller has sent its last
+  size_t reader_needs_ = 0;                            // so many bytes in inbox_ make the reader go on
+  rt::g* reader_ = nullptr;                            // parked for a message
+  size_t consumed_ = 0;                                // taken by the handler, and the window not yet opened for it
   status failure_;
 };
 

@@ -301,6 +301,27 @@ TEST(call_life, shutdown_of_an_idle_server_with_idle_clients) {
   });
 }
 
+TEST(call_life, the_context_of_a_call_ends_with_it_and_has_its_deadline) {
+  with_server([](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    EXPECT_EQ(c.call("/test.Text/Context", "").messages(), std::vector<std::string>{"same deadline on"});
+    // The handler has returned: what it gave its context to is told so.
+    EXPECT_TRUE(until([&] { return svc.kept.err() == warren::context_errc::canceled; }));
+    EXPECT_EQ(c.call("/test.Text/Context", "", {{"grpc-timeout", "1H"}}).messages(), std::vector<std::string>{"same deadline on"});
+    EXPECT_TRUE(svc.kept.deadline().has_value());
+    // A sleep under a child of it ends when the caller has gone, and when its time is over.
+    const int32_t id = c.start("/test.Text/Context", "", {{"x-wait", "1"}});
+    ASSERT_TRUE(until([&] { return svc.ran == 3; }));
+    c.reset(id);
+    ASSERT_TRUE(until([&] { return svc.returned == 3; }));
+    EXPECT_EQ(svc.last, "same deadline on gone");
+    EXPECT_EQ(c.call("/test.Text/Context", "", {{"x-wait", "1"}, {"grpc-timeout", "20m"}}).grpc_status(), "4");
+    ASSERT_TRUE(until([&] { return svc.returned == 4; }));
+    EXPECT_EQ(svc.last, "same deadline on late");
+    EXPECT_EQ(svc.cause, static_cast<int>(grpc::status_code::deadline_exceeded));
+  });
+}
+
 TEST(call_life, misuse_is_told) {
   with_server([](grpc::server& s, text_service& svc) {
     EXPECT_THROW(s.add(svc), std::logic_error);

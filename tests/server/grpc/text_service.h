@@ -84,6 +84,28 @@ struct text_service final : grpc::service {
     returned++;
     return grpc::cancelled("seen by the handler");
   }
+  // What the call's context, and a child with a nearer deadline, say; with x-wait after a sleep that only the end of the call interrupts.
+  grpc::result<text> Context(grpc::server_context& ctx, const text&) {
+    const warren::context c = ctx;
+    std::string said = c == ctx.as_context() ? "same" : "another";
+    said += c.deadline() == ctx.deadline() ? " deadline" : " other-deadline";
+    const auto child = warren::with_timeout(ctx, std::chrono::hours(1));
+    warren::cancel_guard guard(child.cancel);
+    said += child.ctx.err() ? " over" : " on";
+    ran++;
+    kept = c;
+    if (ctx.metadata().find("x-wait")) {
+      warren::sleep(child.ctx, std::chrono::hours(1));
+      cancelled++;
+      said += child.ctx.err() == warren::context_errc::deadline_exceeded ? " late" : " gone";
+      cause = static_cast<int>(ctx.cause());
+    }
+    last = said;
+    returned++;
+    return text{said};
+  }
+  warren::root_context kept;  // what Context got, read after returned says so
+  std::string last;
   // Echoes metadata: x-echo-initial early, x-echo-trailing-bin late; the values of "seen" in the reply, joined by '|'.
   grpc::result<text> Metadata(grpc::server_context& ctx, const text& request) {
     for (const auto v : ctx.metadata().find_all("x-echo-initial")) ctx.add_initial_metadata("x-echo-initial", v);
@@ -241,6 +263,7 @@ struct text_service final : grpc::service {
         {"Wait", unary, &grpc::unary<&s::Wait, text, text>},
         {"Spin", unary, &grpc::unary<&s::Spin, text, text>},
         {"UntilDone", unary, &grpc::unary<&s::UntilDone, text, text>},
+        {"Context", unary, &grpc::unary<&s::Context, text, text>},
         {"Metadata", unary, &grpc::unary<&s::Metadata, text, text>},
         {"Facts", unary, &grpc::unary<&s::Facts, text, text>},
         {"Stream", server_streaming, &grpc::server_streaming<&s::Stream, text, text>},

@@ -18,8 +18,8 @@ namespace warren::grpc {
 class fake_context final : public server_context {
  public:
   std::optional<clock::time_point> deadline() const noexcept override { return std::nullopt; }
-  bool cancelled() const noexcept override { return done_.drained(); }
-  chan<unit> done() override { return done_; }
+  bool cancelled() const noexcept override { return static_cast<bool>(over_.ctx.err()); }
+  warren::context as_context() override { return over_.ctx; }
   status_code cause() const noexcept override { return cancelled() ? status_code::cancelled : status_code::ok; }
   const detail::metadata_type& metadata() const noexcept override { return metadata_; }
   bool add_initial_metadata(std::string_view, std::string_view) override { return false; }
@@ -31,10 +31,10 @@ class fake_context final : public server_context {
   std::string_view method() const noexcept override { return "/test/Test"; }
   std::string_view authority() const noexcept override { return "test"; }
 
-  void cancel() { done_.close(); }
+  void cancel() { over_.cancel(); }
 
  private:
-  chan<unit> done_ = make_chan<unit>();
+  cancellable<cancel_func> over_ = with_cancel(background());
   detail::metadata_type metadata_;
 };
 

@@ -6,22 +6,18 @@
 #include <string>
 #include <string_view>
 
+#include <warren/context.h>
 #include <warren/grpc/compression.h>
 #include <warren/grpc/metadata.h>
 #include <warren/grpc/status.h>
-
-namespace warren {
-template <class T>
-class chan;  // <warren/chan.h>
-struct unit;
-}  // namespace warren
 
 namespace warren::grpc {
 
 class server_call;
 
-// Lives as long as the handler runs; a goroutine that outlives the handler must not keep it (take done() along instead).
-// cancelled(), done(), cause(), deadline(), method() and peer() may be called by any goroutine, the rest by the handler's only.
+// Lives as long as the handler runs; a goroutine that outlives the handler must not keep it (take as_context() along instead).
+// cancelled(), done(), as_context(), cause(), deadline(), method() and peer() may be called by any goroutine, the rest by the handler's
+// only.
 class server_context {
  public:
   using clock = std::chrono::steady_clock;
@@ -37,9 +33,13 @@ class server_context {
   // shuts down for good. Whatever the handler does after that is for nothing. Never parks.
   virtual bool cancelled() const noexcept = 0;
 
-  // A channel that is closed when cancelled() becomes true: warren::select(recv(ctx.done(), …), …). Every call returns the same one.
-  // The first call makes it. Include <warren/chan.h> to use it.
-  virtual chan<unit> done() = 0;
+  // The call as a context (warren/context.h): over when cancelled() becomes true, and at the latest when the handler returns; with the
+  // call's deadline. Children of it carry both to whatever the handler starts: with_timeout(ctx, 200ms), sleep(ctx, 1s). It may be kept
+  // longer than the handler runs. The first call makes it; calls that nobody asks cost nothing.
+  virtual warren::context as_context() = 0;
+  operator warren::context() { return as_context(); }
+  // as_context().done(): warren::select(recv(ctx.done(), …), …).
+  chan<unit> done() { return as_context().done(); }
 
   // Why it was cancelled: CANCELLED, DEADLINE_EXCEEDED, UNAVAILABLE, or RESOURCE_EXHAUSTED if its connection made the server hold more
   // than it may; OK while it was not.
