@@ -4,7 +4,7 @@
 //     Those below the stack pointer of a goroutine that has been in one wait for kLongParked are given back, once per wait.
 //   Dead goroutines and free newborns. What a burst left behind: goroutine_pool::trim, newborn_pool::trim. What was not needed for one
 //     period goes.
-//   Samples. A P's first 64 goroutines, then one in about 1024 (WARREN_STACKSAMPLE), begin on a cleared stack; stack/stack_use.h.
+//   Samples. A P's first 64 goroutines, then one in about 8192 (WARREN_STACKSAMPLE), begin on a cleared stack; stack/stack_use.h.
 //
 // How long a goroutine has waited is not known: a clock at every park would cost more than the park. A pass over all goroutines notes the
 // number of the wait it sees (g::parks) and when it saw it first; dumps print the minutes from there, as Go's do.

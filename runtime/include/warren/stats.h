@@ -60,7 +60,7 @@ struct scheduler_stats {
 scheduler_stats read_scheduler_stats() noexcept;
 
 // How deep the goroutines that one call of warren::go started have used their stacks. From samples: a P's first 64 goroutines and one in
-// 1024 thereafter (WARREN_STACKSAMPLE=N: one in N; 1: all; 0: none), looked at when they end or have waited for long. A lower bound: what
+// 8192 thereafter (WARREN_STACKSAMPLE=N: one in N; 1: all; 0: none), looked at when they end or have waited for long. A lower bound: what
 // was reserved and never written does not show.
 struct stack_use {
   const void* site = nullptr;  // the return address of the call; nullptr: all sites beyond the first 512
