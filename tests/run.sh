@@ -4,6 +4,7 @@
 #   tests/run.sh             the release build and every test
 #   tests/run.sh --asan      runtime and netpoll under AddressSanitizer, with their tests
 #   tests/run.sh --tsan      the same under ThreadSanitizer
+#   tests/run.sh --tiny      the same with tiny capacities and random yields; WARREN_SEED=n for other ones
 #   tests/run.sh --arm64     the runtime cross-built for aarch64, its tests under qemu-user
 #   tests/run.sh --clang     everything built and tested with clang 14
 #   tests/run.sh --kqueue    netpoll on its kqueue back end, with its tests; the kqueue library is that of CMAKE_PREFIX_PATH, if set there,
@@ -31,7 +32,7 @@ install=yes
 ctest_arguments=()
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --asan | --tsan | --arm64 | --clang | --kqueue | --release) modes+=("${1#--}") ;;
+    --asan | --tsan | --tiny | --arm64 | --clang | --kqueue | --release) modes+=("${1#--}") ;;
     --quick) quick=yes ;;
     --no-install) install=no ;;
     -h | --help)
@@ -103,7 +104,7 @@ configure_and_build() {
 run_mode() {
   local mode=$1
   case $mode in
-    release | asan | tsan | arm64)
+    release | asan | tsan | tiny | arm64)
       configure_and_build "build/$mode" --preset "$mode" && run_ctest "$mode" "build/$mode"
       ;;
     kqueue)

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "runtime/os/tiny.h"
+
 namespace warren::rt {
 
 namespace {
@@ -37,6 +39,9 @@ void fatal(const char* format, ...) noexcept {
   va_start(args, format);
   const int n = vsnprintf(line, sizeof line, format, args);
   va_end(args);
+#ifdef WARREN_TINY
+  print_error("warren: tiny build, WARREN_SEED=%u\n", tiny_seed(0));
+#endif
   char out[1100];
   const int m = snprintf(out, sizeof out, "fatal error: %.*s\n", static_cast<int>(clip(n, sizeof line)), line);
   write_all(out, clip(m, sizeof out));

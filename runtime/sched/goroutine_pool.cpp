@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 
 #include <algorithm>
+#include <iterator>
 #include <mutex>
 #include <new>
 
@@ -14,9 +15,9 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kDeadPerP = 64;  // Go's figures (gfput/gfget): above 64 a P gives goroutines away until 32 are left
-constexpr uint32_t kDeadKept = 32;
-constexpr uint32_t kGoidBatch = 16;  // Go's _GoidCacheBatch
+constexpr uint32_t kDeadPerP = WARREN_CAPACITY(64, 4);  // Go's figures (gfput/gfget): above 64 a P gives goroutines away until 32 are left
+constexpr uint32_t kDeadKept = WARREN_CAPACITY(32, 2);
+constexpr uint32_t kGoidBatch = WARREN_CAPACITY(16, 2);  // Go's _GoidCacheBatch
 // What trim leaves in the pool in any case, per class: a lull of some seconds should not cost the next hundred goroutines a page fault
 // each.
 constexpr size_t kAlwaysKept[kStackClasses] = {256, 8, 2};
@@ -110,7 +111,8 @@ g* goroutine_pool::g_get(p* pp, uint8_t stack_class) {
     return gp;
   }
   if (stack_class == 0) {
-    if (pp->stack_cache_count == 0) pp->stack_cache_count = static_cast<uint32_t>(stacks_.allocate(0, pp->stack_cache, 16));
+    if (pp->stack_cache_count == 0)
+      pp->stack_cache_count = static_cast<uint32_t>(stacks_.allocate(0, pp->stack_cache, std::size(pp->stack_cache)));
     if (pp->stack_cache_count > 0) return make_g(pp->stack_cache[--pp->stack_cache_count], 0);
   } else {
     std::byte* slot;

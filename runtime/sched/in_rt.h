@@ -18,6 +18,7 @@
 // Rules: between rt_enter and rt_leave no user code runs, nothing parks and nothing throws. Brackets do not nest. The scheduler's own stack
 // (g0) is always inside; it looks at m->revoked once after every switch to it. m->current_p means something inside brackets only.
 #pragma once
+#include "runtime/os/tiny.h"
 #include "runtime/sched/m.h"
 #include "runtime/sched/p.h"
 
@@ -71,8 +72,20 @@ class bracket_without_wait {
 
 // A point where the goroutine may be stopped, preempted or moved. On a goroutine, outside a bracket, no runtime lock held.
 void safepoint_slow(m* mp);
+#ifdef WARREN_TINY
+inline void tiny_disturb(m* mp) noexcept {
+  switch (tiny_choice(mp->next_random())) {
+    case tiny_action::preempt: mp->requests.fetch_or(request_preempt, std::memory_order_relaxed); break;
+    case tiny_action::lose_processor: tiny_lose_processor(); break;
+    case tiny_action::nothing: break;
+  }
+}
+#endif
 inline void safepoint() {
   m* mp = getm();
+#ifdef WARREN_TINY
+  if (mp != nullptr) tiny_disturb(mp);
+#endif
   if (mp != nullptr && mp->requests.load(std::memory_order_relaxed) != 0) [[unlikely]]
     safepoint_slow(mp);
 }

@@ -122,7 +122,11 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   // m0 and its g0: the calling thread.
   m0_.sched = this;
   m0_.id = static_cast<int32_t>(m_count_.fetch_add(1));
+#ifdef WARREN_TINY
+  m0_.random = tiny_seed(1);
+#else
   m0_.random = static_cast<uint32_t>(nanotime()) | 1u;
+#endif
   m0_.all_link = all_m_.load(std::memory_order_relaxed);
   all_m_.store(&m0_, std::memory_order_release);
   setm(&m0_);

@@ -13,10 +13,10 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kPerP = 512;                   // a P keeps at most twice so many, and gives half away beyond
-constexpr uint32_t kMostSlabs = 1u << 17;         // 67 million newborns in 8 GiB of address space
-constexpr uint32_t kLeastSlabs = 1u << 7;         // where that is short: 65536
-constexpr size_t kAlwaysKept = size_t{8} * 1024;  // 1 MiB that trim leaves in any case
+constexpr uint32_t kPerP = WARREN_CAPACITY(512, 4);  // a P keeps at most twice so many, and gives half away beyond
+constexpr uint32_t kMostSlabs = 1u << 17;            // 67 million newborns in 8 GiB of address space
+constexpr uint32_t kLeastSlabs = 1u << 7;            // where that is short: 65536
+constexpr size_t kAlwaysKept = size_t{8} * 1024;     // 1 MiB that trim leaves in any case
 }  // namespace
 
 newborn_pool::newborn_pool() {

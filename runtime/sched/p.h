@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "runtime/os/tiny.h"
 #include "runtime/sched/counters.h"
 #include "runtime/sched/g.h"
 #include "runtime/sched/run_queue.h"
@@ -37,7 +38,7 @@ struct p {
   mcache* cache = nullptr;       // of the heap; made and emptied by the hooks in sched/hooks.h
   g* dead_goroutines = nullptr;  // with their stacks, newest first: the next newborn takes the hottest
   uint32_t dead_count = 0;
-  std::byte* stack_cache[16];  // slots of class normal without a g in them yet
+  std::byte* stack_cache[WARREN_CAPACITY(16, 2)];  // slots of class normal without a g in them yet
   uint32_t stack_cache_count = 0;
   detail::newborn* free_newborns = nullptr;
   uint32_t free_newborn_count = 0;

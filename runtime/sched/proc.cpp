@@ -46,8 +46,8 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kIdleMsKept = 4;   // beside one per P: what a small burst of blocking calls needs
-constexpr uint32_t kGlobalTick = 61;  // Go's: prime, so that it does not beat with periodic spawns
+constexpr uint32_t kIdleMsKept = 4;                       // beside one per P: what a small burst of blocking calls needs
+constexpr uint32_t kGlobalTick = WARREN_CAPACITY(61, 3);  // Go's: prime, so that it does not beat with periodic spawns
 constexpr uint32_t kGlobalBatch = run_queue::kCapacity / 2;
 constexpr int kStealPasses = 4;
 // Rule (5).
@@ -147,6 +147,10 @@ void scheduler::put_local(m* mp, runnable* r) noexcept {
 
 // After put_local, by a goroutine or the scheduler. Rule (5) of the essay.
 void scheduler::wake_for_runnext(m* mp) noexcept {
+#ifdef WARREN_TINY
+  if (tiny_choice(mp->next_random()) == tiny_action::lose_processor) tiny_lose_processor();  // a thief may be first
+  return wake_p(true);
+#endif
   p* pp = mp->current_p;
   if (mp->curg == nullptr || !pp->runq.ring_empty()) {
     wake_p(true);
@@ -307,7 +311,11 @@ m* scheduler::new_m() noexcept {
   m* mp = new m;
   mp->sched = this;
   mp->id = static_cast<int32_t>(m_count_.fetch_add(1, std::memory_order_relaxed));
+#ifdef WARREN_TINY
+  mp->random = tiny_seed(mp->id + 1);
+#else
   mp->random = static_cast<uint32_t>(nanotime()) * 2654435761u | 1u;
+#endif
   m* head = all_m_.load(std::memory_order_relaxed);
   do {
     mp->all_link = head;

@@ -17,6 +17,7 @@
 #include <cstdint>
 
 #include "runtime/os/cpu.h"
+#include "runtime/os/tiny.h"
 
 namespace warren::rt {
 
@@ -24,7 +25,7 @@ struct runnable;
 
 // Shrinks in builds that want spills and steals all the time (tests).
 #ifndef WARREN_RUN_QUEUE_CAPACITY
-#define WARREN_RUN_QUEUE_CAPACITY 256
+#define WARREN_RUN_QUEUE_CAPACITY WARREN_CAPACITY(256, 4)
 #endif
 
 class run_queue {

@@ -13,6 +13,11 @@
 #include "runtime/sched/m.h"
 #include "runtime/sched/timer.h"
 
+// What getm() reads (runtime/sched/m.h). The threads of a scenario share one thread of the system: set at each switch.
+extern "C" {
+[[gnu::visibility("hidden")]] thread_local warren::rt::m* warren_current_m = nullptr;
+}
+
 namespace interleave {
 
 namespace {
@@ -86,8 +91,6 @@ g* getg() noexcept {
   return x == nullptr ? nullptr : &x->base;
 }
 
-m* getm() noexcept { return std::launder(reinterpret_cast<m*>(ms[current_thread()])); }
-
 void gopark(bool (*commit)(g*, void*), void* arg, wait_reason) {
   goroutine* me = by_thread[current_thread()];
   if (me == nullptr) interleave::fail(outcome::fatal, "gopark on a thread that is no goroutine");
@@ -158,6 +161,7 @@ void forget_goroutines() {
 namespace {
 const bool registered = [] {
   before_each_execution(&forget_goroutines);
+  at_each_switch([](int t) { warren_current_m = std::launder(reinterpret_cast<m*>(ms[t])); });
   return true;
 }();
 }  // namespace

@@ -7,8 +7,8 @@
 //   - goready of one that does not wait is an error at once. A goroutine that nobody readies is a deadlock.
 //   - What precedes goready happens before what follows gopark; nothing else is ordered.
 //   - A timer may fire at any moment after timer_start, or not at all. Its function runs on a thread of its own.
-// The code that is tested against this model is checked against the promises of park.h; scheduler_test.cpp checks that the scheduler keeps
-// them.
+// The code that is tested against this model is checked against the promises of park.h. Whether the scheduler keeps them is not checked
+// here.
 #pragma once
 #include "interleave.h"
 #include "runtime/sched/park.h"

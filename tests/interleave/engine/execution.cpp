@@ -224,6 +224,7 @@ void execution::switch_to(int t) {
   to.state = thread::is::ready;
   if (t == current_) return;
   current_ = t;
+  if (at_switch != nullptr) at_switch(t);
   const int d = depth;
   warren::rt::warren_context_switch(&from.sp, to.sp);
   depth = d;
@@ -465,6 +466,7 @@ void execution::run_one(void (*setup)(void*, scenario&), void* arg) {
   setup_ = setup;
   setup_arg_ = arg;
   current_ = 0;
+  if (at_switch != nullptr) at_switch(0);
   active_ = true;
   depth = 1;
   void* sp = warren::rt::make_context(stacks_[0] + kStack - 64, &thread_main, nullptr);
@@ -669,6 +671,8 @@ result explore_erased(void (*setup)(void*, scenario&), void* arg, const limits& 
 }
 
 void before_each_execution(void (*fn)()) { execution::get().before_each.push_back(fn); }
+
+void at_each_switch(void (*fn)(int)) { execution::get().at_switch = fn; }
 
 void require(bool holds, const char* text) {
   if (!holds) fail(outcome::assertion, text);

@@ -62,6 +62,7 @@ class execution {
   std::string describe_address(uintptr_t address) const;
 
   std::vector<void (*)()> before_each;
+  void (*at_switch)(int) = nullptr;
 
   // The futex queue.
   bool futex_wait(uintptr_t address, uint32_t expected, bool timed, source_place place);

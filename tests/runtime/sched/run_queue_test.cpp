@@ -17,6 +17,7 @@ namespace {
 std::vector<runnable> make_items(size_t n) { return std::vector<runnable>(n); }
 
 TEST(RunQueue, IsFirstInFirstOut) {
+  if (run_queue::kCapacity < 16) GTEST_SKIP() << "needs a ring of 16";
   run_queue q;
   auto items = make_items(10);
   run_queue::spill over;
@@ -88,6 +89,7 @@ TEST(RunQueue, AFullRingGivesHalfAwayInOrder) {
 }
 
 TEST(RunQueue, AThiefTakesHalfRoundedUp) {
+  if (run_queue::kCapacity < 16) GTEST_SKIP() << "needs a ring of 16";
   run_queue q;
   run_queue mine;
   auto items = make_items(7);

@@ -1,0 +1,19 @@
+#include "runtime/os/tiny.h"
+
+#include <sched.h>
+
+#include "runtime/os/environment.h"
+
+namespace warren::rt {
+
+#ifdef WARREN_TINY
+uint32_t tiny_seed(int id) noexcept {
+  static const auto seed = static_cast<uint32_t>(environment_number("WARREN_SEED", 1, INT32_MAX, 1));
+  if (id == 0) return seed;
+  return (seed * 2654435761u ^ static_cast<uint32_t>(id) * 40503u) | 1u;
+}
+
+void tiny_lose_processor() noexcept { sched_yield(); }
+#endif
+
+}  // namespace warren::rt
