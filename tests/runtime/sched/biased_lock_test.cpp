@@ -56,7 +56,7 @@ TEST(BiasedLock, ExcludesAThreadOutsideFromTheOwner) {
   warren::run([] {
     lock_under_test lock;
     int64_t counter = 0;
-    constexpr int kOutside = 3000;
+    constexpr int kOutside = 1000;
     std::atomic<int> outside_begun{0}, outside_done{0};
     std::vector<std::thread> threads;
     for (int t = 0; t < 2; ++t)
@@ -69,7 +69,7 @@ TEST(BiasedLock, ExcludesAThreadOutsideFromTheOwner) {
             if (i % 64 == 0) sched_yield();
             counter = seen + 1;
           }
-          for (int k = 0; k < i % 512; ++k) sched_yield();
+          for (int k = 0; k < i % 32; ++k) sched_yield();
           if (i % 128 == 0) std::this_thread::yield();
         }
         ++outside_done;
