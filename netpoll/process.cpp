@@ -244,7 +244,7 @@ struct plumbing {
       case process_io::kind::descriptor: r = rt::sys::copy_above_stdio(io.fd); break;
       case process_io::kind::pipe: {
         int ends[2];
-        r = rt::sys::pipe(ends);
+        r = rt::sys::blocking_pipe(ends);
         if (!r.ok()) return r;
         const int theirs_end = which == 0 ? 0 : 1;
         r = rt::sys::copy_above_stdio(ends[theirs_end]);

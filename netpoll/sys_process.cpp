@@ -37,7 +37,7 @@ result write_pipe(int fd, const iovec* v, int count) noexcept {
   return r;
 }
 
-result pipe(int ends[2]) noexcept { return of(pipe2(ends, O_CLOEXEC)); }
+result blocking_pipe(int ends[2]) noexcept { return of(pipe2(ends, O_CLOEXEC)); }
 result copy_above_stdio(int fd) noexcept { return of(fcntl(fd, F_DUPFD_CLOEXEC, 3)); }
 
 result open_null() noexcept {

@@ -8,11 +8,11 @@ namespace warren::rt::sys {
 
 // Not retried and without SIGPIPE: a broken pipe is EPIPE. The caller's signal mask is as before.
 result write_pipe(int fd, const iovec* v, int count) noexcept;
-result pipe(int ends[2]) noexcept;         // close-on-exec
-result copy_above_stdio(int fd) noexcept;  // a close-on-exec copy numbered 3 or more
-result open_null() noexcept;               // /dev/null, numbered 3 or more
-result readable(int fd) noexcept;          // 1, or EAGAIN when a read would have to wait
-result pidfd_open(pid_t pid) noexcept;     // non-blocking
+result blocking_pipe(int ends[2]) noexcept;  // close-on-exec
+result copy_above_stdio(int fd) noexcept;    // a close-on-exec copy numbered 3 or more
+result open_null() noexcept;                 // /dev/null, numbered 3 or more
+result readable(int fd) noexcept;            // 1, or EAGAIN when a read would have to wait
+result pidfd_open(pid_t pid) noexcept;       // non-blocking
 result signal_process(pid_t pid, int signal) noexcept;
 
 // Has the child ended? EAGAIN when not and block is false. Leaves it to be reaped unless reap.

@@ -48,7 +48,7 @@ constexpr uint32_t kProbes = 32;
 constexpr uint32_t kSites = 1024;
 
 struct frames {
-  void* at[kFrames];
+  void* at[kFrames] = {};
   int n = 0;
 
   // The return addresses from here up. Frame pointers of foreign code may be anything: only what lies in order on the stack is believed.

@@ -158,7 +158,11 @@ void scheduler::hold(m* mp, const void* frame, const void* uc) noexcept {
     if (!pp->status.compare_exchange_strong(running, p_status::gcstop, std::memory_order_seq_cst)) return;
     mp->held_with_p = true;
   }
-  mp->held_sp = interrupted_sp(uc);
+  // Handlers run on the alternate stack. Except under ThreadSanitizer, which calls them later, from a function it intercepts: then this
+  // frame is on the goroutine's stack, and what the registers held was saved between here and there.
+  __builtin_unwind_init();
+  const void* const here = __builtin_alloca(sizeof(void*));
+  mp->held_sp = mp->signal_stack.contains(here) ? interrupted_sp(uc) : here;
   mp->held_frame = frame;
   g* gp = mp->curg;
   gp->holder.store(mp, std::memory_order_relaxed);

@@ -290,7 +290,7 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
       case g_status::running:
         if (const m* mp = gp->holder.load(std::memory_order_acquire); mp != nullptr && mp->held.load(std::memory_order_acquire) == 1) {
           visit(ctx, static_cast<const std::byte*>(mp->held_sp) - kRedZone, gp);
-          visit(ctx, mp->held_frame, mp->signal_stack.top());
+          if (mp->signal_stack.contains(mp->held_frame)) visit(ctx, mp->held_frame, mp->signal_stack.top());
           break;
         }
         [[fallthrough]];  // the goroutine that stopped the world, suspended by systemstack; or one on its way to the scheduler's stack

@@ -32,6 +32,9 @@ class alternate_stack {
   void setup();
   // Restores what the thread had before. REQUIRES: the thread that called setup, outside a signal handler.
   void teardown();
+  bool contains(const void* a) const noexcept {
+    return static_cast<size_t>(static_cast<const std::byte*>(a) - static_cast<const std::byte*>(mapping_)) < mapping_bytes_;
+  }
   // One past its highest address.
   const void* top() const noexcept { return static_cast<std::byte*>(mapping_) + mapping_bytes_; }
 

@@ -91,6 +91,8 @@ g* getg() noexcept {
   return x == nullptr ? nullptr : &x->base;
 }
 
+void check_not_forked() noexcept {}  // nobody forks here
+
 void gopark(bool (*commit)(g*, void*), void* arg, wait_reason) {
   goroutine* me = by_thread[current_thread()];
   if (me == nullptr) interleave::fail(outcome::fatal, "gopark on a thread that is no goroutine");
