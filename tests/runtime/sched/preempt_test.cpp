@@ -367,6 +367,7 @@ TEST_F(PreemptDeathTest, BeyondTheCapAHogKeepsItsPAndIsReported) {
           // A thread outside ends it: with one hog allowed and one P, the second keeps the P, and nobody else gets a turn.
           std::thread watch([&] {
             std::this_thread::sleep_for(300ms);
+            fprintf(stderr, "revoked %d\n", static_cast<int>(read_scheduler_stats().hogs_revoked));
             end = true;
           });
           for (int i = 0; i < 2; ++i)
@@ -375,7 +376,6 @@ TEST_F(PreemptDeathTest, BeyondTheCapAHogKeepsItsPAndIsReported) {
             });
           yield();
           watch.join();
-          fprintf(stderr, "revoked %d\n", static_cast<int>(read_scheduler_stats().hogs_revoked));
         });
         _exit(0);
       },
