@@ -215,6 +215,7 @@ void connection::handle_control(uint32_t bits) {
 
 void connection::begin_drain() {
   if (session_.draining()) return;
+  silent_ = false;
   if (!preface_done_) {
     session_.finish_drain();  // nobody there who would have to be asked
     return;
@@ -226,6 +227,7 @@ void connection::begin_drain() {
 
 // Cancels what runs, answers it, and ends.
 void connection::kill(std::string_view why) {
+  silent_ = false;
   for (stream* s = live_; s != nullptr;) {
     stream* const after = s->live_next_;
     s->on_kill(session_, why);
@@ -325,6 +327,7 @@ void connection::tick() {
 // --- writing -----------------------------------------------------------------------------------------------------------------------------
 
 void connection::flush() {
+  if (silent_) return;
   while (!flushing_ && !dead_) {
     if (out_at_ == out_end_) {
       if (out_ == nullptr) {
@@ -445,6 +448,7 @@ bool connection::read_once(stream*& todo) {
     acquire();
     const bool in_preface = !preface_done_ && !dead_;
     if (in_preface) {
+      silent_ = false;
       host_.counters().stalled.fetch_add(1, std::memory_order_relaxed);
       session_.terminate(NGHTTP2_SETTINGS_TIMEOUT);
     }
@@ -463,6 +467,7 @@ bool connection::read_once(stream*& todo) {
   count.reads.fetch_add(1, std::memory_order_relaxed);
   count.bytes_received.fetch_add(n, std::memory_order_relaxed);
   bool answer_first = true;
+  silent_ = false;
   if (!dead_) {
     now_ = heard_at_ = now;
     if (ping_due_ != 0) {

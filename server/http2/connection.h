@@ -183,6 +183,7 @@ class connection final : private session::events, private alarm {
   size_t out_at_ = 0;
   size_t out_end_ = 0;
   bool flushing_ = false;  // a flusher goroutine writes
+  bool silent_ = true;     // nothing is written before the peer has been heard or given up: it may speak HTTP/1.1
   bool reader_alive_ = true;
   bool reader_queued_ = false;       // the reader waits for the grant
   bool reader_needs_drain_ = false;  // … until the output is down again
