@@ -22,6 +22,8 @@ TWINS = {
     "heap": ["make16", "make64_noscan", "make1k_noscan"],
     "net": ["echo/1", "echo/1000"],
 }
+# Goroutines by the million: bytes each, and whether kernel mappings grow with them. In bench_sched and its twin.
+CROWDS = {"park_million": 4.4e3, "spawn_million_newborn": 0.4e3}
 # Scenarios of bench_abuse, and whether the Go twin has them.
 ABUSES = {"none": True, "loops": True, "sleeps": True, "locks": False, "mallocs": False, "idle": True}
 ABUSE_BAR_US = 25_000
@@ -32,6 +34,7 @@ TIME_BARS = {
     "spawn_join": 0.35, "yield": 0.40, ("pingpong", 1): 0.30, ("pingpong", 2): 0.35, "chan_buffered": 0.45, "select2": 0.45,
     "timer_start_stop": 0.30, "mutex_contended": 1.0, "skynet": 0.6, "fib30": 0.6, "nqueens10": 0.6,
 }
+CPU_BARS = {"echo/1": 0.8, "echo/1000": 0.6}
 CALL_BARS = {"10x100": 3.0, "10x10": 2.0}
 RUN_SECONDS_LIMIT = 180
 
@@ -61,7 +64,7 @@ def spread(values):
 
 def build(suites, directory):
     """Configures and builds only what these suites need."""
-    targets = ["bench_peers"] + [f"bench_{suite}" for suite in suites] + (["greeter_server"] if "grpc" in suites else [])
+    targets = ["bench_peers"] + [f"bench_{'sched' if suite == 'memory' else suite}" for suite in suites] + (["greeter_server"] if "grpc" in suites else [])
     for command in (["cmake", "--preset", "release", "-B", str(directory)], ["cmake", "--build", str(directory), "--target", *targets]):
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(f"bench: {' '.join(command)} failed; mend the build, or measure a part with --only")
@@ -152,6 +155,25 @@ def compare_abuse(directory, rounds, seconds, failures):
     return rows
 
 
+def compare_memory(directory, failures):
+    """One process each: a million goroutines made once tell enough."""
+    rows = []
+    for maxprocs in [p for p in (1, 2) if p <= len(os.sched_getaffinity(0))]:
+        for name in CROWDS:
+            print(f"  {name}, {maxprocs} P", file=sys.stderr, flush=True)
+            row = {"benchmark": name, "ps": maxprocs}
+            try:
+                for side, program in (("warren", "bench_sched"), ("go", "peers/go_sched")):
+                    command = [str(directory / "bin" / program), f"--benchmark_filter=^{name}$", "--benchmark_format=json"]
+                    report = json.loads(call(command, {"WARREN_MAXPROCS": str(maxprocs), "GOMAXPROCS": str(maxprocs)}))
+                    row[side] = {key: report["benchmarks"][0][key] for key in ("real_time", "bytes_each", "more_mappings")}
+            except (Failed, KeyError, IndexError) as e:
+                failures.append(f"{name}, {maxprocs} P: {e}")
+                continue
+            rows.append(row)
+    return rows
+
+
 def setting(rounds, seconds):
     """Where and how a section was measured."""
     def first_line(command):
@@ -215,11 +237,23 @@ def markdown(sections):
                 r = row[clock]
                 name = row["benchmark"] + (", CPU" if clock == "cpu" else "")
                 name_at_ps = (row["benchmark"], row["ps"])
-                bar = TIME_BARS.get(name_at_ps, TIME_BARS.get(row["benchmark"])) if clock == "real" else None
+                bar = TIME_BARS.get(name_at_ps, TIME_BARS.get(row["benchmark"])) if clock == "real" else CPU_BARS.get(row["benchmark"])
                 out.append(f"| {name} | {row['ps']} | {time_text(r['warren_ns'])} | {time_text(r['go_ns'])} "
                            f"| {ratio_text(r['ratio'])} | {bar_text(bar, r['ratio'], True)} |")
         out += failure_lines(section)
         out += ["", f"{where_text(section['setting'])} {section['setting']['go'].replace('go version ', '')}.", ""]
+    if "memory" in sections:
+        section = sections["memory"]
+        out += ["**One million goroutines**: resident bytes and page tables of each; kernel mappings more than before.", ""]
+        out += ["| benchmark | Ps | warren | Go | bar |", "|---|---|---|---|---|"]
+        for row in section["rows"]:
+            cells = [f"{row[side]['bytes_each']:,.0f} B, {row[side]['more_mappings']:.0f} mappings, {row[side]['real_time'] / 1e9:.1f} s"
+                     for side in ("warren", "go")]
+            bar = CROWDS[row["benchmark"]]
+            met = "met" if row["warren"]["bytes_each"] <= bar else "missed"
+            out.append(f"| {row['benchmark']} | {row['ps']} | {' | '.join(cells)} | ≤ {bar:,.0f} B: {met} |")
+        out += failure_lines(section)
+        out += ["", where_text(section["setting"]), ""]
     if "abuse" in sections:
         section = sections["abuse"]
         out += ["**Latency under abuse**, 2 Ps: from when a prober was due to an echo goroutine's answer; p50 / p99 / p99.9 in ms.", ""]
@@ -265,7 +299,7 @@ def write_readme(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*TWINS, "abuse", "grpc"], help="measure this part; may be given again")
+    parser.add_argument("--only", action="append", choices=[*TWINS, "memory", "abuse", "grpc"], help="measure this part; may be given again")
     parser.add_argument("--rounds", type=int, default=5, help="times both sides are measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round; the figures go to bench/results/quick.*, not to README")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
@@ -273,7 +307,7 @@ def main():
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: at least one round")
-    suites = options.only or [*TWINS, "abuse", "grpc"]
+    suites = options.only or [*TWINS, "memory", "abuse", "grpc"]
     rounds = 1 if options.quick else options.rounds
     twin_seconds, server_seconds = (0.05, 0.3) if options.quick else (0.4, 2.0)
     abuse_seconds = 1.0 if options.quick else 5.0
@@ -292,6 +326,8 @@ def main():
         print(f"{suite}:", file=sys.stderr)
         if suite == "grpc":
             where, rows = setting(rounds, server_seconds), compare_servers(directory, rounds, server_seconds, failures)
+        elif suite == "memory":
+            where, rows = setting(1, 0), compare_memory(directory, failures)
         elif suite == "abuse":
             where, rows = setting(rounds, abuse_seconds), compare_abuse(directory, rounds, abuse_seconds, failures)
         else:

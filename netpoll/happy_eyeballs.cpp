@@ -201,7 +201,7 @@ tcp_conn connect_first(const std::vector<tcp_endpoint>& order, int64_t deadline,
       const int64_t now = nanotime();
       if (started < order.size() && (failed == started || now >= next_at)) {
         const size_t i = started++;
-        next_at = now > INT64_MAX - attempt_delay ? 0 : now + attempt_delay;
+        next_at = now > INT64_MAX - attempt_delay ? INT64_MAX : now + attempt_delay;
         warren::go([r, i, deadline] { run_attempt(*r, i, deadline); });
         continue;
       }

@@ -22,6 +22,7 @@ scheduler_stats read_scheduler_stats() noexcept {
     out.stack_slots += stacks.slots_made[cls];
     out.stack_bytes += stacks.slots_made[cls] * rt::stack_slot_size(cls);
   }
+  out.goroutines_created = s->spare_p()->counters.spawned.read();
   for (const auto& pp : s->all_p()) {
     const rt::p_counters& c = pp->counters;
     out.local_queues += pp->runq.size();

@@ -109,6 +109,7 @@ g* scheduler::after_blocking(m* mp, g* gp) noexcept {
   }
   lock_.unlock();
   acquire_p(mp, pp);
+  pp->schedtick.fetch_add(1, std::memory_order_relaxed);  // a new time slice, on another M's clock
   return gp;
 }
 

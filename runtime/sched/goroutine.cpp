@@ -1,4 +1,5 @@
 // Birth and death of goroutines.
+#include <mutex>
 #include <new>
 
 #include "runtime/os/fatal.h"
@@ -12,24 +13,48 @@ using namespace rt;
 
 namespace detail {
 
+namespace {
+newborn* newborn_of(m* mp, p* pp) {
+  newborn* nb = mp->sched->pool().newborns().get(pp);
+  nb->goid = mp->sched->pool().next_goid(pp);
+  nb->spawn_goid = mp->curg == nullptr ? 0 : mp->curg->goid;
+  pp->counters.spawned.add();
+  return nb;
+}
+
+// A park hook runs with the lock of some queue held, so it must not wait for a P. A goroutine that has lost its own uses the scheduler's
+// spare one, of which only the free lists and counters are ever used.
+newborn* newborn_now() {
+  m* mp = getm();
+  if (mp != nullptr && mp->curg != nullptr && mp->curg->no_safepoint) [[unlikely]] {
+    const bracket_without_wait bracket(mp);
+    if (bracket.has_p()) return newborn_of(mp, mp->current_p);
+    const std::lock_guard guard(mp->sched->spare_lock());
+    return newborn_of(mp, mp->sched->spare_p());
+  }
+  mp = rt_enter();
+  try {
+    newborn* nb = newborn_of(mp, mp->current_p);
+    rt_leave(mp);
+    return nb;
+  } catch (...) {
+    rt_leave(mp);
+    throw;
+  }
+}
+}  // namespace
+
 void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
   // A closure that does not fit gets memory of its own before the bracket: the allocator is user-visible code.
   const bool fits = type.size <= kInlineClosure && type.align <= kInlineClosureAlign;
   void* place = fits ? nullptr : ::operator new (type.size, std::align_val_t{type.align});
-  m* mp = rt_enter();
-  p* pp = mp->current_p;
   newborn* nb;
   try {
-    nb = mp->sched->pool().newborns().get(pp);
+    nb = newborn_now();
   } catch (...) {
-    rt_leave(mp);
     if (!fits) ::operator delete (place, std::align_val_t{type.align});
     throw;
   }
-  nb->goid = mp->sched->pool().next_goid(pp);
-  nb->spawn_goid = mp->curg == nullptr ? 0 : mp->curg->goid;
-  pp->counters.spawned.add();
-  rt_leave(mp);
   nb->stack_class = static_cast<uint8_t>(stack);
   nb->closure = fits ? nb->storage : place;
   nb->spawn_pc = __builtin_return_address(0);
@@ -53,7 +78,19 @@ void free_newborn(newborn* nb) noexcept {
 
 void start_goroutine(newborn* nb) noexcept {
   nb->constructed = true;
-  m* mp = rt_enter();
+  m* mp = getm();
+  if (mp != nullptr && mp->curg != nullptr && mp->curg->no_safepoint) [[unlikely]] {
+    const bracket_without_wait bracket(mp);
+    if (bracket.has_p()) {
+      mp->sched->put_local(mp, nb);
+      mp->sched->wake_for_runnext(mp);
+    } else {
+      mp->sched->put_global(nb, nb, 1);
+      mp->sched->wake_p(false);
+    }
+    return;
+  }
+  mp = rt_enter();
   mp->sched->put_local(mp, nb);
   mp->sched->wake_for_runnext(mp);
   rt_leave(mp);

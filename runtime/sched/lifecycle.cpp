@@ -218,7 +218,7 @@ void scheduler::wake_all_idle() noexcept {
 }
 
 int64_t scheduler::goroutine_count() const noexcept {
-  int64_t n = 0;
+  auto n = static_cast<int64_t>(spare_p_.counters.spawned.read());
   for (const auto& pp : all_p_) n += static_cast<int64_t>(pp->counters.spawned.read()) - static_cast<int64_t>(pp->counters.ended.read());
   return n;
 }

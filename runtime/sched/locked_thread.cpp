@@ -24,8 +24,10 @@ void scheduler::stop_locked_m(m* mp) noexcept {
     return;
   }
   ++locked_asleep_;
+  let_thread_waiter_go();
   check_dead();
   lock_.unlock();
+  if (global_size() != 0) wake_p(false);
   mp->park.sleep();
   mp->park.clear();
   lock_.lock();

@@ -36,6 +36,7 @@ struct m {
   // The bracket (sched/in_rt.h). Written by this M alone, read by whoever wants to take the P away.
   std::atomic<uint32_t> in_rt{1};
   std::atomic<uint32_t> revoked{p_kept};
+  std::atomic<p*> claimed_p{nullptr};    // which P the claim is for
   std::atomic<uint32_t> times_taken{0};  // +1 before every taken → kept
   std::atomic<uint32_t> requests{0};     // m_request bits
 

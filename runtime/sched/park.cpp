@@ -50,7 +50,7 @@ g* park_on_g0(m* mp, g* gp) {
   // From here on goready may take gp away, unless commit is still to publish it. So everything of gp was read before.
   gp->status.store(g_status::waiting, std::memory_order_release);
   if (commit != nullptr && !commit(gp, gp->park_commit_arg)) {
-    gp->status.store(g_status::runnable, std::memory_order_relaxed);
+    gp->status.store(g_status::runnable, std::memory_order_release);  // after its saved registers: stack_claim.h
     return gp;
   }
   return nullptr;
@@ -58,7 +58,7 @@ g* park_on_g0(m* mp, g* gp) {
 
 g* yield_on_g0(m* mp, g* gp) {
   gp->mp = nullptr;
-  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  gp->status.store(g_status::runnable, std::memory_order_release);  // after its saved registers: stack_claim.h
   scheduler* s = mp->sched;
   p* pp = mp->current_p;
   if (pp == nullptr) {  // revoked on the way here

@@ -65,6 +65,8 @@ namespace warren::rt {
 
 namespace {
 
+constexpr int64_t kExitCheck = 100'000'000;
+
 int the_signal = 0;
 std::atomic<unsigned long long> sent{0};
 
@@ -135,6 +137,8 @@ bool owner_settles(m* mp) noexcept {
 void scheduler::on_preempt_signal(m* mp, const void* frame, const void* uc) noexcept {
   g* gp = mp->curg;
   if (gp == nullptr) return;
+  // In the middle of another handler: the goroutine's registers are in that one's frame. Whoever sent the signal sends it again.
+  if (mp->signal_stack.contains(interrupted_sp(uc))) return;
   if (mp->sampled.load(std::memory_order_relaxed) == 1) {
     take_sample(mp->sample, gp, uc);
     mp->sampled.store(2, std::memory_order_release);
@@ -142,21 +146,24 @@ void scheduler::on_preempt_signal(m* mp, const void* frame, const void* uc) noex
   if (stopping_.load(std::memory_order_seq_cst) != 0 && !exiting()) {
     hold(mp, frame, uc);
   } else {
+    // The P may not be the one that sysmon saw: it may have been left in a blocking region, or given to another M since.
     uint32_t was = p_claimed;
-    mp->revoked.compare_exchange_strong(was, p_taken, std::memory_order_acq_rel);
+    if (mp->current_p != nullptr && mp->current_p == mp->claimed_p.load(std::memory_order_acquire))
+      mp->revoked.compare_exchange_strong(was, p_taken, std::memory_order_acq_rel);
   }
   revoke_note_.wakeup();
 }
 
 // A stop cannot be over before this thread was held: it counts the P, or looks at `taken`. So the world is still being stopped here.
 void scheduler::hold(m* mp, const void* frame, const void* uc) noexcept {
+  bool with_p = false;
   if (!owner_settles(mp)) {
     p* pp = mp->current_p;
     if (pp == nullptr) return;  // in a blocking region
     p_status running = p_status::running;
     // Fails for the one who stops the world.
     if (!pp->status.compare_exchange_strong(running, p_status::gcstop, std::memory_order_seq_cst)) return;
-    mp->held_with_p = true;
+    mp->held_with_p = with_p = true;
   }
   // Handlers run on the alternate stack. Except under ThreadSanitizer, which calls them later, from a function it intercepts: then this
   // frame is on the goroutine's stack, and what the registers held was saved between here and there.
@@ -167,9 +174,12 @@ void scheduler::hold(m* mp, const void* frame, const void* uc) noexcept {
   g* gp = mp->curg;
   gp->holder.store(mp, std::memory_order_relaxed);
   mp->held.store(1, std::memory_order_seq_cst);
-  if (mp->held_with_p) stop_wait_.fetch_sub(1, std::memory_order_seq_cst);
+  // with_p: by now let_go may have cleared the flag, and counted the P as running again.
+  if (with_p) stop_wait_.fetch_sub(1, std::memory_order_seq_cst);
   stop_note_.wakeup();
-  while (mp->held.load(std::memory_order_acquire) == 1) futex_wait(&mp->held, 1);
+  // The run may end while we come here: whoever let the others go has not seen us then.
+  while (mp->held.load(std::memory_order_acquire) == 1 && !exiting()) futex_wait(&mp->held, 1, kExitCheck);
+  mp->held.store(0, std::memory_order_relaxed);
   gp->holder.store(nullptr, std::memory_order_relaxed);
 }
 
@@ -197,6 +207,7 @@ bool scheduler::take_idle_p(m* mp) noexcept {
   p* pp = stopping_.load(std::memory_order_relaxed) != 0 || exiting() ? nullptr : idle_p_get();
   if (pp != nullptr) {
     acquire_p(mp, pp);
+    pp->schedtick.fetch_add(1, std::memory_order_relaxed);  // a new time slice, on another M's clock
     end_revocation(mp);
   }
   lock_.unlock();
@@ -231,6 +242,7 @@ void scheduler::end_revocation(m* mp) noexcept {
 // in the runtime, or has moved on.
 bool scheduler::revoke(p* pp, m* mp, uint32_t tick, bool by_signal) noexcept {
   if (!by_signal && !has_membarrier) return false;
+  mp->claimed_p.store(pp, std::memory_order_relaxed);  // released by the claim
   const uint32_t taken_before = mp->times_taken.load(std::memory_order_relaxed);
   uint32_t kept = p_kept;
   if (!mp->revoked.compare_exchange_strong(kept, p_claimed, std::memory_order_seq_cst)) return false;
@@ -257,8 +269,12 @@ bool scheduler::revoke(p* pp, m* mp, uint32_t tick, bool by_signal) noexcept {
       return false;
     }
   }
+  // A resize may have taken the P from a held goroutine by the same word: then it has set pp->mp to null before.
+  p_status running = p_status::running;
+  if (pp->mp.load(std::memory_order_acquire) != mp ||
+      !pp->status.compare_exchange_strong(running, p_status::idle, std::memory_order_seq_cst))
+    return false;
   pp->mp.store(nullptr, std::memory_order_relaxed);
-  pp->status.store(p_status::idle, std::memory_order_release);
   return true;
 }
 

@@ -297,10 +297,15 @@ void scheduler::start_m(p* pp, bool spinning) noexcept {
   }
   // No thread to be had: the P waits in the list for one that comes back from a blocking call.
   if (spinning) spinning_.fetch_sub(1, std::memory_order_seq_cst);
-  std::lock_guard guard(lock_);
+  std::unique_lock guard(lock_);
   if (stopping_.load(std::memory_order_relaxed) != 0) {
     pp->status.store(p_status::gcstop, std::memory_order_relaxed);
     if (--stop_wait_ == 0) stop_note_.wakeup();
+    return;
+  }
+  if (idle_ms_ != nullptr) {  // one has become idle meanwhile
+    guard.unlock();
+    start_m(pp, false);
     return;
   }
   pp->status.store(p_status::idle, std::memory_order_relaxed);
@@ -353,11 +358,12 @@ void scheduler::stop_m(m* mp) noexcept {
   mp->idle_link = idle_ms_;
   idle_ms_ = mp;
   ++idle_m_count_;
+  const bool line = thread_first_ != nullptr;
+  if (line) let_thread_waiter_go();
   check_dead();
-  g* next_in_line = pop_thread_waiter();
   const bool spare = idle_m_count_ > all_p_.in_use() + kIdleMsKept && !is_m0(mp);
   lock_.unlock();
-  if (next_in_line != nullptr) ready(nullptr, next_in_line);
+  if (line) wake_p(false);
   while (!mp->park.sleep(spare ? idle_life_ : -1))
     if (retire(mp)) return;
   mp->park.clear();
@@ -496,7 +502,7 @@ top:
   p* pp = mp->current_p;
   int64_t now = 0;
   int64_t poll_until = pp->timers.earliest();
-  if (unused_ps_.load(std::memory_order_relaxed) != 0 && pp->id == 0) [[unlikely]]
+  if (unused_ps_.load(std::memory_order_relaxed) != 0) [[unlikely]]
     run_unused_timers(pp);
   if (poll_until != 0) {
     now = nanotime();
@@ -576,6 +582,7 @@ top:
 
   // One thread waits in the poller, for descriptors and for the next timer.
   if ((poller->waiters() > 0 || poll_until != 0) && last_poll_.exchange(0, std::memory_order_seq_cst) != 0) {
+    poller = poller_.load(std::memory_order_acquire);  // set_netpoller may have put the real one in its place
     poll_until_.store(poll_until, std::memory_order_seq_cst);
     int64_t delay = -1;
     if (poll_until != 0) {

@@ -1,7 +1,7 @@
 // GOMAXPROCS while the program runs.
 //
 // The world is stopped, the number changed, and started. New Ps are made before the stop: inside it nothing is allocated. Of a P that goes
-// out of use the queued goroutines go to the global queue. Its timers stay in its heap, whose lock they know it by; the first P runs them
+// out of use the queued goroutines go to the global queue. Its timers stay in its heap, whose lock they know it by; all Ps run them
 // from now on (find_runnable). The mcache is emptied by the next collection, which visits those of unused Ps, too; stacks and other free
 // lists wait for the day the P is used again. A goroutine that a signal holds on such a P goes on without one. The goroutine that asks
 // moves to the first P if its own goes.
@@ -77,8 +77,9 @@ void scheduler::leave_held(p* pp) noexcept {
   m* mp = pp->mp.load(std::memory_order_acquire);
   if (mp == nullptr || mp->held.load(std::memory_order_acquire) == 0) return;
   mp->held_with_p = false;
-  mp->revoked.store(p_taken, std::memory_order_release);  // no claim is open while the world stands: the handler has settled it
-  pp->mp.store(nullptr, std::memory_order_relaxed);
+  pp->mp.store(nullptr,
+               std::memory_order_relaxed);  // first: sysmon may be waiting for an answer to a claim, and must see that this is none
+  mp->revoked.store(p_taken, std::memory_order_release);
 }
 
 }  // namespace warren::rt

@@ -118,6 +118,10 @@ class scheduler {
   bool threads_short() const noexcept { return threads_short_.load(std::memory_order_relaxed); }
   uint32_t thread_waiters() const noexcept { return thread_waiters_.load(std::memory_order_relaxed); }
   bool is_m0(const m* mp) const noexcept { return mp == &m0_; }
+  // Free lists and counters for a goroutine without a P that must not wait for one (goroutine.cpp). Runs nothing.
+  p* spare_p() noexcept { return &spare_p_; }
+  const p* spare_p() const noexcept { return &spare_p_; }
+  mutex& spare_lock() noexcept { return spare_lock_; }
   p* first_p() const noexcept { return all_p_[0].get(); }
   int procs() const noexcept { return static_cast<int>(all_p_.in_use()); }
   uint32_t idle_p_count() const noexcept { return idle_p_count_.load(std::memory_order_relaxed); }
@@ -162,6 +166,7 @@ class scheduler {
   bool retire(m* mp) noexcept;
   void retired(m* mp) noexcept;
   g* pop_thread_waiter() noexcept;
+  void let_thread_waiter_go() noexcept;
   m* reuse_m() noexcept;
   void watch_quota(int64_t now) noexcept;
   void await_stop() noexcept;
@@ -180,6 +185,8 @@ class scheduler {
   static std::atomic<bool> left_behind_;  // an earlier run's threads are still about
 
   p_table all_p_;
+  p spare_p_{-1};
+  mutex spare_lock_;
   goroutine_pool pool_;
   stack_scavenger scavenger_{*this};
   std::atomic<m*> all_m_{nullptr};

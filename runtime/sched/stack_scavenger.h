@@ -77,7 +77,7 @@ class stack_scavenger {
 
   mutex work_;  // one pass or slice at a time
   // Guarded by work_.
-  bool young_ = false;  // somebody has not waited for long enough yet
+  std::atomic<bool> young_{false};  // somebody has not waited for long enough yet
 
   uint32_t cursor_ = 0;
   uint32_t end_ = 0;  // of the pass under way; cursor_ == end_: none

@@ -13,6 +13,7 @@
 // go: the list of idle Ms is a stack. Their m structures are used again, since others may still hold a pointer to one.
 #include <mutex>
 
+#include "runtime/os/critical.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 
@@ -43,17 +44,24 @@ void scheduler::await_thread() {
       return true;
     }
   };
-  // Woken one at a time, whenever an M becomes idle. Who is woken and finds threads short again goes to the end of the line: by then
-  // somebody else's call has begun, so the line moves.
-  for (bool parked = true; parked;) {
-    lock_.lock();
-    parked = threads_are_short();
-    lock_.unlock();
-    if (parked) gopark(&wait::join, this, wait_reason::thread);
+  // Woken one at a time: by an M that becomes idle while threads are not short, and by the one woken before. Who is woken and finds threads
+  // short again goes to the end of the line: by then somebody else's call has begun, so the line moves.
+  for (;;) {
+    g* next = nullptr;
+    bool must_wait;
+    {
+      const critical_section not_held_with_the_lock;
+      const std::lock_guard guard(lock_);
+      must_wait = threads_are_short();
+      if (!must_wait) next = pop_thread_waiter();
+    }
+    if (next != nullptr) goready(next);
+    if (!must_wait) return;
+    gopark(&wait::join, this, wait_reason::thread);
   }
 }
 
-// REQUIRES: lock_; an M has become idle. Returns who may go on, to be readied without the lock.
+// REQUIRES: lock_. Returns who may go on.
 g* scheduler::pop_thread_waiter() noexcept {
   g* gp = thread_first_;
   if (gp == nullptr) return nullptr;
@@ -62,6 +70,14 @@ g* scheduler::pop_thread_waiter() noexcept {
   gp->next = nullptr;
   thread_waiters_.fetch_sub(1, std::memory_order_relaxed);
   return gp;
+}
+
+// REQUIRES: lock_; one M less is busy. Lets one go on, through the global queue: wake_p is the caller's, without the lock.
+void scheduler::let_thread_waiter_go() noexcept {
+  if (thread_first_ == nullptr || threads_are_short()) return;
+  g* gp = pop_thread_waiter();
+  gp->status.store(g_status::runnable, std::memory_order_release);
+  put_global_locked(gp, gp, 1);
 }
 
 // mp has been idle for long. True if it is out of the list of idle Ms and is to end its thread; false if somebody is just waking it.
@@ -82,6 +98,7 @@ void scheduler::retired(m* mp) noexcept {
   mp->idle_link = dead_ms_;
   dead_ms_ = mp;
   totals_.m_retirements.fetch_add(1, std::memory_order_relaxed);
+  let_thread_waiter_go();
   if (!threads_are_short()) threads_short_.store(false, std::memory_order_relaxed);
 }
 

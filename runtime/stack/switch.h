@@ -93,7 +93,10 @@ namespace detail_switch {
       [[unlikely]] {
     from.eh = *eh;
     *eh = to.eh;
-    to.eh = eh_state{};  // it is the thread's now; the test above looks at live values only
+    // It is the thread's now; the test above looks at live values only. Not `to.eh = {}`: gcc would make a temporary, and leave its mark of
+    // the end of a scope on this stack, in a function whose frame ASan does not know.
+    to.eh.caught = nullptr;
+    to.eh.uncaught = 0;
   }
   from.saved_errno = *ts.errno_location;
   *ts.errno_location = to.saved_errno;

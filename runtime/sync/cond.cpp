@@ -50,6 +50,10 @@ void cond::wait(mutex& m) WARREN_NO_THREAD_SAFETY_ANALYSIS {
   m.unlock();
   WARREN_SYNC_POINT();
   me.turn.wait(rt::wait_reason::sync_cond_wait);
+  // A signal without the mutex may have given us our turn before we parked, and be about to unlock the queue of a cond that our caller
+  // destroys next.
+  queue.lock.lock();
+  queue.lock.unlock();
   m.lock();
 }
 
@@ -72,13 +76,11 @@ bool cond::wait_for(mutex& m, std::chrono::nanoseconds d) WARREN_NO_THREAD_SAFET
   rt::timer_start(&timer);
   const detail::turn::reason why = me.turn.wait(rt::wait_reason::sync_cond_wait);
   rt::timer_stop_sync(&timer);
-  if (why == detail::turn::timed_out) {
-    WARREN_SYNC_POINT();
-    // A signal that came too late may be about to take us out, and looks at our turn: under this lock.
-    queue.lock.lock();
-    if (me.link.linked) queue.remove(&me);
-    queue.lock.unlock();
-  }
+  WARREN_SYNC_POINT();
+  // A signal that came too late may be about to take us out, and looks at our turn: under this lock. As in wait.
+  queue.lock.lock();
+  if (why == detail::turn::timed_out && me.link.linked) queue.remove(&me);
+  queue.lock.unlock();
   m.lock();
   return why == detail::turn::signalled;
 }

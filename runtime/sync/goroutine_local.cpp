@@ -85,6 +85,9 @@ void set_local(uint32_t id, const ptr<void>& value, void (*destroy)(void*)) {
     t.slots = larger;
   }
   local_slot& slot = t.slots[id];
+  if (slot.value != nullptr)
+    rt::fatal("goroutine %llu: a goroutine_local was set again while its value was being made or destroyed; its type must not use it there",
+              static_cast<unsigned long long>(goroutine_id()));
   slot.value = value;
   slot.destroy = destroy;
   slot.older = t.newest;

@@ -59,7 +59,8 @@ TEST_P(Process, TalksThroughPipesAndEnds) {
     EXPECT_FALSE(p.error().is_open());
     std::string data(1 << 20, 'x');
     for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>('a' + i % 26);
-    go([&] {
+    wait_group writer;
+    writer.go([&] {
       asio::write(p.input(), asio::buffer(data));
       p.input().close();
     });
@@ -67,6 +68,7 @@ TEST_P(Process, TalksThroughPipesAndEnds) {
     const exit_status s = p.wait();
     EXPECT_TRUE(s.success());
     EXPECT_EQ(s.signal, 0);
+    writer.wait();
   });
 }
 

@@ -50,7 +50,9 @@ class cond {
   bool wait_for(std::unique_lock<mutex>& l, std::chrono::nanoseconds d) WARREN_NO_THREAD_SAFETY_ANALYSIS { return wait_for(*owned(l), d); }
   template <class Lock, class Predicate>
   bool wait_for(Lock& l, std::chrono::nanoseconds d, Predicate&& holds) WARREN_NO_THREAD_SAFETY_ANALYSIS {
-    const auto until = std::chrono::steady_clock::now() + d;
+    const auto now = std::chrono::steady_clock::now();
+    const auto never = std::chrono::steady_clock::time_point::max();
+    const auto until = d > never - now ? never : now + d;
     while (!holds()) {
       if (!wait_for(l, std::chrono::nanoseconds(until - std::chrono::steady_clock::now()))) return holds();
     }

@@ -64,7 +64,13 @@ class errgroup {
   template <class F>
   void start(F&& f) {
     try {
-      warren::go([this, fn = std::decay_t<F>(std::forward<F>(f))]() mutable { call(fn); });
+      warren::go([this, fn = std::decay_t<F>(std::forward<F>(f))]() mutable {
+        {
+          auto mine = std::move(fn);  // what it has captured is gone before the group counts it as ended
+          call(mine);
+        }
+        end();
+      });
     } catch (...) {
       end();
       throw;
@@ -88,7 +94,6 @@ class errgroup {
     } catch (...) {
       fail({}, std::current_exception());
     }
-    end();
   }
   void begin();
   bool try_begin();

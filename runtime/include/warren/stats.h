@@ -50,10 +50,10 @@ struct scheduler_stats {
   uint64_t threads_retired = 0;  // idle threads that ended
   uint64_t world_stops = 0;
   uint64_t world_stop_retries = 0;  // stops that let the held goroutines go on for a moment, because a lock may have been in the way
-  uint64_t stacks_reused = 0;   // first runs on the stack of a goroutine that ended on the same P
-  uint64_t stacks_taken = 0;    // first runs that went to the pool
-  uint64_t stacks_emptied = 0;  // stacks of ended goroutines whose memory was given back
-  uint64_t stacks_cut = 0;      // long waits during which what lay below the stack pointer was given back
+  uint64_t stacks_reused = 0;       // first runs on the stack of a goroutine that ended on the same P
+  uint64_t stacks_taken = 0;        // first runs that went to the pool
+  uint64_t stacks_emptied = 0;      // stacks of ended goroutines whose memory was given back
+  uint64_t stacks_cut = 0;          // long waits during which what lay below the stack pointer was given back
 };
 
 // Any thread, any time; all zero when no runtime runs. Allocates nothing and takes no lock that a goroutine holds for long.

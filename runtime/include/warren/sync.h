@@ -96,7 +96,11 @@ class wait_group {
       wait_group* wg;
       std::decay_t<F> f;
       void operator()() {
-        f();
+        {
+          // What f has captured is gone before the waiter goes on: it may be the waiter's.
+          std::decay_t<F> mine(std::move(f));
+          mine();
+        }
         wg->done();
       }
     };

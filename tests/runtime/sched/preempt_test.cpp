@@ -389,6 +389,7 @@ TEST_F(PreemptDeathTest, ABlockedGoroutineIsReportedWithTheNameOfTheCall) {
   EXPECT_EXIT(
       {
         setenv("WARREN_REPORT", "1", 1);
+        setenv("WARREN_SLICE_US", "10000", 1);
         setenv("WARREN_MAXPROCS", "1", 1);
         run([] {
           go([] { usleep(50'000); });

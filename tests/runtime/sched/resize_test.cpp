@@ -56,7 +56,8 @@ TEST(Resize, NothingIsLost) {
         }
         ++finished;
       });
-    go([&] {
+    wait_group hog;
+    hog.go([&] {
       while (!end) asm volatile("");
     });
     uint32_t random = 1;
@@ -66,6 +67,7 @@ TEST(Resize, NothingIsLost) {
       yield();
     }
     end = true;
+    hog.wait();
   });
 }
 

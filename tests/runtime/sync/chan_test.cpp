@@ -42,12 +42,13 @@ TEST(Chan, NilNeverProceeds) {
     EXPECT_EQ(c.size(), 0u);
     EXPECT_EQ(c.capacity(), 0u);
     EXPECT_TRUE(c == chan<int>(nullptr));
-    bool sent = false, received = false;
-    go([&] {
+    // They outlive the main goroutine and its frame.
+    static std::atomic<bool> sent, received;
+    go([c] {
       c.send(1);
       sent = true;
     });
-    go([&] {
+    go([c] {
       c.recv();
       received = true;
     });
