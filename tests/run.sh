@@ -108,14 +108,14 @@ run_mode() {
       configure_and_build "build/$mode" --preset "$mode" && run_ctest "$mode" "build/$mode"
       ;;
     kqueue)
-      local prefix=${CMAKE_PREFIX_PATH:-}
-      if [[ -z $prefix ]]; then
-        prefix=$PWD/build/kqueue-library/prefix
+      local kqueue_prefix=${CMAKE_PREFIX_PATH:-}
+      if [[ -z $kqueue_prefix ]]; then
+        kqueue_prefix=$PWD/build/kqueue-library/prefix
         configure_and_build build/kqueue-library -S tests/netpoll/kqueue -B build/kqueue-library -G Ninja -DCMAKE_BUILD_TYPE=Release \
-          -DCMAKE_INSTALL_PREFIX="$prefix" && cmake --install build/kqueue-library || return 1
+          -DCMAKE_INSTALL_PREFIX="$kqueue_prefix" && cmake --install build/kqueue-library || return 1
       fi
       configure_and_build build/kqueue -S . -B build/kqueue -G Ninja -DCMAKE_BUILD_TYPE=Release -DWARREN_NETPOLL=kqueue \
-        -DCMAKE_PREFIX_PATH="$prefix" -DWARREN_BUILD_SERVER=OFF -DWARREN_BUILD_BENCH=OFF || return 1
+        -DCMAKE_PREFIX_PATH="$kqueue_prefix" -DWARREN_BUILD_SERVER=OFF -DWARREN_BUILD_BENCH=OFF || return 1
       ctest_arguments+=(-L netpoll)
       local status=0
       run_ctest kqueue build/kqueue || status=1
