@@ -166,7 +166,7 @@ bool scheduler::take_from_blocked(p* pp, m* mp, uint32_t tick, int64_t age) noex
 }
 
 // Who runs on mp, for a report. The M may switch meanwhile: then it is somebody who ran there a moment ago. Memory of a g stays readable.
-[[gnu::no_sanitize("thread")]] void scheduler::peek_goroutine(const m* mp, uint64_t* goid, const void** spawn_pc) noexcept {
+__attribute__((no_sanitize("thread"))) void scheduler::peek_goroutine(const m* mp, uint64_t* goid, const void** spawn_pc) noexcept {
   const g* gp = mp->curg;
   *goid = gp == nullptr ? 0 : gp->goid;
   *spawn_pc = gp == nullptr ? nullptr : gp->spawn_pc;

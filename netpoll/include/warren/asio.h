@@ -85,7 +85,8 @@ class executor {
     detail::post_to_scheduler(std::make_unique<job>(std::forward<F>(f)));
   }
 
-  asio::execution_context& query(asio::execution::context_t) const noexcept { return asio_context(); }
+  // No thread to be had for the context: the process ends, as it does where Asio itself needs one.
+  asio::execution_context& query(asio::execution::context_t) const noexcept { return asio_context(); }  // NOLINT(bugprone-exception-escape)
   static constexpr asio::execution::blocking_t query(asio::execution::blocking_t) noexcept { return asio::execution::blocking.never; }
   // Already so: nothing that is posted runs in the caller.
   executor require(asio::execution::blocking_t::never_t) const noexcept { return *this; }
@@ -183,8 +184,8 @@ class async_result<warren::park_token, void(std::exception_ptr, Values...)> {
   template <class Initiation, class... Args>
   static auto initiate(Initiation&& initiation, warren::park_token token, Args&&... args) {
     struct handler : warren::detail::park_handler<std::decay_t<Values>...> {
-      void operator()(std::exception_ptr e, Values... v) {
-        this->to->thrown = std::move(e);
+      void operator()(const std::exception_ptr& e, Values... v) {
+        this->to->thrown = e;
         this->finish(std::move(v)...);
       }
     };
