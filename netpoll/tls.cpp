@@ -610,7 +610,7 @@ int choose_alpn(SSL*, const unsigned char** out, unsigned char* out_size, const 
 
 }  // namespace
 
-void alpn_server(asio::ssl::context& context, std::vector<std::string> ours, bool required) {
+void alpn_server(asio::ssl::context& context, const std::vector<std::string>& ours, bool required) {
   SSL_CTX* c = context.native_handle();
   auto* choice = new alpn_choice{wire_form(ours, "alpn_server"), required};
   delete static_cast<alpn_choice*>(SSL_CTX_get_ex_data(c, alpn_index()));

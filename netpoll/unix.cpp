@@ -199,8 +199,8 @@ unix_listener::unix_listener() noexcept = default;
 unix_listener& unix_listener::operator=(unix_listener&& from) noexcept {
   if (this == &from) return *this;
   if (is_open()) closing();
-  socket_listener::operator=(std::move(from));
   file_ = std::move(from.file_);
+  socket_listener::operator=(std::move(from));
   return *this;
 }
 

@@ -294,7 +294,7 @@ chan<unit> context::done() const {
   if (s == nullptr) return {};
   const auto handle = [s] { return detail::chan_access::wrap<chan<unit>>(s->done); };
   if (s->done_made.load(std::memory_order_acquire)) return handle();
-  const chan<unit> fresh = make_chan<unit>();  // may collect: not under the lock
+  chan<unit> fresh = make_chan<unit>();  // may collect: not under the lock
   bool ended;
   {
     std::lock_guard hold(s->lock);

@@ -68,7 +68,7 @@ class state_pool {
     for (auto& slot : slots_) {
       state* empty = nullptr;
       if (slot.compare_exchange_strong(empty, s.get(), std::memory_order_release, std::memory_order_relaxed)) {
-        s.release();
+        static_cast<void>(s.release());
         return;
       }
     }

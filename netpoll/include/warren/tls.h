@@ -93,7 +93,7 @@ class tls_conn final : public stream {
 
 // What ALPN shall choose. Server: the first of `ours` that the client offers; none in common: the handshake fails (RFC 7301) if `required`,
 // else goes on without. Client: what is offered, in order of preference. Names as in RFC 7301, without length bytes. Replaces what was set.
-void alpn_server(asio::ssl::context& context, std::vector<std::string> ours, bool required = false);
+void alpn_server(asio::ssl::context& context, const std::vector<std::string>& ours, bool required = false);
 void alpn_client(asio::ssl::context& context, const std::vector<std::string>& offered);
 
 }  // namespace warren

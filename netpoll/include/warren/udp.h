@@ -48,7 +48,7 @@ class udp_conn {
   template <class MutableBufferSequence>
   datagram receive_from(const MutableBufferSequence& buffers) {
     asio::error_code ec;
-    const datagram d = receive_sequence(buffers, true, ec);
+    datagram d = receive_sequence(buffers, true, ec);
     if (ec) detail::throw_net_error("receive", ec);
     return d;
   }
