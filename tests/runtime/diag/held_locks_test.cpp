@@ -117,7 +117,10 @@ TEST(HeldLocks, AllKindsAreSeen) {
       if (st.try_lock_for(1ms)) park_here();
       st.unlock();
       const chan<int> c = make_chan<int>();
-      go([c] { c.send(1); });
+      go([c] {
+        sleep(50ms);  // so that the receiver parks: nothing else can tell it to
+        c.send(1);
+      });
       const std::lock_guard hold(tried);
       c.recv();
     });
