@@ -66,11 +66,11 @@ class bias {
       fast_.store(0, std::memory_order_release);
       return false;
     }
-    by_bias_ = true;
+    by_bias_.store(true, std::memory_order_relaxed);
     return true;
   }
   bool is_of(const p* me) const noexcept { return me != nullptr && owner_.load(std::memory_order_relaxed) == me; }
-  bool held() const noexcept { return by_bias_; }
+  bool held() const noexcept { return by_bias_.load(std::memory_order_relaxed); }
   void give_fast() noexcept { fast_.store(0, std::memory_order_release); }  // 5
   // Under the underlying lock: ends another's bias, or considers one.
   void settle() noexcept {
@@ -80,7 +80,7 @@ class bias {
     } else if (has_membarrier) [[likely]] {
       consider();
     }
-    by_bias_ = false;  // not before (c) is over: until then the word is the owner's
+    by_bias_.store(false, std::memory_order_relaxed);  // not before (c) is over: until then the word is the owner's
   }
 
  private:
@@ -89,7 +89,7 @@ class bias {
 
   std::atomic<const p*> owner_{nullptr};  // written under the underlying lock
   std::atomic<uint32_t> fast_{0};         // the owner holds the lock, or looks whether it may
-  bool by_bias_ = false;                  // how the holder took it; the holder's
+  std::atomic<bool> by_bias_{false};      // how the holder took it; the holder's (atomic: TSan does not know membarrier)
   // Guarded by the underlying lock.
   uint16_t streak_ = 0;
   uint16_t patience_ = 32;

@@ -127,11 +127,13 @@ TEST(ProcessWaits, ThePollerWaitsWhereThereIsAPidfd) {
   run([] {
     // On one P the others run while this waits; the child ends only when they have.
     process p = spawn_process({.program = "cat", .input = process_io::pipe()});
-    go([&] {
+    wait_group closer;
+    closer.go([&] {
       for (int i = 0; i < 100; ++i) yield();
       p.input().close();
     });
     EXPECT_TRUE(p.wait().success());
+    closer.wait();
   });
 }
 
