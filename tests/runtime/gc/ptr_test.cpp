@@ -13,6 +13,7 @@
 #include <warren/ptr.h>
 
 #include "tests/death_style.h"
+#include "tests/runtime/collect_until.h"
 
 namespace {
 
@@ -247,11 +248,10 @@ TEST(Finalized, DestructorsRun) {
   destroyed = 0;
   run([] {
     make_finalized(100);
-    for (int i = 0; i < 100 && destroyed < 99; ++i) {
+    warren::testing::collect_until([] {
       clobber_stack();
-      gc();
-      yield();
-    }
+      return destroyed >= 99;
+    });
     // A stale word on this stack may keep one or two.
     EXPECT_GE(destroyed, 98);
     EXPECT_LE(destroyed, 100);

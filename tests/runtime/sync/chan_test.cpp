@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "runtime/sched/g.h"
+#include "tests/runtime/collect_until.h"
 #include "tests/runtime/sync/waiting.h"
 #include "warren/gc.h"
 #include "warren/go.h"
@@ -513,10 +514,7 @@ TEST(ChanAndCollector, LeftoversOfADeadChannelAreDestroyed) {
     drop_full_channels(100);
     EXPECT_EQ(counted::alive, 200);
     // All but what stale words on this stack may still point to.
-    for (int i = 0; i < 10000 && counted::alive > 20; ++i) {
-      if (i % 100 == 0) gc();
-      yield();
-    }
+    testing::collect_until([] { return counted::alive <= 20; });
     EXPECT_LE(counted::alive, 20);
   });
 }

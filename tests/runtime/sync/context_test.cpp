@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/death_style.h"
+#include "tests/runtime/collect_until.h"
 #include "tests/runtime/sync/waiting.h"
 #include "warren/gc.h"
 #include "warren/go.h"
@@ -410,10 +411,7 @@ TEST(ContextAndCollector, AnEndedChildIsForgottenByItsParent) {
     std::vector<std::weak_ptr<int>> alive;
     leave_contexts(top.ctx, 200, alive);
     const auto gone = [&] { return std::count_if(alive.begin(), alive.end(), [](const auto& w) { return w.expired(); }); };
-    for (int i = 0; i < 100 && gone() < 180; ++i) {
-      gc();
-      yield();
-    }
+    testing::collect_until([&] { return gone() >= 180; });
     EXPECT_GE(gone(), 180);
     EXPECT_FALSE(top.ctx.err());
     top.cancel();

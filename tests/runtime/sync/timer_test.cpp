@@ -10,6 +10,7 @@
 
 #include "runtime/os/clock.h"
 #include "tests/death_style.h"
+#include "tests/runtime/collect_until.h"
 #include "tests/runtime/sync/waiting.h"
 #include "warren/gc.h"
 #include "warren/go.h"
@@ -254,10 +255,7 @@ TEST(Timer, ForgottenOnesAreCollectedWhileTheyAreArmed) {
       const uint64_t before = finalizers_run();
       make_and_forget(kMade, d);
       overwrite_the_stack();
-      for (int i = 0; i < 100 && finalizers_run() - before < kMade * 9 / 10; ++i) {
-        gc();
-        yield();
-      }
+      testing::collect_until([&] { return finalizers_run() - before >= kMade * 9 / 10; });
       EXPECT_GE(finalizers_run() - before, kMade * 9u / 10);  // conservative stacks may remember a few
     }
   });
@@ -411,10 +409,7 @@ TEST(AfterFunc, KeepsWhatItCaptured) {
     for (int i = 0; i < 1000 && right < kTimers; ++i) sleep(1ms);
     EXPECT_EQ(right, kTimers);
     const auto expired = [&] { return std::count_if(alive.begin(), alive.end(), [](const auto& a) { return a.expired(); }); };
-    for (int i = 0; i < 100 && expired() < kTimers * 9 / 10; ++i) {
-      gc();
-      yield();
-    }
+    testing::collect_until([&] { return expired() >= kTimers * 9 / 10; });
     EXPECT_GE(expired(), kTimers * 9 / 10);  // conservative stacks may remember a few
   });
 }
