@@ -394,14 +394,16 @@ struct noisy {
 constinit context_key<noisy> noisy_key;
 
 [[gnu::noinline]] void leave_contexts(const context& parent, int n, std::vector<std::weak_ptr<int>>& alive) {
+  std::atomic<int> called{0};
   for (int i = 0; i < n; ++i) {
     const auto p = std::make_shared<int>(i);
     alive.push_back(p);
     const context ctx = with_value(parent, noisy_key, noisy{p});
     const auto c = i % 2 == 0 ? with_cancel(ctx) : with_timeout(ctx, 1h);
-    after_func(c.ctx, [p] { (void)p; });
+    after_func(c.ctx, [p, &called] { ++called; });
     c.cancel();
   }
+  until([&] { return called == n; });  // while their goroutines wait to run, they hold it all
 }
 
 // A server's background context lives for ever; what was below it and is over is gone.
