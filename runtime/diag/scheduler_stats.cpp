@@ -28,6 +28,7 @@ scheduler_stats read_scheduler_stats() noexcept {
     out.local_queues += pp->runq.size();
     out.goroutines_created += c.spawned.read();
     out.switches += c.scheduled.read();
+    out.direct_switches += c.direct.read();
     out.parks += c.parks.read();
     out.readies += c.readies.read();
     out.yields += c.yields.read();

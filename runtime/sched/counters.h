@@ -18,7 +18,8 @@ class owned_counter {
 struct p_counters {
   owned_counter spawned;         // goroutines created
   owned_counter ended;           // goroutines that returned
-  owned_counter scheduled;       // switches from the scheduler to a goroutine
+  owned_counter scheduled;       // switches to a goroutine
+  owned_counter direct;          // of these, from another goroutine (direct_switch.cpp)
   owned_counter parks;           // goroutines that parked
   owned_counter readies;         // goroutines made runnable from this P
   owned_counter yields;          // gosched, by request of the goroutine

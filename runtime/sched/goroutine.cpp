@@ -3,6 +3,7 @@
 #include <new>
 
 #include "runtime/os/fatal.h"
+#include "runtime/sched/direct_switch.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
@@ -153,7 +154,7 @@ g* goexit_on_g0(m* mp, g* gp) {
 // prints.
 WARREN_NEVER_RETURNS_TSAN void goroutine_entry(void* arg) {
   g* gp = static_cast<g*>(arg);
-  rt_leave(getm());
+  resumed();
   if (gp->goid == 1) {
     go([s = getm()->sched] { s->helper_loop(); });
     if (sched_hooks.runtime_started != nullptr) sched_hooks.runtime_started();

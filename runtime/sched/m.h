@@ -50,6 +50,8 @@ struct m {
   // mcall: what g0 does with curg after the switch. Returns the goroutine to go on with, or nullptr to schedule.
   g* (*mcall_fn)(m*, g*) = nullptr;
   void* mcall_arg = nullptr;
+  g* left = nullptr;             // the goroutine that switched directly to curg, until curg has let it go (direct_switch.cpp)
+  uint32_t direct_switches = 0;  // since g0 last had its turn
 
   std::atomic<g*> locked_g{nullptr};  // the only goroutine this thread runs (locked_thread.cpp)
   bool retiring = false;              // its thread is about to end

@@ -3,6 +3,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/os/mutex.h"
+#include "runtime/sched/direct_switch.h"
 #include "runtime/sched/fork.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
@@ -42,7 +43,9 @@ g* getg() noexcept {
 
 namespace {
 
-g* park_on_g0(m* mp, g* gp) {
+// What is done with a goroutine that has been left, on g0's stack or its successor's.
+
+g* let_park(m* mp, g* gp) {
   gp->mp = nullptr;
   gp->parks.store(gp->parks.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   if (p* pp = mp->current_p; pp != nullptr) pp->counters.parks.add();
@@ -56,7 +59,7 @@ g* park_on_g0(m* mp, g* gp) {
   return nullptr;
 }
 
-g* yield_on_g0(m* mp, g* gp) {
+g* let_yield(m* mp, g* gp) {
   gp->mp = nullptr;
   gp->status.store(g_status::runnable, std::memory_order_release);  // after its saved registers: stack_claim.h
   scheduler* s = mp->sched;
@@ -73,7 +76,7 @@ g* yield_on_g0(m* mp, g* gp) {
   }
   if (mp->mcall_arg == nullptr && s->global_size() == 0) {
     // Nothing else to run here, now or soon: go on at once.
-    if (pp->runq.empty() && pp->timers.empty() && !s->must_schedule()) {
+    if (mp->curg == nullptr && pp->runq.empty() && pp->timers.empty() && !s->must_schedule()) {
       pp->schedtick.store(pp->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
       return gp;
     }
@@ -112,7 +115,7 @@ void gopark(bool (*commit)(g*, void*), void* arg, wait_reason reason) {
   gp->park_commit = commit;
   gp->park_commit_arg = arg;
   gp->reason = reason;
-  mcall(&park_on_g0);
+  switch_away(&let_park);
 }
 
 void goready(g* gp) noexcept {
@@ -134,7 +137,7 @@ void gosched() {
     sched_hooks.parking(getg(), wait_reason::none);
   if (g* gp = getg(); gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
-  mcall(&yield_on_g0, nullptr);
+  switch_away(&let_yield);
 }
 
 // A request was seen. The bits are cleared first and the conditions looked at afterwards: who asks sets the condition first.
@@ -147,12 +150,19 @@ void safepoint_slow(m* mp) {
   }
   const uint32_t asked = mp->requests.exchange(0, std::memory_order_seq_cst);
   if ((asked & request_preempt) != 0 && mp->curg->park_hook != nullptr) run_park_hook(mp->curg);
-  mcall(&yield_on_g0, mp);
+  mcall(&let_yield, mp);
 }
 
 bool other_p_available() noexcept {
   const scheduler* s = scheduler::current();
   return s != nullptr && (s->idle_p_count() > 0 || s->spinning() > 0);
+}
+
+bool spinning_pays() noexcept {
+  const m* mp = getm();
+  const p* pp = mp->current_p;  // perhaps out of date, but a P
+  return pp != nullptr && static_cast<uint32_t>(mp->sched->procs()) > mp->sched->idle_p_count() + mp->sched->spinning() + 1 &&
+         pp->runq.empty();
 }
 
 bool park_unlock(g*, void* runtime_mutex) noexcept {

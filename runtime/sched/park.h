@@ -51,6 +51,10 @@ void gosched();
 // arrives.
 bool other_p_available() noexcept;
 
+// May the caller's spinning on a lock be of use? Only while somebody runs on another P who could release it, and nothing waits here for the
+// caller to get out of the way. A hint.
+bool spinning_pays() noexcept;
+
 // Called when a lock of a goroutine is released through commit: a gopark commit that unlocks the rt::mutex given as arg.
 bool park_unlock(g* gp, void* runtime_mutex) noexcept;
 

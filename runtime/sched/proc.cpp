@@ -38,16 +38,13 @@
 
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
-#include "runtime/sched/in_rt.h"
-#include "runtime/sched/scheduler.h"
-#include "runtime/sched/stack_claim.h"
+#include "runtime/sched/direct_switch.h"
 #include "runtime/stack/overflow.h"
 
 namespace warren::rt {
 
 namespace {
-constexpr uint32_t kIdleMsKept = 4;                       // beside one per P: what a small burst of blocking calls needs
-constexpr uint32_t kGlobalTick = WARREN_CAPACITY(61, 3);  // Go's: prime, so that it does not beat with periodic spawns
+constexpr uint32_t kIdleMsKept = 4;  // beside one per P: what a small burst of blocking calls needs
 constexpr uint32_t kGlobalBatch = run_queue::kCapacity / 2;
 constexpr int kStealPasses = 4;
 // Rule (5).
@@ -509,7 +506,7 @@ top:
     if (const uint32_t ran = pp->timers.run(now, &poll_until)) pp->counters.timers_fired.add(ran);
   }
 
-  if (pp->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 && global_size() != 0) {
+  if (global_tick(pp)) {
     std::lock_guard guard(lock_);
     if (runnable* r = global_get_locked(pp, 1)) return r;
   }
@@ -620,6 +617,19 @@ top:
 
 // ---- the loop ----------------------------------------------------------------------------------------------------------------------
 
+g* scheduler::give_stack(m* mp, detail::newborn* nb) noexcept {
+  p* pp = mp->current_p;
+  g* gp = pool_.g_get(pp, nb->stack_class);
+  gp->goid = nb->goid;
+  gp->spawn_pc = nb->spawn_pc;
+  gp->spawn_goid = nb->spawn_goid;
+  gp->birth = nb;
+  scavenger_.begin(pp, gp, mp->random);
+  prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp, &goexit);
+  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  return gp;
+}
+
 void scheduler::m_loop(m* mp) {
   g* gp = nullptr;
   for (;;) {
@@ -635,15 +645,7 @@ void scheduler::m_loop(m* mp) {
       if (mp->spinning) reset_spinning(mp);
       p* pp = mp->current_p;
       if (r->is_newborn) {
-        auto* nb = static_cast<detail::newborn*>(r);
-        gp = pool_.g_get(pp, nb->stack_class);
-        gp->goid = nb->goid;
-        gp->spawn_pc = nb->spawn_pc;
-        gp->spawn_goid = nb->spawn_goid;
-        gp->birth = nb;
-        scavenger_.begin(pp, gp, mp->random);
-        prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp, &goexit);
-        gp->status.store(g_status::runnable, std::memory_order_relaxed);
+        gp = give_stack(mp, static_cast<detail::newborn*>(r));
       } else {
         gp = static_cast<g*>(r);
         if (gp->locked_m != nullptr) [[unlikely]] {  // to another M: those that are locked do not come here
@@ -654,12 +656,8 @@ void scheduler::m_loop(m* mp) {
       }
       if (!inherit) pp->schedtick.store(pp->schedtick.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     }
-    // execute
-    if (mp->current_p != nullptr) mp->current_p->counters.scheduled.add();
-    gp->mp = mp;
-    gp->status.store(g_status::running, std::memory_order_relaxed);
-    own_stack(gp);  // after the status: sched/stack_claim.h
-    mp->curg = gp;
+    mp->direct_switches = 0;
+    begin_running(mp, gp);
     switch_fiber(mp->thread, mp->g0, gp->stack_state);
     // Back on this thread's own stack: mp is what it was. The goroutine has entered the bracket before it switched.
     gp = mp->curg;
@@ -693,8 +691,7 @@ void mcall(g* (*fn)(m*, g*), void* arg) {
   mp->mcall_fn = fn;
   mp->mcall_arg = arg;
   switch_fiber(mp->thread, mp->curg->stack_state, mp->g0, false);
-  // Another thread, perhaps: read m anew.
-  rt_leave(getm());
+  resumed();
 }
 
 }  // namespace warren::rt

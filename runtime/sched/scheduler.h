@@ -62,6 +62,8 @@ class scheduler {
 
   // ---- the schedule loop (proc.cpp) ----
   void m_loop(m* mp);
+  // What is to run next on mp, if that can be said at once, taken from the queue; else nullptr (direct_switch.cpp).
+  g* successor(m* mp) noexcept;
   void ready(m* mp, g* gp) noexcept;
   void put_local(m* mp, runnable* r) noexcept;                           // as runnext
   void put_global(runnable* head, runnable* tail, uint32_t n) noexcept;  // takes the lock
@@ -143,6 +145,13 @@ class scheduler {
   friend struct gdb_access;
 
   runnable* find_runnable(m* mp, bool* inherit) noexcept;
+  // Time to look at the global queue before pp's own.
+  bool global_tick(const p* pp) const noexcept {
+    constexpr uint32_t kGlobalTick = WARREN_CAPACITY(61, 3);  // Go's: prime, so that it does not beat with periodic spawns
+    return pp->schedtick.load(std::memory_order_relaxed) % kGlobalTick == 0 && global_size() != 0;
+  }
+  // Makes a g of a newborn that was taken from a queue. On mp's P, in a bracket.
+  g* give_stack(m* mp, detail::newborn* nb) noexcept;
   runnable* steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* ran_timers) noexcept;
   runnable* global_get_locked(p* pp, uint32_t max) noexcept;
   bool any_queued() const noexcept;

@@ -11,7 +11,7 @@ size_t claim_stacks(g** gs, size_t n) noexcept {
   if (has_membarrier) membarrier();
   size_t held = 0;
   for (size_t i = 0; i < n; ++i) {
-    // Acquire: pairs with the release in park_on_g0, so that the saved stack pointer is that of this wait.
+    // Acquire: pairs with the release in let_park, so that the saved stack pointer is that of this wait.
     const g_status s = gs[i]->status.load(std::memory_order_acquire);
     if (has_membarrier && (s == g_status::waiting || s == g_status::runnable)) {
       g* const gp = gs[i];

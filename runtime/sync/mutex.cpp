@@ -42,7 +42,7 @@ constexpr uint32_t kStarving = 4;
 constexpr uint32_t kWaiting = 8;
 
 constexpr int64_t kStarvationThreshold = 1'000'000;  // 1 ms, as in Go
-// Spinning pays only while the owner runs on another P. As in Go: 4 rounds of 30 pauses, about 1 µs.
+// Spinning as in Go: 4 rounds of 30 pauses, about 1 µs. With goroutines waiting on the same P it would only keep them from running.
 constexpr int kSpinRounds = 4;
 constexpr int kPausesPerRound = 30;
 }  // namespace
@@ -68,7 +68,6 @@ bool mutex::try_lock() noexcept {
 void mutex::lock_slow() {
   detail::wait_queue& queue = detail::queue_in(waiters_);
   detail::waiter me{detail::must_getg("mutex::lock")};
-  const int spin_rounds = maxprocs() > 1 ? kSpinRounds : 0;
   int round = 0;
   bool awake = false;  // the woken bit is mine to clear
   bool starving = false;
@@ -80,7 +79,7 @@ void mutex::lock_slow() {
       if (state_.compare_exchange_weak(old, taken, std::memory_order_acquire, std::memory_order_relaxed)) return;
       continue;
     }
-    if ((old & kStarving) == 0 && round < spin_rounds) {
+    if ((old & kStarving) == 0 && round < kSpinRounds && rt::spinning_pays()) {
       ++round;
       if (!awake && (old & (kWoken | kWaiting)) == kWaiting &&
           state_.compare_exchange_weak(old, old | kWoken, std::memory_order_relaxed, std::memory_order_relaxed)) {

@@ -114,7 +114,8 @@ void warren_scheduler(families& f, const scheduler_stats& s) {
   gauge("global_queue_goroutines", "Goroutines in the global run queue.", s.global_queue);
   gauge("local_queue_goroutines", "Goroutines in the local run queues of the Ps.", s.local_queues);
   total("goroutines_created", "Goroutines created.", s.goroutines_created);
-  total("switches", "Switches from the scheduler to a goroutine.", s.switches);
+  total("switches", "Switches to a goroutine.", s.switches);
+  total("direct_switches", "Switches from one goroutine to another without the scheduler's stack.", s.direct_switches);
   total("parks", "Times a goroutine parked.", s.parks);
   total("readies", "Goroutines made runnable by a P.", s.readies);
   total("foreign_readies", "Goroutines made runnable by a thread without P.", s.foreign_readies);

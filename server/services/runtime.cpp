@@ -64,6 +64,7 @@ void fill(runtime_v1::SchedulerStats& out, const scheduler_stats& s) {
   out.set_stack_bytes(s.stack_bytes);
   out.set_goroutines_created(s.goroutines_created);
   out.set_switches(s.switches);
+  out.set_direct_switches(s.direct_switches);
   out.set_parks(s.parks);
   out.set_readies(s.readies);
   out.set_foreign_readies(s.foreign_readies);

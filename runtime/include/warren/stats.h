@@ -26,7 +26,8 @@ struct scheduler_stats {
 
   // Totals.
   uint64_t goroutines_created = 0;
-  uint64_t switches = 0;  // from the scheduler to a goroutine
+  uint64_t switches = 0;         // to a goroutine
+  uint64_t direct_switches = 0;  // of these, from another goroutine: without the scheduler's stack
   uint64_t parks = 0;
   uint64_t readies = 0;          // goroutines made runnable by a P
   uint64_t foreign_readies = 0;  // … by a thread without P
