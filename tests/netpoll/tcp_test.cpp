@@ -608,5 +608,68 @@ TEST(tcp_close, listener_made_before_run) {
   });
 }
 
+// A read stops before an urgent mark, with data behind it that no further edge announces: it must be found all the same.
+TEST(tcp, urgent_data_hides_nothing) {
+#ifdef WARREN_NETPOLL_KQUEUE
+  GTEST_SKIP() << "a kqueue does not tell of urgent data";
+#endif
+  warren::run([] {
+    for (const bool by_wait : {false, true}) {
+      pair p = connected();
+      p.b.read_deadline(10s);  // so that a mistake fails instead of hanging
+      std::string got;
+      const auto read_until_size = [&](size_t size) {
+        char b[100];
+        error_code ec;
+        while (got.size() < size && !ec) {
+          if (by_wait && !p.b.wait_readable(ec)) break;
+          const size_t n = by_wait ? p.b.try_read_some(asio::buffer(b), ec) : p.b.read_some(asio::buffer(b), ec);
+          if (ec == asio::error::would_block) ec.clear();
+          got.append(b, n);
+        }
+        EXPECT_FALSE(ec) << ec.message();
+      };
+      p.a.write(asio::buffer("first", 5));
+      read_until_size(5);
+      {
+        task reader([&] { read_until_size(11); });
+        until_parked(1);
+        p.a.write(asio::buffer("abc", 3));
+        ASSERT_EQ(::send(p.a.native_handle(), "!", 1, MSG_OOB | MSG_NOSIGNAL), 1);
+        p.a.write(asio::buffer("def", 3));
+      }
+      EXPECT_EQ(got, "firstabcdef");
+    }
+  });
+}
+
+// Each message is answered before the next is sent: every read but the first finds nothing at first, and every one gets its message.
+TEST(tcp, ping_pong_of_short_reads) {
+  warren::run([] {
+    pair p = connected();
+    constexpr int kRounds = 2000;
+    task echo([&] {
+      char b[64];
+      error_code ec;
+      while (size_t n = p.b.read_some(asio::buffer(b), ec)) p.b.write(asio::buffer(b, n), ec);
+      EXPECT_EQ(ec, asio::error::eof);
+    });
+    for (int i = 0; i < kRounds; ++i) {
+      char out[32] = {static_cast<char>(i)}, in[64];
+      p.a.write(asio::buffer(out));
+      size_t n = 0;
+      while (n < sizeof out) n += p.a.read_some(asio::buffer(in + n, sizeof in - n));
+      ASSERT_EQ(in[0], out[0]);
+    }
+    p.a.write(asio::buffer("end", 3));
+    p.a.shutdown(asio::socket_base::shutdown_send);  // data and end, maybe as one edge
+    char in[64];
+    asio::read(p.a, asio::buffer(in, 3));
+    error_code ec;
+    EXPECT_EQ(p.a.try_read_some(asio::buffer(in), ec), 0u);
+    p.a.close();
+  });
+}
+
 }  // namespace
 }  // namespace warren::net_test
