@@ -31,7 +31,9 @@ void timer_start(timer* t);
 // not armed. Callers that free t afterwards use timer_stop_sync.
 bool timer_stop(timer* t);
 
-// As timer_stop, but when fn is running on another thread returns only after it has ended. fn must not need anything that the caller holds.
+// As timer_stop, but when fn is running on another thread returns only after it has ended; periodic timers too, where both may be: the next
+// firing prevented and fn running. So afterwards fn neither runs nor will, until the timer is started again. fn must not need anything that
+// the caller holds, and must not call this for its own timer.
 bool timer_stop_sync(timer* t);
 
 // stop + start with a new time. Returns what stop returned.

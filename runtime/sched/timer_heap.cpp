@@ -7,6 +7,8 @@
 // the timers of a heap at a time, so one word is enough to know what runs.
 #include "runtime/sched/timer_heap.h"
 
+#include <sched.h>
+
 #include <mutex>
 
 #include "runtime/os/clock.h"
@@ -122,7 +124,10 @@ uint32_t timer_heap::run(int64_t now, int64_t* next) noexcept {
 }
 
 namespace {
-enum class stop_result { prevented, not_armed, running_now };
+struct stop_result {
+  bool prevented;  // it was in the heap
+  bool running;    // its function is, at this moment. Both, if it is periodic: it goes back into the heap before its function is called
+};
 
 // `home` changes only in timer_start, and one thread at a time starts and stops a timer: the heap that is asked here is the only one that
 // can hold it or run it. Critical: a scheduler that waits for this lock cannot stop for a collection, so its holder must not be held by
@@ -130,8 +135,18 @@ enum class stop_result { prevented, not_armed, running_now };
 stop_result try_stop(timer* t, p* home) noexcept {
   const critical_section not_stopped_here;
   std::lock_guard guard(home->timers.lock());
-  if (home->timers.remove(t)) return stop_result::prevented;
-  return home->timers.running() == t ? stop_result::running_now : stop_result::not_armed;
+  const bool prevented = home->timers.remove(t);
+  return {prevented, home->timers.running() == t};
+}
+
+// The function is short and parks nowhere; but its thread may have lost the processor, maybe to this one.
+void wait_a_moment(uint32_t* looks) noexcept {
+  constexpr uint32_t kLooksBeforeYield = 1000;  // some 10 µs
+  if (++*looks % kLooksBeforeYield == 0) {
+    sched_yield();
+  } else {
+    cpu_pause();
+  }
 }
 }  // namespace
 
@@ -143,7 +158,7 @@ void timer_start(timer* t) {
   p* pp = bracket.has_p() ? mp->current_p : mp->sched->first_p();
   // Armed here while its function still runs from another heap, it would be in two places for timer_stop_sync: wait for the function's end.
   if (p* old = t->home.load(std::memory_order_relaxed); old != nullptr && old != pp) {
-    while (old->timers.running() == t) cpu_pause();
+    for (uint32_t looks = 0; old->timers.running() == t;) wait_a_moment(&looks);
   }
   t->home.store(pp, std::memory_order_relaxed);
   const int64_t when = t->when;
@@ -152,16 +167,18 @@ void timer_start(timer* t) {
 
 bool timer_stop(timer* t) {
   p* home = t->home.load(std::memory_order_relaxed);
-  return home != nullptr && try_stop(t, home) == stop_result::prevented;
+  return home != nullptr && try_stop(t, home).prevented;
 }
 
 bool timer_stop_sync(timer* t) {
   p* home = t->home.load(std::memory_order_relaxed);
   if (home == nullptr) return false;
-  for (;;) {
+  bool prevented = false;
+  for (uint32_t looks = 0;;) {
     const stop_result r = try_stop(t, home);
-    if (r != stop_result::running_now) return r == stop_result::prevented;
-    cpu_pause();  // the function is short and parks nowhere
+    prevented |= r.prevented;
+    if (!r.running) return prevented;  // out of the heap and not running: only timer_start could change that
+    wait_a_moment(&looks);
   }
 }
 

@@ -2,6 +2,7 @@
 #include "runtime/sched/timer_heap.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <algorithm>
 #include <mutex>
@@ -9,7 +10,9 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/os/clock.h"
 #include "runtime/os/cpu.h"
+#include "warren/go.h"
 
 namespace warren::rt {
 namespace {
@@ -123,6 +126,50 @@ TEST(TimerHeap, ASecondRunnerLeavesItToTheFirst) {
   g.go_on = true;
   runner.join();
   EXPECT_EQ(r.fired.size(), 1u) << "the first runner goes on with what became due meanwhile";
+}
+
+// A periodic timer is back in its heap while its function runs: taking it out there is not all of stopping it.
+TEST(TimerStop, SyncWaitsForTheFunctionOfAPeriodicTimer) {
+  struct gate {
+    std::atomic<bool> inside{false};
+    std::atomic<bool> go_on{false};
+    std::atomic<int> fired{0};
+    static void fire(void* arg, uintptr_t) {
+      auto* g = static_cast<gate*>(arg);
+      g->inside = true;
+      ++g->fired;
+      while (!g->go_on) sched_yield();
+      g->inside = false;
+    }
+  };
+  warren::run([] {
+    if (warren::maxprocs() < 2) warren::set_maxprocs(2);  // the function occupies one of them
+    for (const int64_t period : {int64_t{0}, int64_t{1'000'000}, int64_t{3'600'000'000'000}}) {
+      gate g;
+      timer t;
+      t.fn = &gate::fire;
+      t.arg = &g;
+      t.when = nanotime();
+      t.period = period;
+      timer_start(&t);
+      while (!g.inside) warren::yield();
+      std::atomic<bool> stopping{false};
+      std::thread opener([&] {
+        while (!stopping) std::this_thread::yield();
+        for (int i = 0; i < 2000; ++i) std::this_thread::yield();  // a stop that does not wait is through by now
+        g.go_on = true;
+      });
+      stopping = true;
+      const bool prevented = timer_stop_sync(&t);
+      EXPECT_FALSE(g.inside) << "period " << period;
+      EXPECT_EQ(prevented, period != 0);
+      opener.join();
+      const int fired = g.fired;
+      warren::sleep(std::chrono::milliseconds(3));
+      EXPECT_EQ(g.fired, fired) << "period " << period;
+      EXPECT_FALSE(timer_stop_sync(&t)) << "period " << period;
+    }
+  });
 }
 
 }  // namespace
