@@ -103,8 +103,8 @@ g* scheduler::after_blocking(m* mp, g* gp) noexcept {
   if (pp == nullptr) {
     put_global_locked(gp, gp, 1);
     lock_.unlock();
-    wake_p(false);  // a P may have become idle by rule (3) between our look and the queueing
-    if (mp->locked_g.load(std::memory_order_relaxed) == nullptr) stop_m(mp);  // a locked M sleeps in the schedule loop
+    wake_p(false);                         // a P may have become idle by rule (3) between our look and the queueing
+    if (!takes_no_others(mp)) stop_m(mp);  // those sleep in the schedule loop
     return nullptr;
   }
   lock_.unlock();

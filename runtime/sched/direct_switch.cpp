@@ -27,7 +27,7 @@ constexpr uint32_t kMostInARow = WARREN_CAPACITY(16, 2);
 // What is to run next on mp, if that can be said at once; it has been taken from the queue.
 g* scheduler::successor(m* mp) noexcept {
   p* pp = mp->current_p;
-  if (pp == nullptr || mp->curg->locked_m != nullptr) return nullptr;
+  if (pp == nullptr || mp->curg->locked_m != nullptr || is_m0(mp)) return nullptr;  // nobody else runs there (locked_thread.cpp)
   if ((mp->revoked.load(std::memory_order_relaxed) | mp->requests.load(std::memory_order_relaxed)) != 0) return nullptr;
   if (++mp->direct_switches > kMostInARow || pp->ready_stamp != 0 || global_tick(pp)) return nullptr;
   bool inherit;

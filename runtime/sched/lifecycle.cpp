@@ -26,6 +26,7 @@
 namespace warren::rt {
 
 std::atomic<scheduler*> scheduler::running_{nullptr};
+std::atomic<scheduler*> scheduler::admitting_{nullptr};
 std::atomic<int> scheduler::guests_{0};
 std::atomic<uint64_t> scheduler::runs_{0};
 std::atomic<bool> scheduler::left_behind_{false};
@@ -115,9 +116,10 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
         "warren::run after a run whose threads are still in a blocking call or a loop: their goroutines could touch the new run's heap; "
         "let them end before the main goroutine "
         "does");
+  number_ = runs_.fetch_add(1, std::memory_order_acq_rel) + 1;  // before running_: see run_number
   scheduler* none = nullptr;
   if (!running_.compare_exchange_strong(none, this)) fatal("warren::run inside warren::run: one runtime at a time");
-  runs_.fetch_add(1, std::memory_order_relaxed);
+  admitting_.store(this, std::memory_order_seq_cst);
 
   // m0 and its g0: the calling thread.
   m0_.sched = this;
@@ -154,14 +156,15 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   main->type = &type;
   main->borrowed = true;
   m0_.current_p->counters.spawned.add();
-  put_local(&m0_, main);
-
   last_poll_.store(nanotime(), std::memory_order_relaxed);
   if (const int error = pthread_create(&sysmon_handle_, nullptr, &sysmon_thread, this))
     fatal("cannot start the monitor thread (error %d); raise RLIMIT_NPROC", error);
 
-  m_loop(&m0_);  // until the main goroutine has ended
-  m0_left_.store(true, std::memory_order_release);
+  m_loop(&m0_, main);  // until the main goroutine has ended, here or elsewhere
+
+  // Threads outside are shut out before the others are counted: one that readies a goroutine may be about to start a thread for it.
+  admitting_.store(nullptr, std::memory_order_seq_cst);
+  while (guests_.load(std::memory_order_seq_cst) != 0) sched_yield();
 
   // The others follow: idle ones are woken, running ones come at their next safepoint.
   pthread_join(sysmon_handle_, nullptr);
@@ -187,7 +190,6 @@ bool scheduler::run(const detail::closure_type& type, void* closure) {
   setm(nullptr);
   if (all_gone) remove_overflow_handler();
   running_.store(nullptr, std::memory_order_seq_cst);
-  while (guests_.load(std::memory_order_seq_cst) != 0) sched_yield();  // threads outside that found us before
   if (!all_gone) left_behind_.store(true, std::memory_order_release);
   return all_gone;
 }
@@ -214,7 +216,7 @@ void scheduler::wake_all_idle() noexcept {
     idle = next;
   }
   for (m* mp = all_m(); mp != nullptr; mp = mp->all_link)
-    if (mp->locked_g.load(std::memory_order_relaxed) != nullptr) mp->park.wakeup();
+    if (takes_no_others(mp)) mp->park.wakeup();
 }
 
 int64_t scheduler::goroutine_count() const noexcept {

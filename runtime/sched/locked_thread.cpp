@@ -7,6 +7,12 @@
 //
 // A goroutine that ends while locked takes its thread with it: the thread's state is then nobody's (a namespace entered, a signal mask
 // changed), and no other goroutine should find it. Not so the thread that called warren::run, which is the caller's.
+//
+// That thread, m0, is of this kind from the start: it runs the main goroutine until that first parks, yields or loses its P, and then
+// sleeps here until the main goroutine, wherever it is by then, has ended, or has locked itself to m0 before it left and is ready again. So
+// nobody else ever stands on the thread that has to return from run: a goroutine in a blocking call or a loop without a safepoint could
+// not be got off it, since what it holds (a lock of malloc's, a FILE) would be lost with it, and run could not return while it goes on. The
+// price is one sleeping thread, and one thread switch per run. (Go has no such case: its process exits.)
 #include <mutex>
 
 #include "runtime/os/fatal.h"

@@ -630,18 +630,19 @@ g* scheduler::give_stack(m* mp, detail::newborn* nb) noexcept {
   return gp;
 }
 
-void scheduler::m_loop(m* mp) {
+void scheduler::m_loop(m* mp, runnable* first) {
   g* gp = nullptr;
   for (;;) {
-    if (gp == nullptr && mp->locked_g.load(std::memory_order_relaxed) != nullptr) [[unlikely]] {
+    if (gp == nullptr && first == nullptr && takes_no_others(mp)) [[unlikely]] {
       stop_locked_m(mp);
       if (mp->current_p == nullptr) return;  // exiting
       gp = mp->locked_g.load(std::memory_order_relaxed);
     }
     if (gp == nullptr) {
-      bool inherit;
-      runnable* r = find_runnable(mp, &inherit);
+      bool inherit = false;
+      runnable* r = first != nullptr ? first : find_runnable(mp, &inherit);
       if (r == nullptr) return;
+      first = nullptr;
       if (mp->spinning) reset_spinning(mp);
       p* pp = mp->current_p;
       if (r->is_newborn) {
@@ -677,7 +678,7 @@ void scheduler::m_loop(m* mp) {
         gp = after_blocking(mp, gp);
       } else if (mp->retiring) {
         return;
-      } else if (!exiting() && mp->locked_g.load(std::memory_order_relaxed) == nullptr) {
+      } else if (!exiting() && !takes_no_others(mp)) {
         stop_m(mp);
       }
     }

@@ -93,13 +93,4 @@ void report_too_many_hogs(const stack_sample& s, int64_t age, uint32_t limit) {
   print_sample(s);
 }
 
-void report_exit_waits(uint64_t goid, const void* spawn_pc) {
-  if (level() == 0) return;
-  print_error(
-      "warren: the main goroutine has ended, but goroutine %llu still occupies the thread that called warren::run (a loop without a call "
-      "of "
-      "the runtime, or a blocking call): run returns when it ends. Spawned at %s\n",
-      static_cast<unsigned long long>(goid), place(spawn_pc).text);
-}
-
 }  // namespace warren::rt

@@ -13,7 +13,5 @@ namespace warren::rt {
 void report_blocked(uint64_t goid, const void* spawn_pc, long call, int64_t age);
 void report_hog(const stack_sample& s, int64_t age);
 void report_too_many_hogs(const stack_sample& s, int64_t age, uint32_t limit);
-// The main goroutine has ended, but the thread that called warren::run is in the hands of this one.
-void report_exit_waits(uint64_t goid, const void* spawn_pc);
 
 }  // namespace warren::rt

@@ -26,22 +26,38 @@ class scheduler {
   // The running one, for threads that have no M. nullptr between runs.
   static scheduler* current() noexcept { return running_.load(std::memory_order_acquire); }
 
-  // Which run this is, counted from 1. For objects that outlive a run and keep something of it.
-  static uint64_t run_number() noexcept { return runs_.load(std::memory_order_relaxed); }
+  // Which run this is, counted from 1. For objects that outlive a run and keep something of it. Changes before the new run's scheduler can
+  // be seen: whoever is inside a run (on a goroutine, on a scheduler's stack, or as a guest) reads that run's.
+  static uint64_t run_number() noexcept { return runs_.load(std::memory_order_acquire); }
+  // The same for this scheduler: of a thread that an earlier run has left behind, the earlier run's.
+  uint64_t number() const noexcept { return number_; }
 
   // In a forked child (fork.cpp).
-  static void forget_running() noexcept { running_.store(nullptr, std::memory_order_seq_cst); }
+  static void forget_running() noexcept {
+    running_.store(nullptr, std::memory_order_seq_cst);
+    admitting_.store(nullptr, std::memory_order_seq_cst);
+  }
 
-  // The running scheduler, held: it is not destroyed while a guest exists. For threads outside, which cannot know that the run is about to
-  // end. run() takes running_ away first and then waits for guests to be gone; both sides are seq_cst, so a guest that still saw it is
-  // seen.
+  // The running scheduler, held: while a guest exists the run does not end, and nothing of it goes away. For threads outside, which cannot
+  // know that it is about to. A run that ends admits nobody any more and then waits for the guests to leave; both sides are seq_cst, so a
+  // guest that was still admitted is seen. After that no thread outside readies anybody or starts threads, and so the number of threads
+  // that the run still waits for does not grow behind its back. A guest that run_number() was read under has the right run.
+  // On a thread of the runtime the guest is the thread's own scheduler, which does not go while such a thread is about: not counted.
+  // Async-signal-safe. Do not park while holding one on a thread outside; keep it short.
   class guest {
    public:
     guest() noexcept {
+      if (const m* mp = getm(); mp != nullptr) {
+        s_ = mp->sched;
+        return;
+      }
       guests_.fetch_add(1, std::memory_order_seq_cst);
-      s_ = running_.load(std::memory_order_seq_cst);
+      counted_ = true;
+      s_ = admitting_.load(std::memory_order_seq_cst);
     }
-    ~guest() { guests_.fetch_sub(1, std::memory_order_release); }
+    ~guest() {
+      if (counted_) guests_.fetch_sub(1, std::memory_order_release);
+    }
     guest(const guest&) = delete;
     guest& operator=(const guest&) = delete;
     explicit operator bool() const noexcept { return s_ != nullptr; }
@@ -49,6 +65,7 @@ class scheduler {
 
    private:
     scheduler* s_;
+    bool counted_ = false;
   };
 
   // ---- life cycle (lifecycle.cpp) ----
@@ -61,7 +78,7 @@ class scheduler {
   void begin_exit(m* mp) noexcept;
 
   // ---- the schedule loop (proc.cpp) ----
-  void m_loop(m* mp);
+  void m_loop(m* mp, runnable* first = nullptr);  // first: to begin with
   // What is to run next on mp, if that can be said at once, taken from the queue; else nullptr (direct_switch.cpp).
   g* successor(m* mp) noexcept;
   void ready(m* mp, g* gp) noexcept;
@@ -120,6 +137,8 @@ class scheduler {
   bool threads_short() const noexcept { return threads_short_.load(std::memory_order_relaxed); }
   uint32_t thread_waiters() const noexcept { return thread_waiters_.load(std::memory_order_relaxed); }
   bool is_m0(const m* mp) const noexcept { return mp == &m0_; }
+  // mp runs no goroutine but its own: the one that is locked to it, or, the calling thread of run, the main goroutine until that leaves it.
+  bool takes_no_others(const m* mp) const noexcept { return mp->locked_g.load(std::memory_order_relaxed) != nullptr || is_m0(mp); }
   // Free lists and counters for a goroutine without a P that must not wait for one (goroutine.cpp). Runs nothing.
   p* spare_p() noexcept { return &spare_p_; }
   const p* spare_p() const noexcept { return &spare_p_; }
@@ -189,10 +208,12 @@ class scheduler {
   static void* sysmon_thread(void* arg);
 
   static std::atomic<scheduler*> running_;
+  static std::atomic<scheduler*> admitting_;  // as running_, but for the end of the run
   static std::atomic<int> guests_;
   static std::atomic<uint64_t> runs_;
   static std::atomic<bool> left_behind_;  // an earlier run's threads are still about
 
+  uint64_t number_ = 0;  // constant once it can be seen
   p_table all_p_;
   p spare_p_{-1};
   mutex spare_lock_;
@@ -217,7 +238,7 @@ class scheduler {
   std::atomic<uint32_t> idle_p_count_{0};
   m* idle_ms_ = nullptr;
   uint32_t idle_m_count_ = 0;
-  uint32_t locked_asleep_ = 0;  // Ms that wait for their locked goroutine to be scheduled
+  uint32_t locked_asleep_ = 0;  // Ms that wait for their locked goroutine to be scheduled; and m0
   m* dead_ms_ = nullptr;        // retired: their thread has ended or is about to; linked by idle_link
   g* thread_first_ = nullptr;   // goroutines that wait to enter a blocking region because threads are short
   g* thread_last_ = nullptr;
@@ -231,7 +252,6 @@ class scheduler {
   std::atomic<uint32_t> stop_wait_{0};  // Ps that have not stopped yet. Raised under lock_
   std::atomic<uint32_t> hogs_{0};       // goroutines that compute without a P
   std::atomic<bool> exiting_{false};
-  std::atomic<bool> m0_left_{false};       // the loop of the calling thread
   std::atomic<bool> sysmon_holds_{false};  // goroutines that are in no queue yet
 
   std::atomic<netpoller*> poller_;

@@ -35,8 +35,7 @@ namespace {
 constexpr int64_t kSuspicion = 1'000'000;  // ns without a new time slice
 constexpr int64_t kGrace = 1'000'000;      // ns from the cooperative request to the forced one
 constexpr int64_t kMaxSleepBusy = 5'000'000;
-constexpr int64_t kQuotaEvery = 1'000'000'000;  // Go 1.25 looks as often
-constexpr int64_t kExitReport = 1'000'000'000;
+constexpr int64_t kQuotaEvery = 1'000'000'000;
 constexpr int64_t kCapReportEvery = 10'000'000'000;
 constexpr int64_t kMinSleep = 20'000;
 constexpr int64_t kMaxSleep = 10'000'000;
@@ -243,22 +242,6 @@ void scheduler::sysmon_loop() noexcept {
       delay = delay * 2 < kMaxSleep ? delay * 2 : kMaxSleep;
     }
     if (delay > again) delay = again;
-  }
-  // The first request to leave can miss an M that is just coming out of a blocking region: ask until m0 has left its loop (the others are
-  // asked by it).
-  const int64_t asked_since = nanotime();
-  bool reported = false;
-  while (!m0_left_.load(std::memory_order_acquire)) {
-    if (!reported && nanotime() - asked_since > kExitReport) {
-      reported = true;
-      uint64_t goid;
-      const void* spawn_pc;
-      peek_goroutine(&m0_, &goid, &spawn_pc);
-      report_exit_waits(goid, spawn_pc);
-    }
-    for (const auto& pp : all_p_) ask(pp.get(), request_stop);
-    wake_all_idle();
-    sleep_ns(1'000'000);
   }
 }
 

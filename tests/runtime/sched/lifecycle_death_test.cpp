@@ -1,6 +1,10 @@
 // How a program ends when it must: each in a child process.
 #include <gtest/gtest.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <stdexcept>
 #include <thread>
 
@@ -17,6 +21,11 @@ class LifecycleDeathTest : public testing::Test {
  protected:
   void SetUp() override { tests::choose_death_style(); }
 };
+
+[[noreturn]] void print_then_exit(int status) {
+  fputs("code after run\n", stderr);
+  _exit(status);
+}
 
 TEST_F(LifecycleDeathTest, AllGoroutinesAsleepIsADeadlockThatListsThem) {
 #if defined(__SANITIZE_THREAD__)
@@ -89,6 +98,65 @@ TEST_F(LifecycleDeathTest, ABadNumberOfPsIsNamed) {
         },
         "want a number from 1 to 1024; correct it or unset it");
   }
+}
+
+// On one P a goroutine that main gives way to would be on main's thread if any other were ever let there.
+TEST_F(LifecycleDeathTest, RunReturnsWhateverOtherGoroutinesDo) {
+  setenv("WARREN_MAXPROCS", "1", 1);
+  for (void (*occupy)() : {+[] {
+                             for (;;) asm volatile("");
+                           },
+                           +[] {
+                             for (;;) pause();
+                           },
+                           +[] {
+                             blocking([] {
+                               for (;;) pause();
+                             });
+                           }}) {
+    EXPECT_EXIT(
+        {
+          static std::atomic<bool> there;
+          const int result = run([&] {
+            go([&] {
+              there = true;
+              occupy();
+            });
+            while (!there) yield();
+            yield();
+            return 7;
+          });
+          print_then_exit(result);
+        },
+        testing::ExitedWithCode(7), "code after run");
+  }
+  unsetenv("WARREN_MAXPROCS");
+}
+
+TEST_F(LifecycleDeathTest, OnlyMainRunsOnTheCallingThread) {
+  const pid_t caller = gettid();
+  run([&] {
+    EXPECT_EQ(gettid(), caller) << "main begins there";
+    std::atomic<int> left{1000}, there{0};
+    for (int i = 0; i < 1000; ++i)
+      go([&] {
+        yield();
+        there += gettid() == caller;
+        --left;
+      });
+    while (left > 0) yield();
+    EXPECT_EQ(there, 0);
+  });
+  run([&] {
+    lock_os_thread();
+    for (int i = 0; i < 100; ++i) {
+      std::atomic<bool> ran{false};
+      go([&] { ran = true; });
+      while (!ran) yield();
+      ASSERT_EQ(gettid(), caller) << "main is locked to it";
+    }
+    unlock_os_thread();
+  });
 }
 
 TEST_F(LifecycleDeathTest, RunInsideRunIsRefused) {
