@@ -2,25 +2,40 @@
 
 #include "netpoll/poller.h"
 #include "runtime/os/clock.h"
+#include "runtime/sched/g.h"
 #include "runtime/sched/scheduler.h"
 #include "runtime/sched/timer.h"
 
 namespace warren::rt {
 
+void (*event_test_hook)() = nullptr;
+
+g* event::waiter(uintptr_t word) noexcept {
+  static_assert(alignof(g) > kRunBits);
+  return reinterpret_cast<g*>(word & ~kRunBits);
+}
+
 void event::set() noexcept {
-  // Read before the exchange: afterwards the event may be gone. Whoever sees a g* in the word sees the run it was written in.
+  // Read before the exchange: afterwards the event may be gone. Whoever sees a waiter in the word sees the run it was written in; and the
+  // exchange fails if it is another run's by now.
   uintptr_t old = word_.load(std::memory_order_acquire);
-  uint32_t run;
+  uint64_t run;
   do {
     if (old == kSet) return;
     run = old > kExpired ? run_.load(std::memory_order_relaxed) : 0;
   } while (!word_.compare_exchange_weak(old, kSet, std::memory_order_acq_rel, std::memory_order_acquire));
-  if (old > kExpired && run == poller::run_number() && scheduler::current() != nullptr) goready(reinterpret_cast<g*>(old));
+  if (old <= kExpired) return;
+  if (event_test_hook != nullptr) [[unlikely]]
+    event_test_hook();
+  const scheduler::guest s;
+  if (s && s->number() == run) goready(waiter(old));
 }
 
 bool event::commit(g* gp, void* self) noexcept {
   uintptr_t nobody = kNobody;
-  return static_cast<event*>(self)->word_.compare_exchange_strong(nobody, reinterpret_cast<uintptr_t>(gp), std::memory_order_acq_rel);
+  event* e = static_cast<event*>(self);
+  const uintptr_t parked = reinterpret_cast<uintptr_t>(gp) | (e->run_.load(std::memory_order_relaxed) & kRunBits);
+  return e->word_.compare_exchange_strong(nobody, parked, std::memory_order_acq_rel);
 }
 
 void event::on_timer(void* self, uintptr_t) noexcept {
@@ -31,15 +46,23 @@ void event::on_timer(void* self, uintptr_t) noexcept {
     if (old == kSet || old == kExpired) return;
     next = old == kNobody ? kExpired : kNobody;
   } while (!e->word_.compare_exchange_weak(old, next, std::memory_order_acq_rel));
-  if (old != kNobody) goready(reinterpret_cast<g*>(old));
+  if (old != kNobody) goready(waiter(old));
 }
 
+// Nobody waits now: the word is `set`, or what an earlier run has left in it.
+bool event::take_set() noexcept { return word_.exchange(kNobody, std::memory_order_acq_rel) == kSet; }
+
 bool event::wait(int64_t deadline, bool outside) {
-  uintptr_t set = kSet;
-  if (word_.compare_exchange_strong(set, kNobody, std::memory_order_acq_rel)) return true;
+  if (take_set()) return true;
   if (deadline != 0 && nanotime() >= deadline) return false;
-  poller::count_runs();
-  run_.store(poller::run_number(), std::memory_order_relaxed);
+  run_.store(scheduler::run_number(), std::memory_order_relaxed);
+  timer t;  // on this stack: not in a heap any more when the function returns
+  if (deadline != 0) {
+    t.fn = &on_timer;
+    t.arg = this;
+    t.when = deadline;
+    timer_start(&t);  // may throw: before anything is counted
+  }
   poller* counted = nullptr;
   if (outside) {
     int error = 0;
@@ -49,17 +72,10 @@ bool event::wait(int64_t deadline, bool outside) {
       counted->add_waiters(1);
     }
   }
-  timer t;  // on this stack: not in a heap any more when the function returns
-  if (deadline != 0) {
-    t.fn = &on_timer;
-    t.arg = this;
-    t.when = deadline;
-    timer_start(&t);
-  }
   gopark(&commit, this, wait_reason::io_wait);
   if (deadline != 0) timer_stop_sync(&t);
   if (counted != nullptr) counted->add_waiters(-1);
-  return word_.exchange(kNobody, std::memory_order_acq_rel) == kSet;
+  return take_set();
 }
 
 }  // namespace warren::rt

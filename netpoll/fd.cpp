@@ -279,6 +279,7 @@ void fd::finish_connect(asio::error_code& ec) {
 
 void fd::set_deadline(int64_t when, uint8_t sides) noexcept {
   if (!mutex_.incref()) return;
+  const scheduler::guest run;  // a thread outside may set it while the run of who is parked ends
   pd_->set_deadline(when, sides);
   left(mutex_.decref());
 }
@@ -287,11 +288,12 @@ void fd::set_deadline(int64_t when, uint8_t sides) noexcept {
 // -------------------------------------------------------------------------------------------------------------------------------
 
 void fd::destroy() noexcept {
+  const scheduler::guest run;  // the last reference may be a thread's outside
   poller::made().closing(sysfd_);
   sys::close(sysfd_);
   poll_desc::release(pd_);
   const uintptr_t closer = closer_.exchange(kDestroyed, std::memory_order_acq_rel);
-  if (closer != 0) goready(reinterpret_cast<g*>(closer));
+  if (closer != 0 && run && run->number() == closer_run_) goready(reinterpret_cast<g*>(closer));
   unref();
 }
 
@@ -310,10 +312,14 @@ void fd::close(asio::error_code& ec) noexcept {
     return;
   }
   ec.clear();
-  const uint8_t abandoned = pd_->evict();
-  if ((abandoned & kReadSide) != 0) left(mutex_.unlock(true));
-  if ((abandoned & kWriteSide) != 0) left(mutex_.unlock(false));
-  left(mutex_.decref());
+  {
+    const scheduler::guest run;  // a thread outside may close while the run of who is parked ends
+    const uint8_t abandoned = pd_->evict();
+    if ((abandoned & kReadSide) != 0) left(mutex_.unlock(true));
+    if ((abandoned & kWriteSide) != 0) left(mutex_.unlock(false));
+    left(mutex_.decref());
+  }
+  closer_run_ = scheduler::run_number();
   if (closer_.load(std::memory_order_acquire) != kDestroyed && getg() != nullptr) gopark(&commit_close_wait, this, wait_reason::other);
 }
 

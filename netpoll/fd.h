@@ -115,6 +115,7 @@ class fd {
   int64_t accept_pause_ = 0;  // the last one, 0 after a success; guarded by the read lock
   // The goroutine in close() that waits for the descriptor to be closed: nullptr, it, or kDestroyed.
   std::atomic<uintptr_t> closer_{0};
+  uint64_t closer_run_ = 0;          // the run it is of; written before it
   std::atomic<uint32_t> owners_{2};  // the handle, and the descriptor while it is open
 };
 

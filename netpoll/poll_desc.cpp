@@ -18,7 +18,8 @@ inline void at(poll_point where, poll_desc* pd) noexcept {
     hook(where, pd);
 }
 
-bool of_this_run(uint32_t run) noexcept { return run == poller::run_number() && scheduler::current() != nullptr; }
+uint32_t this_run() noexcept { return static_cast<uint32_t>(scheduler::run_number()); }
+bool of_this_run(uint32_t run) noexcept { return run == this_run() && scheduler::current() != nullptr; }
 }  // namespace
 
 // --- the pool --------------------------------------------------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ poll_error poll_desc::wait(uint8_t s) {
     poll_error e = check(s);
     if (e == poll_error::none) {
       if (const int64_t deadline = me.deadline.load(std::memory_order_seq_cst); deadline != 0) arm_for(me, deadline);
-      me.parked_in_run = poller::run_number();
+      me.parked_in_run = this_run();
       gopark(&commit_park, &me.word, wait_reason::io_wait);
     }
     // Readiness that came meanwhile is not thrown away, whatever else happened.
@@ -197,14 +198,14 @@ void ready_waiter(g* gp) noexcept {
 
 // Makes sure that the timer fires at `when` or before.
 void poll_desc::arm_for(side& s, int64_t when) {
-  if (s.armed_in_run != poller::run_number()) {
+  if (s.armed_in_run != this_run()) {
     forget_timer(s);
   } else if (is_armed(s)) {
     if (s.armed <= when) return;
     timer_stop_sync(&s.deadline_timer);
   }
   s.armed = when;
-  s.armed_in_run = poller::run_number();
+  s.armed_in_run = this_run();
   s.deadline_timer.fn = &s == &read_ ? &on_read_timer : &on_write_timer;
   s.deadline_timer.arg = this;
   s.deadline_timer.seq = ++s.armings;

@@ -8,7 +8,6 @@
 namespace warren::rt {
 
 constinit std::atomic<poller*> poller::made_{nullptr};
-constinit std::atomic<uint32_t> poller::run_number_{1};
 
 namespace {
 constinit mutex making;
@@ -29,20 +28,17 @@ poller* poller::get(int* error) noexcept {
   return p;
 }
 
-// The process may call warren::run again. The new run has to poll too, even if it only waits on descriptors made earlier; and a poll_desc
-// may still name a goroutine of the old run, which was abandoned there together with its stack. So the run number changes before the new
-// run's first goroutine can come here. runtime_started is read at the start of a run only: putting ourselves in front of it during the
-// first run is no race.
+// The process may call warren::run again: the new run has to poll too, even if it only waits on descriptors made earlier. runtime_started
+// is read at the start of a run only: putting ourselves in front of it during the first run is no race.
 void poller::on_run_started() {
   if (next_hook != nullptr) next_hook();
-  run_number_.fetch_add(1, std::memory_order_release);
   poller* self = made_.load(std::memory_order_acquire);
   if (self == nullptr) return;
   self->waiters_.store(0, std::memory_order_relaxed);
   set_netpoller(self);
 }
 
-void poller::count_runs() {
+void poller::attach() {
   if (!hooked.load(std::memory_order_acquire)) {
     making.lock();
     if (!hooked.load(std::memory_order_relaxed)) {
@@ -52,10 +48,6 @@ void poller::count_runs() {
     }
     making.unlock();
   }
-}
-
-void poller::attach() {
-  count_runs();
   if (getg() != nullptr) set_netpoller(this);
 }
 

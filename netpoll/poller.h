@@ -33,11 +33,6 @@ class poller : public netpoller {
   // Makes the running runtime poll this poller; does nothing between runs. Called before a descriptor is added.
   void attach();
 
-  // Which warren::run this is, counted from 1. Goroutines and timers that a poll_desc remembers from an earlier run do not exist any more.
-  // Counted from the first count_runs() (or attach()) on: whoever keeps the number calls that first.
-  static void count_runs();
-  static uint32_t run_number() noexcept { return run_number_.load(std::memory_order_acquire); }
-
   int64_t waiters() const override { return waiters_.load(std::memory_order_acquire); }
   // Counted at park before the goroutine can be readied, so that the sum is never too low: too low, an idle program looks deadlocked.
   void add_waiters(int64_t n) noexcept { waiters_.fetch_add(n, std::memory_order_release); }
@@ -54,7 +49,6 @@ class poller : public netpoller {
  private:
   static void on_run_started();
   static std::atomic<poller*> made_;
-  static std::atomic<uint32_t> run_number_;
 
   std::atomic<int64_t> waiters_{0};
 };

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "netpoll/event.h"
-#include "netpoll/poller.h"
 #include "runtime/os/mutex.h"
+#include "runtime/sched/scheduler.h"
 #include "warren/go.h"
 
 namespace warren::rt {
@@ -35,7 +35,7 @@ struct line {
   // Guarded by lock.
   std::list<std::shared_ptr<lookup>> waiting;
   int workers = 0;
-  uint32_t run = 0;  // whose workers and requests these are: goroutines of an earlier run are gone
+  uint64_t run = 0;  // whose workers and requests these are: goroutines of an earlier run are gone
   uint64_t done = 0;
 };
 
@@ -54,7 +54,7 @@ void look_up(lookup& l) noexcept {
   }
 }
 
-void work(uint32_t run) {
+void work(uint64_t run) {
   line& all = the_line();
   for (;;) {
     std::shared_ptr<lookup> l;
@@ -80,8 +80,7 @@ void work(uint32_t run) {
 
 void submit(const std::shared_ptr<lookup>& l) {
   line& all = the_line();
-  poller::count_runs();
-  const uint32_t run = poller::run_number();
+  const uint64_t run = scheduler::run_number();
   bool hire = false;
   {
     std::lock_guard held(all.lock);
@@ -96,7 +95,15 @@ void submit(const std::shared_ptr<lookup>& l) {
       hire = true;
     }
   }
-  if (hire) warren::go([run] { work(run); }, stack_size::huge);
+  if (!hire) return;
+  try {
+    warren::go([run] { work(run); }, stack_size::huge);
+  } catch (...) {
+    std::lock_guard held(all.lock);
+    if (all.run != run || --all.workers > 0) return;  // those that there are get to it
+    all.waiting.remove(l);
+    throw;
+  }
 }
 
 void withdraw(const std::shared_ptr<lookup>& l) noexcept {
@@ -145,7 +152,13 @@ std::vector<tcp_endpoint> resolve(const std::string& host, uint16_t port, bool p
     std::optional<std::stop_callback<decltype(wake)>> stopped;
     if (stop.stop_possible()) stopped.emplace(stop, wake);
     while (!l->finished.load(std::memory_order_acquire)) {
-      const bool in_time = l->changed.wait(deadline);
+      bool in_time;
+      try {
+        in_time = l->changed.wait(deadline);
+      } catch (...) {
+        withdraw(l);
+        throw;
+      }
       if (l->finished.load(std::memory_order_acquire)) break;
       if (in_time && !stop.stop_requested()) continue;
       withdraw(l);

@@ -21,7 +21,7 @@ namespace warren::rt {
 inline constexpr int kConcurrentLookups = 16;
 
 // In the resolver's order (getaddrinfo sorts by RFC 6724). Empty with ec set on failure: timed_out, operation_aborted, host_not_found,
-// host_not_found_try_again … deadline: nanotime, 0 = none. Parks.
+// host_not_found_try_again … deadline: nanotime, 0 = none. Parks. Throws std::bad_alloc; nothing of the lookup is left in line then.
 std::vector<tcp_endpoint> resolve(const std::string& host, uint16_t port, bool passive, int64_t deadline, const std::stop_token& stop,
                                   asio::error_code& ec);
 

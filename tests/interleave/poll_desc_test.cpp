@@ -25,7 +25,7 @@ alignas(scheduler) std::byte a_scheduler[sizeof(scheduler)];  // only its addres
 }  // namespace
 
 std::atomic<poller*> poller::made_{&the_poller};
-std::atomic<uint32_t> poller::run_number_{1};
+std::atomic<uint64_t> scheduler::runs_{1};
 std::atomic<scheduler*> scheduler::running_{reinterpret_cast<scheduler*>(a_scheduler)};
 
 namespace {

@@ -12,6 +12,8 @@
 #include <asio/write.hpp>
 
 #include "net_test.h"
+#include "warren/gc.h"
+#include "warren/ptr.h"
 #include "warren/sync.h"
 
 namespace warren::net_test {
@@ -24,12 +26,20 @@ static_assert(asio::execution::is_executor_v<executor>);
 
 TEST(asio_park, a_timer_parks_the_goroutine_only) {
   warren::run([] {
-    asio::steady_timer t(asio_context(), 2ms);
-    std::atomic<bool> others_ran{false};
-    task other([&] { others_ran = true; });
-    t.async_wait(park);
+    asio::steady_timer t(asio_context(), 1h);
+    bool others_ran = false;
+    error_code ec;
+    task other([&] {
+      until_parked(1);
+      others_ran = true;
+      asio::post(asio_context(), [&] { t.cancel(); });
+    });
+    t.async_wait(park(ec));
     EXPECT_TRUE(others_ran);
+    EXPECT_EQ(ec, asio::error::operation_aborted);
     EXPECT_EQ(rt::poller::made().waiters(), 0);
+    t.expires_after(2ms);
+    t.async_wait(park);
   });
 }
 
@@ -158,6 +168,43 @@ TEST(asio_executor, handlers_of_objects_made_on_it_may_park) {
     });
     l.wait();
     EXPECT_NE(id, 0u);
+  });
+}
+
+struct tracked {
+  using collected = finalized_with<noscan>;
+  int* freed;
+  explicit tracked(int* f) : freed(f) {}
+  ~tracked() { ++*freed; }
+};
+
+[[gnu::noinline]] void post_functions_with_pointers(int count, int* freed, latch* started, latch* go_on, int* sum) {
+  for (int i = 0; i < count; ++i) {
+    ptr<tracked> t = make<tracked>(freed);
+    asio::post(executor(), [=] {
+      started->done();
+      go_on->wait();
+      *sum += t->freed == freed;
+    });
+  }
+}
+
+// The only pointers to these objects are what the functions have captured: before they run, and while they do.
+TEST(asio_executor, what_goroutines_post_may_hold_collected_pointers) {
+  warren::run([] {
+    set_maxprocs(1);  // nothing that is posted runs before main gives way
+    constexpr int kCount = 100;
+    static int freed, sum;
+    freed = sum = 0;
+    latch started(kCount), go_on(1);
+    post_functions_with_pointers(kCount, &freed, &started, &go_on, &sum);
+    for (int i = 0; i < 3; ++i) gc();
+    started.wait();
+    for (int i = 0; i < 3; ++i) gc();
+    for (int i = 0; i < 100; ++i) yield();  // finalizers
+    EXPECT_EQ(freed, 0);
+    go_on.done();
+    while (sum < kCount) yield();
   });
 }
 

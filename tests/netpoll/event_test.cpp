@@ -1,5 +1,7 @@
 #include "netpoll/event.h"
 
+#include <memory>
+
 #include "net_test.h"
 #include "runtime/os/clock.h"
 
@@ -98,6 +100,84 @@ TEST(event, waiter_of_an_earlier_run_is_left_alone) {
     e->set();
     EXPECT_TRUE(e->wait(0));
   });
+}
+
+// set() by a thread outside has taken the waiter out, and now the run ends, or has ended, or the next one has begun. The thread is stopped
+// at that point; that the run waits for it once it holds the run, and not before, is scheduler_guest_test's.
+TEST(event, run_ends_while_a_thread_sets) {
+  struct gate {
+    std::atomic<bool> inside{false}, go_on{false};
+  };
+  static gate* stopped_at;
+  for (const bool next_run : {false, true}) {
+    gate g;
+    stopped_at = &g;
+    rt::event_test_hook = [] {
+      gate* const at = stopped_at;
+      if (at == nullptr || rt::getg() != nullptr) return;
+      stopped_at = nullptr;
+      at->inside = true;
+      while (!at->go_on) std::this_thread::yield();
+    };
+    // Not on the waiter's stack, which goes with its run.
+    const auto e = std::make_unique<rt::event>();
+    std::thread setter;
+    warren::run([&] {
+      rt::event parked;
+      warren::go([&] {
+        parked.set();
+        e->wait(0, true);
+      });
+      EXPECT_TRUE(parked.wait(0));
+      until_parked(1);
+      setter = std::thread([&] { e->set(); });
+      while (!g.inside) yield();
+    });
+    if (next_run) {
+      warren::run([&] {
+        g.go_on = true;
+        while (setter.joinable()) {
+          setter.join();
+          yield();
+        }
+        for (int i = 0; i < 100; ++i) yield();  // the abandoned goroutine does not run
+      });
+    } else {
+      g.go_on = true;
+      setter.join();
+    }
+    rt::event_test_hook = nullptr;
+    warren::run([&] { EXPECT_TRUE(e->wait(0)) << "it was set"; });
+  }
+}
+
+// The same without stops: runs that end while threads set what their goroutines wait for.
+TEST(event, runs_end_under_fire) {
+  constexpr int kEvents = 8;
+  std::array<rt::event, kEvents> events;
+  std::atomic<bool> stop{false};
+  std::thread setter([&] {
+    for (unsigned i = 0; !stop; ++i) {
+      events[i % kEvents].set();
+      if (i % 1024 == 0) std::this_thread::yield();
+    }
+  });
+  for (int run = 0; run < 40; ++run) {
+    warren::run([&] {
+      std::atomic<int> woken{0};
+      for (rt::event& e : events) {
+        warren::go([&] {
+          for (;;) {
+            e.wait(0, true);
+            ++woken;
+          }
+        });
+      }
+      while (woken < 50) yield();
+    });
+  }
+  stop = true;
+  setter.join();
 }
 
 }  // namespace

@@ -1,4 +1,7 @@
 // Signals on channels.
+#include <fcntl.h>
+#include <signal.h>
+
 #include "net_test.h"
 #include "warren/chan.h"
 #include "warren/select.h"
@@ -76,17 +79,82 @@ TEST(signal_notify, stop_ends_it_and_restores_what_was_before) {
   ::signal(SIGUSR1, SIG_DFL);
 }
 
-TEST(signal_notify, a_run_takes_nothing_over_from_the_last) {
-  for (int i = 0; i < 3; ++i) {
+std::atomic<int> outside_of_runs{0};
+void count_outside(int) { ++outside_of_runs; }
+
+int open_descriptors() {
+  int n = 0;
+  for (int fd = 0; fd < 1024; ++fd) n += ::fcntl(fd, F_GETFD) != -1;
+  return n;
+}
+
+// What a run asked for and did not stop ends with it: the signal does what it did before, between runs and in a next run that asks for
+// nothing.
+TEST(signal_notify, ends_with_its_run) {
+  struct sigaction mine {
+  }, now{};
+  mine.sa_handler = &count_outside;
+  ::sigaction(SIGUSR1, &mine, nullptr);
+  outside_of_runs = 0;
+  int descriptors = 0;
+  for (int i = 0; i < 5; ++i) {
     warren::run([] {
       chan<int> c = make_chan<int>(1);
       signal_notify(c, {SIGUSR1});
       ::kill(::getpid(), SIGUSR1);
       EXPECT_EQ(c.recv(), SIGUSR1);
+      warren::go([c] {
+        for (;;) c.recv();
+      });
       // Not stopped.
     });
-    ::kill(::getpid(), SIGUSR1);  // between runs: handled, lost
+    ::sigaction(SIGUSR1, nullptr, &now);
+    EXPECT_EQ(now.sa_handler, &count_outside);
+    ::raise(SIGUSR1);
+    EXPECT_EQ(outside_of_runs, 2 * i + 1);
+    warren::run([] { ::raise(SIGUSR1); });
+    EXPECT_EQ(outside_of_runs, 2 * i + 2);
+    if (i == 0) descriptors = open_descriptors();
   }
+  EXPECT_EQ(open_descriptors(), descriptors) << "what a run opened for this is closed at its end";
+  ::signal(SIGUSR1, SIG_DFL);
+}
+
+// Runs that end at any moment, while goroutines notify and stop and another thread sends.
+TEST(signal_notify, runs_end_under_fire) {
+  struct sigaction mine {
+  }, now{};
+  mine.sa_handler = &count_outside;
+  ::sigaction(SIGUSR1, &mine, nullptr);
+  std::atomic<bool> stop{false};
+  std::thread sender([&] {
+    while (!stop) ::kill(::getpid(), SIGUSR1);
+  });
+  for (int i = 0; i < 60; ++i) {
+    warren::run([i] {
+      static std::atomic<int> received;
+      received = 0;
+      for (int n = 0; n < 3; ++n) {
+        warren::go([] {
+          for (;;) {
+            chan<int> c = make_chan<int>(1);
+            signal_notify(c, {SIGUSR1});
+            if (c.try_recv()) ++received;
+            yield();
+            if (c.try_recv()) ++received;
+            signal_stop(c);
+          }
+        });
+      }
+      while (received < i % 4) yield();
+      for (int n = 0; n < i; ++n) yield();
+    });
+    ::sigaction(SIGUSR1, nullptr, &now);
+    ASSERT_EQ(now.sa_handler, &count_outside) << "after run " << i;
+  }
+  stop = true;
+  sender.join();
+  ::signal(SIGUSR1, SIG_DFL);
 }
 
 // Signals from another thread while channels come and go: none after signal_stop, no deadlock.

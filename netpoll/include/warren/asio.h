@@ -12,6 +12,11 @@
 // warren::asio_context  an asio::io_context that runs on one thread of its own, made at the first use, for Asio's reactor. Handlers that
 //                       have no other executor run on that thread: it is not a goroutine, they must not park.
 //
+// Collected pointers (ptr) in what is given to Asio. A function that a goroutine posts, dispatches or defers to warren::executor itself may
+// capture them: it goes into the new goroutine's closure at once, and the collector sees it from then on. Whatever Asio keeps lies in
+// memory that the collector does not look at: a handler that waits for an operation, what is queued in a strand, what goes through
+// any_io_executor, and what a thread outside posts. There, capture a root.
+//
 // What this costs: an operation that has to wait passes through Asio's own epoll and thread, and one wake-up of another thread; a
 // tcp_conn's does not. Prefer <warren/net.h> for TCP, UDP and unix sockets; asio::read, asio::read_until and asio::ssl::stream work on a
 // tcp_conn directly.
@@ -39,6 +44,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "warren/go.h"
+
 namespace warren {
 
 // Any thread. The context is never destroyed.
@@ -46,13 +53,15 @@ asio::io_context& asio_context();
 
 namespace detail {
 
-// A function to be run as a goroutine.
+// A function that a thread outside wants to be run as a goroutine.
 struct posted {
   virtual ~posted() = default;
   virtual void run() = 0;
   posted* next = nullptr;
 };
 void post_to_scheduler(std::unique_ptr<posted> p);
+// On a goroutine: true, and what other threads post is waited for from now on. Throws net_error, std::bad_alloc.
+bool posts_from_goroutine();
 
 // A goroutine waits until another thread says so; between the two. The event of netpoll/event.h.
 class completion {
@@ -74,9 +83,14 @@ class executor {
  public:
   executor() noexcept = default;
 
-  // Any thread. f runs as a goroutine; an exception that leaves it ends the process, as with warren::go.
+  // Any thread. f runs as a goroutine; an exception that leaves it ends the process, as with warren::go. On a goroutine a safepoint. Throws
+  // what moving f throws, and std::bad_alloc.
   template <class F>
   void execute(F&& f) const {
+    if (detail::posts_from_goroutine()) {
+      warren::go([fn = std::decay_t<F>(std::forward<F>(f))]() mutable { std::move(fn)(); });
+      return;
+    }
     struct job final : detail::posted {
       explicit job(F&& g) : fn(std::forward<F>(g)) {}
       void run() override { std::move(fn)(); }

@@ -42,8 +42,8 @@ class fd;
 // in quick succession may arrive as one. Several channels may ask for the same signal: each gets it. What the signal would have done before
 // (ending the process) it does not do any more, until the last channel is stopped.
 // A safepoint; on a goroutine. Throws net_error for a number that is no signal or cannot be waited for (see block_signals), for a signal
-// that is blocked in the calling thread, and for a nil channel. The end of warren::run ends it all: the next run begins with no channels;
-// the signals are handled (and lost) until it first notifies.
+// that is blocked in the calling thread, and for a nil channel. The end of warren::run ends it all, as if every channel were stopped: from
+// then on the signals do again what they did before, and a second SIGTERM while main cleans up ends the process.
 void signal_notify(const chan<int>& c, std::initializer_list<int> signals);
 
 // c gets no signal any more; when this returns none is on its way. Signals that no channel is left for do again what they did before.
