@@ -19,11 +19,16 @@
 // it is passed over then. New children of an ended state are not linked but ended at once.
 // The work list is reached from this goroutine's stack: that is why threads outside must not do this (nobody scans their stacks).
 //
+// Failures. An end goes through to its end: if a function of after_func cannot be started (no memory for a goroutine), the rest of the tree
+// is ended all the same, and then whoever cancelled gets the std::bad_alloc. What makes a context takes all the memory it needs before the
+// parent knows of it; only the timer's place in the heap comes later, and without that the context is taken out again.
+//
 // A deadline's end is not worked off on the scheduler's stack, where timers fire, but on a goroutine, since a tree may be large. Nearly no
 // deadline ever fires: what counts is that arming and stopping are cheap.
 #include "warren/context.h"
 
 #include <atomic>
+#include <exception>
 #include <mutex>
 #include <string>
 
@@ -151,8 +156,9 @@ void unlink_locked(cancel_state& parent, cancel_state& child) noexcept {
   child.linked = false;
 }
 
-// Ends one state; its children go to the front of `work`. false: it had ended.
-bool end_one(cancel_state* s, context_errc why, const cause_of_end& cause, bool call, ptr<cancel_state>* work) {
+// Ends one state; its children go to the front of `work`. false: it had ended. *failure: why its function was not started, if so.
+bool end_one(cancel_state* s, context_errc why, const cause_of_end& cause, bool call, ptr<cancel_state>* work,
+             std::exception_ptr* failure) noexcept {
   ptr<hchan> done;
   newborn* timer = nullptr;
   {
@@ -179,25 +185,37 @@ bool end_one(cancel_state* s, context_errc why, const cause_of_end& cause, bool 
   WARREN_SYNC_POINT();
   if (timer != nullptr) drop_deferred(timer);
   if (done != nullptr) closechan(done.get());
-  if (call && s->function) go([f = s->function] { f(); });
+  if (call && s->function) {
+    try {
+      go([f = s->function] { f(); });
+    } catch (...) {
+      *failure = std::current_exception();
+    }
+  }
   return true;
 }
 
-// Ends s and everything below it.
+// The one above does not know s any more.
+void detach(cancel_state* s) noexcept {
+  if (s->upper == nullptr) return;
+  std::lock_guard hold(s->upper->lock);
+  if (s->linked) unlink_locked(*s->upper, *s);
+}
+
+// Ends s and everything below it. Throws, when all that is done, if the function of one could not be started.
 void end(const ptr<cancel_state>& s, context_errc why, const cause_of_end& cause) {
   ptr<cancel_state> work;
-  if (!end_one(s.get(), why, cause, true, &work)) return;
-  if (s->upper != nullptr) {
-    std::lock_guard hold(s->upper->lock);
-    if (s->linked) unlink_locked(*s->upper, *s);
-  }
+  std::exception_ptr failure;
+  if (!end_one(s.get(), why, cause, true, &work, &failure)) return;
+  detach(s.get());
   while (work != nullptr) {
     const ptr<cancel_state> child = work;
     work = child->next;
     child->next = nullptr;
     WARREN_SYNC_POINT();
-    end_one(child.get(), why, cause, true, &work);
+    end_one(child.get(), why, cause, true, &work, &failure);
   }
+  if (failure != nullptr) std::rethrow_exception(failure);
 }
 
 // Makes s known to the one above, or ends it if that has ended.
@@ -340,8 +358,8 @@ cancellable<cancel_func> with_deadline_at(const context& parent, int64_t when, s
   if (upper != nullptr && upper->deadline_ns != 0 && upper->deadline_ns <= when) return with_cancel(parent);
   if (when <= 0) when = 1;  // 0 says that there is none
   const ptr<detail::deadline_state> s = make<detail::deadline_state>(context_access::node(parent), when, cause);
-  detail::attach(s);
   if (when <= rt::nanotime()) {
+    detail::attach(s);
     detail::end(s, context_errc::deadline_exceeded, {cause, nullptr});
     return context_access::both<cancel_func>(s);
   }
@@ -349,13 +367,18 @@ cancellable<cancel_func> with_deadline_at(const context& parent, int64_t when, s
     const ptr<detail::deadline_state> s(static_cast<detail::deadline_state*>(self));
     detail::end(s, context_errc::deadline_exceeded, {s->late, nullptr});
   });
-  {
+  detail::attach(s);
+  try {
     std::lock_guard hold(s->lock);
     if (s->ended.load(std::memory_order_relaxed) == 0) {
-      s->armed = true;
       s->timer.start([](void* n, uintptr_t) { detail::start_deferred(static_cast<detail::newborn*>(n)); }, nb, 0, when, 0);
+      s->armed = true;  // if it has fired already, its goroutine waits for the lock
       nb = nullptr;
     }
+  } catch (...) {  // the heap of timers cannot grow
+    detail::detach(s.get());
+    detail::drop_deferred(nb);
+    throw;
   }
   if (nb != nullptr) detail::drop_deferred(nb);
   return context_access::both<cancel_func>(s);
@@ -380,11 +403,9 @@ bool context_hook::stop() const {
   if (s_ == nullptr) return false;
   detail::must_be_on_goroutine("context_hook::stop");
   ptr<detail::cancel_state> none;
-  if (!detail::end_one(s_.get(), context_errc::canceled, {}, false, &none)) return false;
-  if (s_->upper != nullptr) {
-    std::lock_guard hold(s_->upper->lock);
-    if (s_->linked) detail::unlink_locked(*s_->upper, *s_);
-  }
+  std::exception_ptr nothing_is_started;
+  if (!detail::end_one(s_.get(), context_errc::canceled, {}, false, &none, &nothing_is_started)) return false;
+  detail::detach(s_.get());
   return true;
 }
 

@@ -10,6 +10,8 @@
 #include "netpoll/happy_eyeballs.h"
 #include "netpoll/resolver.h"
 #include "runtime/os/clock.h"
+#include "tests/death_style.h"
+#include "tests/runtime/sync/newborn_hoard.h"
 #include "warren/sync.h"
 
 namespace warren::net_test {
@@ -324,6 +326,48 @@ TEST_F(names, a_run_that_ends_with_lookups_in_line_leaves_none_to_the_next) {
     while (rt::resolver_stats().running > 0) yield();
     EXPECT_EQ(rt::resolver_stats().in_line, 0);
   });
+}
+
+// No goroutine to be had for the lookup: the caller is told, the line is empty, and no worker is counted that does not exist (sixteen such
+// and nobody would ever be looked up again).
+TEST(resolver, no_goroutine_for_the_lookup) {
+  tests::choose_death_style();
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "a sanitizer takes all address space";
+#endif
+  const auto in_child = [] {
+    setenv("WARREN_MAXPROCS", "1", 1);
+    if (!tests::limit_goroutines()) _exit(3);
+    rt::lookup_test_hook = +[](const std::string&, uint16_t port, bool) {
+      rt::sys::lookup_result r;
+      const tcp_endpoint e = v4("127.0.0.1", port);
+      auto& a = r.addresses.emplace_back();
+      memcpy(&a.storage, e.data(), e.size());
+      a.size = static_cast<socklen_t>(e.size());
+      return r;
+    };
+    warren::run([] {
+      error_code ec;
+      for (int i = 0; i < 3; ++i) {
+        bool told = false;
+        {
+          tests::newborn_hoard all;
+          try {
+            rt::resolve("somewhere", 1, false, 0, {}, ec);
+          } catch (const std::bad_alloc&) {
+            told = true;
+          }
+        }
+        EXPECT_TRUE(told);
+        EXPECT_EQ(rt::resolver_stats().running, 0);
+        EXPECT_EQ(rt::resolver_stats().in_line, 0);
+      }
+      EXPECT_EQ(rt::resolve("somewhere", 1, false, 0, {}, ec).size(), 1u);
+      EXPECT_FALSE(ec);
+    });
+    _exit(testing::Test::HasFailure() ? 1 : 0);
+  };
+  EXPECT_EXIT(in_child(), testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
