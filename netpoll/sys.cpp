@@ -5,6 +5,7 @@
 #include <netdb.h>
 #include <netinet/tcp.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -152,9 +153,19 @@ result file_id(const char* path, file_identity* out) noexcept {
   *out = {static_cast<uint64_t>(s.st_dev), static_cast<uint64_t>(s.st_ino)};
   return r;
 }
-bool is_socket_file(const char* path) noexcept {
+bool is_socket_file(const char* path, file_identity* out) noexcept {
   struct stat s {};
-  return look(path, &s).ok() && S_ISSOCK(s.st_mode);
+  if (!look(path, &s).ok() || !S_ISSOCK(s.st_mode)) return false;
+  *out = {static_cast<uint64_t>(s.st_dev), static_cast<uint64_t>(s.st_ino)};
+  return true;
+}
+result lock_directory(const char* path) noexcept {
+  const result dir = retry([&] { return ::open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC); });
+  if (!dir.ok()) return dir;
+  const result lock = retry([&] { return ::flock(static_cast<int>(dir.value), LOCK_EX | LOCK_NB); });
+  if (lock.ok()) return dir;
+  close(static_cast<int>(dir.value));
+  return lock;
 }
 result chmod(const char* path, unsigned mode) noexcept {
   return once([&] { return ::chmod(path, static_cast<mode_t>(mode)); });

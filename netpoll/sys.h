@@ -62,9 +62,12 @@ struct file_identity {
   uint64_t inode = 0;
 };
 result file_id(const char* path, file_identity* out) noexcept;  // of the file itself, not of what a link points to
-bool is_socket_file(const char* path) noexcept;
+bool is_socket_file(const char* path, file_identity* out) noexcept;
 result chmod(const char* path, unsigned mode) noexcept;
 result unlink(const char* path) noexcept;
+// An exclusive lock on a directory, without waiting, held until the descriptor (value) is closed. EWOULDBLOCK: another has it. Other
+// errors: the directory cannot be opened for reading, or its file system has no such locks.
+result lock_directory(const char* path) noexcept;
 void unlink_if_same(const char* path, const file_identity& id) noexcept;
 
 result signalfd(const sigset_t& set) noexcept;       // Linux

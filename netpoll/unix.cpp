@@ -5,6 +5,15 @@
 //
 // The file. bind(2) makes it, and nothing removes it when the process dies: the next bind finds it in use. So a file is tried first: if
 // connecting to it is refused nobody listens, and it may go. Its mode is set between bind and listen: before listen nobody can connect.
+//
+// Two processes that start at once. Both may find the stale file; the slower one would remove the file that the faster has just put in its
+// place. And a socket that is bound but does not listen yet refuses as a dead one does. So all this, from bind to listen, happens under an
+// exclusive flock(2) on the directory, which needs no file of its own, leaves none behind, and ends with its holder. It is held for some
+// ten microseconds; a listener waits for it, up to kLongestLockWait: others lock directories too (systemd-tmpfiles does, for as long as it
+// cleans up). After that it binds all the same, but removes nothing. Where there is no such lock (a directory that may not be read, a
+// file system without), what is removed is at least the very file that refused. A process that binds without this lock, in the midst of
+// it, cannot be helped.
+//
 // On close it is removed if it is still ours: device and inode are compared, for a successor may have put its own in place.
 #include "warren/unix.h"
 
@@ -15,11 +24,15 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <optional>
+#include <thread>
 
 #include "netpoll/event.h"
 #include "netpoll/socket.h"
 #include "runtime/os/clock.h"
+#include "runtime/sched/park.h"
+#include "warren/go.h"
 
 namespace warren {
 
@@ -41,6 +54,7 @@ namespace sys = rt::sys;
 
 constexpr int64_t kFirstPause = 1'000'000;
 constexpr int64_t kLongestPause = 50'000'000;
+constexpr int64_t kLongestLockWait = 2'000'000'000;
 
 struct unix_address {
   sockaddr_un a{};
@@ -96,14 +110,45 @@ std::string path_of(const rt::fd* f, Name name) {
 }
 
 // Nobody listens on the socket file: connecting to it is refused.
-bool is_stale(const unix_address& a) noexcept {
-  if (!sys::is_socket_file(a.a.sun_path)) return false;
+bool is_stale(const unix_address& a, sys::file_identity* file) noexcept {
+  if (!sys::is_socket_file(a.a.sun_path, file)) return false;
   const sys::result s = sys::socket(AF_UNIX, SOCK_STREAM, 0);
   if (!s.ok()) return false;
   const sys::result c = sys::connect(static_cast<int>(s.value), a.get(), a.size);
   sys::close(static_cast<int>(s.value));
   return c.error == ECONNREFUSED;
 }
+
+// The lock of a path's directory, while it exists.
+class directory_lock {
+ public:
+  explicit directory_lock(const std::string& path) {
+    const size_t slash = path.rfind('/');
+    const std::string directory = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+    const int64_t until = rt::nanotime() + kLongestLockWait;
+    for (int64_t pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
+      const sys::result r = sys::lock_directory(directory.c_str());
+      taken_by_others_ = r.error == EWOULDBLOCK;
+      if (r.ok()) descriptor_ = static_cast<int>(r.value);
+      if (!taken_by_others_ || rt::nanotime() >= until) return;
+      if (rt::getg() != nullptr) {
+        sleep(std::chrono::nanoseconds(pause));
+      } else {
+        std::this_thread::sleep_for(std::chrono::nanoseconds(pause));
+      }
+    }
+  }
+  ~directory_lock() {
+    if (descriptor_ >= 0) sys::close(descriptor_);
+  }
+  directory_lock(const directory_lock&) = delete;
+  directory_lock& operator=(const directory_lock&) = delete;
+  bool taken_by_others() const noexcept { return taken_by_others_; }
+
+ private:
+  int descriptor_ = -1;
+  bool taken_by_others_ = false;
+};
 
 unix_conn connect_to(const unix_address& a, asio::error_code& ec, int64_t deadline, rt::event& wake, const std::stop_token& stop) {
   for (int64_t pause = kFirstPause;; pause = std::min(pause * 2, kLongestPause)) {
@@ -245,19 +290,26 @@ unix_listener unix_maker::listen(std::string_view path, asio::error_code& ec, co
   unix_address a;
   ec = asio::error::invalid_argument;
   if (!make_address(path, &a, why)) return {};
+  auto file = std::make_unique<unix_listener::file>();
+  file->path = path;
+  file->on_disk = path.front() != '@';
+  std::optional<directory_lock> alone;
+  if (file->on_disk) alone.emplace(file->path);
   const sys::result s = sys::socket(AF_UNIX, SOCK_STREAM, 0);
   if (!s.ok()) {
     rt::fd::set(ec, s.error);
     return {};
   }
   const int sock = static_cast<int>(s.value);
-  auto file = std::make_unique<unix_listener::file>();
-  file->path = path;
-  file->on_disk = path.front() != '@';
   sys::result r = sys::bind(sock, a.get(), a.size);
-  if (r.error == EADDRINUSE && file->on_disk && options.replace_stale && is_stale(a)) {
-    sys::unlink(a.a.sun_path);
-    r = sys::bind(sock, a.get(), a.size);
+  if (r.error == EADDRINUSE && file->on_disk && options.replace_stale) {
+    sys::file_identity stale;
+    if (alone->taken_by_others()) {
+      *why = "in use, and another process keeps its directory locked; stop that, or remove the file if nobody listens on it";
+    } else if (is_stale(a, &stale)) {
+      sys::unlink_if_same(a.a.sun_path, stale);
+      r = sys::bind(sock, a.get(), a.size);
+    }
   }
   const bool bound = r.ok();
   if (r.ok() && file->on_disk) {
@@ -265,6 +317,7 @@ unix_listener unix_maker::listen(std::string_view path, asio::error_code& ec, co
     if (r.ok()) r = sys::chmod(a.a.sun_path, options.mode);
   }
   if (r.ok()) r = sys::listen(sock, options.backlog);
+  alone.reset();
   if (!r.ok()) {
     if (bound && file->on_disk) sys::unlink_if_same(a.a.sun_path, file->id);
     rt::fd::set(ec, r.error);

@@ -1,10 +1,14 @@
 #include "warren/unix.h"
 
 #include <fcntl.h>
+#include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 #include <asio/read.hpp>
 #include <functional>
+#include <memory>
 #include <vector>
 
 #include "net_test.h"
@@ -118,6 +122,78 @@ TEST_F(unix_sockets, a_stale_file_is_replaced_a_live_one_is_not) {
     EXPECT_FALSE(listen_unix(path, ec).is_open());
     EXPECT_EQ(ec, asio::error::address_in_use);
     EXPECT_TRUE(exists());
+  });
+}
+
+// A socket that is bound and does not listen yet refuses connections as a dead one's file does. Whoever is in between holds the directory's
+// lock: here a server of the test's own that takes its time.
+TEST_F(unix_sockets, one_that_is_about_to_listen_is_not_stale) {
+  const int dir = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ASSERT_GE(dir, 0);
+  ASSERT_EQ(::flock(dir, LOCK_EX), 0);
+  const int other = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un a{};
+  a.sun_family = AF_UNIX;
+  ASSERT_LT(path.size(), sizeof a.sun_path);
+  memcpy(a.sun_path, path.c_str(), path.size() + 1);
+  ASSERT_EQ(::bind(other, reinterpret_cast<const sockaddr*>(&a), sizeof a), 0);
+  warren::run([&] {
+    error_code ec;
+    bool replaced = false;
+    {
+      task late([&] { replaced = listen_unix(path, ec).is_open(); });
+      for (int i = 0; i < 1000 && !late.finished(); ++i) yield();
+      EXPECT_FALSE(late.finished()) << "did not wait for the lock: " << ec.message();
+      EXPECT_EQ(::listen(other, 8), 0);
+      ::flock(dir, LOCK_UN);
+    }
+    EXPECT_FALSE(replaced);
+    EXPECT_EQ(ec, asio::error::address_in_use);
+    EXPECT_TRUE(dial_unix(path).is_open());
+  });
+  ::close(other);
+  ::close(dir);
+}
+
+// A lock that its holder keeps does not keep a listener out for ever, but stale files stay.
+TEST_F(unix_sockets, a_directory_that_stays_locked) {
+  const int dir = ::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  ASSERT_EQ(::flock(dir, LOCK_EX), 0);
+  warren::run([&] {
+    unix_listener l = listen_unix(path);
+    EXPECT_TRUE(dial_unix(path).is_open());
+    l.unlink_on_close(false);
+    l.close();
+    EXPECT_EQ(thrown_by([&] { listen_unix(path); }),
+              "listen unix:" + path +
+                  ": in use, and another process keeps its directory locked; stop that, or remove the file if nobody listens on it");
+    ::flock(dir, LOCK_UN);
+    EXPECT_TRUE(listen_unix(path).is_open());
+  });
+  ::close(dir);
+}
+
+// Several that start at once beside a stale file: one gets it, and keeps it.
+TEST_F(unix_sockets, one_of_many_replaces_a_stale_file) {
+  warren::run([&] {
+    for (int round = 0; round < 50; ++round) {
+      listen_unix(path).unlink_on_close(false);
+      constexpr int kServers = 6;
+      std::array<unix_listener, kServers> servers;
+      std::array<error_code, kServers> errors;
+      {
+        std::vector<std::unique_ptr<task>> starting;
+        for (int i = 0; i < kServers; ++i)
+          starting.push_back(std::make_unique<task>([&, i] { servers[i] = listen_unix(path, errors[i]); }));
+      }
+      int listening = 0;
+      for (int i = 0; i < kServers; ++i) {
+        listening += servers[i].is_open();
+        EXPECT_EQ(errors[i], servers[i].is_open() ? error_code() : error_code(asio::error::address_in_use));
+      }
+      ASSERT_EQ(listening, 1) << "round " << round;
+      ASSERT_TRUE(dial_unix(path).is_open());
+    }
   });
 }
 

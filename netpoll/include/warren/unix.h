@@ -72,7 +72,8 @@ struct unix_listen_options {
   // Permission bits of the file. They hold before anybody can connect: the socket listens only afterwards.
   unsigned mode = 0666;
   // A file that is there already and is a socket that nobody listens on (connecting to it is refused) is removed first: what a
-  // killed server leaves behind. A live one, or another kind of file, is address_in_use.
+  // killed server leaves behind. A live one, or another kind of file, is address_in_use. Of several processes that do this at once one
+  // succeeds: listen_unix locks the directory (flock) while it looks, and may park a moment for that.
   bool replace_stale = true;
 };
 
