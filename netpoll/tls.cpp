@@ -7,6 +7,11 @@
 // In: the BIO's read is a try_read_some of the carrier. "Would block" comes back as WANT_READ, and the goroutine waits for the carrier to
 // be readable. No buffer is held meanwhile: with SSL_MODE_RELEASE_BUFFERS OpenSSL gives its own back when nothing is left in it.
 //
+// That is so because a socket's try_read_some neither parks nor is a safepoint. What another carrier does there is not known, and a
+// tls_conn as carrier has locks to take: a goroutine that parks inside OpenSSL may wake on another thread, with OpenSSL's error queue, its
+// own and the carrier's, left behind on the first. So any carrier but a socket is read beforehand, outside of OpenSSL and of ssl_lock, into
+// `fetched`, and the BIO's read takes it from there. One more copy of each byte, and a record at most of memory while there is any.
+//
 // Out: the BIO's write never fails and never waits: it appends to `out`. A record that OpenSSL has made must be sent, before any later one;
 // if its write could end with WANT_WRITE, the caller would have to come back with the same bytes, and a caller whose deadline has passed
 // does not. So a write that has been accepted is sent whatever becomes of its caller: by `flush`, under send_lock. `out` stays small: a
@@ -72,6 +77,11 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   bool flusher = false;  // exists
   // Guarded by read_lock.
   bool starved = false;
+  const bool is_socket;  // the carrier
+  // If it is none: its bytes that OpenSSL has not taken yet, from fetched_from on. Guarded by read_lock; the BIO runs for who holds that.
+  std::vector<char> fetched;
+  size_t fetched_from = 0;
+  bool fetched_all = false;  // the carrier has ended
   // Guarded by send_lock: taken from `out`, sent up to sent_to.
   std::vector<char> sending;
   size_t sent_to = 0;
@@ -79,6 +89,8 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   state(std::unique_ptr<stream> c, SSL_CTX* context);
   ~state() { SSL_free(ssl); }  // and the BIO
 
+  void fetch();
+  size_t take(char* data, size_t size) noexcept;
   bool flush(bool park, asio::error_code& ec);
   void flush_later();
   void flush_soon();
@@ -86,6 +98,11 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   void handshake(role r, asio::error_code& ec);
   size_t read(const iovec* v, int count, bool park, asio::error_code& ec);
   size_t write(const iovec* v, int count, size_t bytes, write_mode mode, asio::error_code& ec);
+  // One operation here may be several of the carrier's, and close() may come between two of them: the later one is told bad_descriptor, as
+  // one that begins after the close. For ours, which began before, it is operation_aborted.
+  void tell_of_close(asio::error_code& ec) const noexcept {
+    if (ec == asio::error::bad_descriptor && closed.load(std::memory_order_acquire)) ec = asio::error::operation_aborted;
+  }
   size_t encrypt(const iovec* v, int count, size_t from, size_t most, asio::error_code& ec);
   void say_goodbye(bool park, asio::error_code& ec);
 
@@ -101,6 +118,13 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
 int tls_conn::state::bio_read(BIO* b, char* data, size_t size, size_t* n) {
   state* s = static_cast<state*>(BIO_get_data(b));
   BIO_clear_retry_flags(b);
+  if (!s->is_socket) {
+    *n = s->take(data, size);
+    if (*n != 0) return 1;
+    s->input_ended = s->fetched_all;
+    if (!s->fetched_all) BIO_set_retry_read(b);
+    return 0;
+  }
   asio::error_code ec;
   *n = s->carrier->try_read_some(asio::buffer(data, size), ec);
   if (!ec) return 1;
@@ -150,7 +174,8 @@ BIO_METHOD* tls_conn::state::bio_method() {
   return method;
 }
 
-tls_conn::state::state(std::unique_ptr<stream> c, SSL_CTX* context) : carrier(std::move(c)) {
+tls_conn::state::state(std::unique_ptr<stream> c, SSL_CTX* context)
+    : carrier(std::move(c)), is_socket(dynamic_cast<detail::socket_stream*>(carrier.get()) != nullptr) {
   BIO_METHOD* method = bio_method();
   ssl = SSL_new(context);
   if (ssl == nullptr) fail("tls");
@@ -227,6 +252,41 @@ void tls_conn::state::flush_soon() {
   if (!flush(false, ec) && !ec) flush_later();
 }
 
+// --- receiving from a carrier that is no socket
+// ----------------------------------------------------------------------------------------------
+
+// Takes what the carrier has, as far as that goes without waiting. REQUIRES: read_lock; not ssl_lock.
+void tls_conn::state::fetch() {
+  if (is_socket || fetched_all || fetched_from < fetched.size()) return;
+  fetched_from = 0;
+  asio::error_code ec;
+  size_t n = 0;
+  try {
+    fetched.resize(kRecord);
+    n = carrier->try_read_some(asio::buffer(fetched), ec);
+  } catch (const std::bad_alloc&) {
+    ec = asio::error::no_memory;
+  }
+  if (n == 0) {
+    std::vector<char>().swap(fetched);  // idle connections hold no buffer
+  } else {
+    fetched.resize(n);
+  }
+  if (ec == asio::error::eof) {
+    fetched_all = true;
+  } else if (ec && !is_would_block(ec)) {
+    lock_guard held(ssl_lock);
+    input_error = ec;
+  }
+}
+
+size_t tls_conn::state::take(char* data, size_t size) noexcept {
+  const size_t n = std::min(size, fetched.size() - fetched_from);
+  if (n != 0) memcpy(data, fetched.data() + fetched_from, n);
+  fetched_from += n;
+  return n;
+}
+
 // --- handshake
 // -----------------------------------------------------------------------------------------------------------------------------
 
@@ -247,6 +307,7 @@ void tls_conn::state::handshake(role r, asio::error_code& ec) {
   for (;;) {
     int how;
     asio::error_code failure;
+    fetch();
     {
       lock_guard held(ssl_lock);
       if (SSL_get_state(ssl) == TLS_ST_BEFORE) r == client ? SSL_set_connect_state(ssl) : SSL_set_accept_state(ssl);
@@ -284,6 +345,7 @@ size_t tls_conn::state::read(const iovec* v, int count, bool park, asio::error_c
   for (;;) {
     int how = SSL_ERROR_NONE;
     bool output;
+    fetch();
     {
       lock_guard held(ssl_lock);
       for (int i = 0; i < count; ++i) {
@@ -372,7 +434,7 @@ size_t tls_conn::state::write(const iovec* v, int count, size_t bytes, write_mod
   }
   size_t done = 0;
   if (closed.load(std::memory_order_acquire)) {
-    ec = asio::error::bad_descriptor;
+    ec = asio::error::operation_aborted;  // while we waited for the lock
   } else if (!flush(park, ec)) {
     if (!ec) {
       flush_later();
@@ -448,6 +510,7 @@ void tls_conn::handshake(role r, asio::error_code& ec) {
     return;
   }
   state_->handshake(r, ec);
+  state_->tell_of_close(ec);
 }
 
 void tls_conn::handshake(role r) {
@@ -482,11 +545,13 @@ size_t tls_conn::read_pieces(const iovec* v, int count, size_t bytes, bool park,
     ec.clear();
     return 0;
   }
-  return state_->read(v, count, park, ec);
+  const size_t n = state_->read(v, count, park, ec);
+  state_->tell_of_close(ec);
+  return n;
 }
 
 size_t tls_conn::write_pieces(iovec* v, int count, size_t bytes, write_mode mode, asio::error_code& ec) {
-  if (state_ == nullptr) {
+  if (state_ == nullptr || state_->closed.load(std::memory_order_acquire)) {
     ec = asio::error::bad_descriptor;
     return 0;
   }
@@ -494,7 +559,9 @@ size_t tls_conn::write_pieces(iovec* v, int count, size_t bytes, write_mode mode
     ec.clear();
     return 0;
   }
-  return state_->write(v, count, bytes, mode, ec);
+  const size_t n = state_->write(v, count, bytes, mode, ec);
+  state_->tell_of_close(ec);
+  return n;
 }
 
 void tls_conn::set_deadline(int64_t ns, side which) {
@@ -517,9 +584,12 @@ bool tls_conn::wait_readable(asio::error_code& ec) {
   ec.clear();
   if (!s.starved) {
     lock_guard held(s.ssl_lock);
-    if (SSL_has_pending(s.ssl) != 0) return true;
+    if (SSL_has_pending(s.ssl) != 0 || s.fetched_from < s.fetched.size()) return true;
   }
-  if (!s.wait_for_input(ec)) return false;
+  if (!s.wait_for_input(ec)) {
+    s.tell_of_close(ec);
+    return false;
+  }
   s.starved = false;
   return true;
 }
@@ -536,6 +606,7 @@ void tls_conn::shutdown(asio::socket_base::shutdown_type what, asio::error_code&
       lock_guard writing(s.write_lock);
       s.say_goodbye(true, ec);
       if (!ec) s.carrier->shutdown(what, ec);
+      s.tell_of_close(ec);
       return;
     }
     case asio::socket_base::shutdown_both: break;

@@ -8,6 +8,7 @@
 #include <asio/read_until.hpp>
 #include <asio/ssl/stream.hpp>
 #include <asio/streambuf.hpp>
+#include <functional>
 #include <vector>
 
 #include "certificate.h"
@@ -515,6 +516,211 @@ TEST(tls, ends_at_random_moments) {
       });
     }
     wg.wait();
+  });
+}
+
+// TLS over TLS: as to a server behind a proxy that is spoken to by TLS.
+tls_pair shaken_twice() {
+  asio::ssl::context c = client_context(), s = server_context();
+  tls_pair outer = shaken(c, s), t;
+  t.client = tls_conn(std::make_unique<tls_conn>(std::move(outer.client)), c);
+  t.server = tls_conn(std::make_unique<tls_conn>(std::move(outer.server)), s);
+  t.client.host_name("localhost");
+  {
+    task server([&] { t.server.handshake(tls_conn::server); });
+    t.client.handshake(tls_conn::client);
+  }
+  return t;
+}
+
+TEST(tls_over_tls, both_directions_at_once) {
+  warren::run([] {
+    tls_pair t = shaken_twice();
+    const std::string up = pattern(2 << 20, 11), down = pattern(2 << 20, 12);
+    std::string got_up(up.size(), 0), got_down(down.size(), 0);
+    {
+      task a([&] { t.client.write(asio::buffer(up)); });
+      task b([&] { t.server.write(asio::buffer(down)); });
+      task c([&] { asio::read(t.server, asio::buffer(got_up)); });
+      task d([&] { asio::read(t.client, asio::buffer(got_down)); });
+    }
+    EXPECT_TRUE(got_up == up);
+    EXPECT_TRUE(got_down == down);
+    error_code ec;
+    t.client.shutdown(asio::socket_base::shutdown_send);
+    char b;
+    t.server.read_some(asio::buffer(&b, 1), ec);
+    EXPECT_EQ(ec, asio::error::eof);
+    t.server.write(asio::buffer("answer", 6));
+    char answer[6];
+    asio::read(t.client, asio::buffer(answer));
+    EXPECT_EQ(std::string(answer, 6), "answer");
+    t.server.close();
+    t.client.read_some(asio::buffer(&b, 1), ec);
+    EXPECT_EQ(ec, asio::error::eof);
+  });
+}
+
+TEST(tls_over_tls, deadlines_records_and_close) {
+  warren::run([] {
+    tls_pair t = shaken_twice();
+    error_code ec;
+    char b[100];
+    t.server.read_deadline(1ms);
+    EXPECT_EQ(t.server.read_some(asio::buffer(b), ec), 0u);
+    EXPECT_EQ(ec, asio::error::timed_out);
+    t.server.read_deadline(std::chrono::nanoseconds::max());
+    EXPECT_EQ(t.server.try_read_some(asio::buffer(b), ec), 0u);
+    EXPECT_EQ(ec, asio::error::would_block);
+
+    constexpr int kRecords = 200;
+    int records = 0;
+    {
+      task reader([&] {
+        error_code failure;
+        while (records < kRecords && t.server.wait_readable(failure)) {
+          const size_t n = t.server.try_read_some(asio::buffer(b), failure);
+          if (failure == asio::error::would_block) continue;
+          if (failure) break;
+          records += n == 100;
+        }
+      });
+      const std::string batch(100, 'r');
+      for (int i = 0; i < kRecords; ++i) t.client.write(asio::buffer(batch));
+    }
+    EXPECT_EQ(records, kRecords);
+    {
+      task reader([&] { t.server.read_some(asio::buffer(b), ec); });
+      until_parked(1);
+      t.server.close();
+    }
+    EXPECT_EQ(ec, asio::error::operation_aborted);
+  });
+}
+
+TEST(tls_over_tls, an_outer_connection_that_is_cut_is_no_end) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    const int raw = ::dup(p.b.native_handle());
+    tls_conn outer_client(std::move(p.a), c), outer_server(std::move(p.b), s);
+    outer_client.host_name("localhost");
+    {
+      task shake([&] { outer_server.handshake(tls_conn::server); });
+      outer_client.handshake(tls_conn::client);
+    }
+    tls_conn client(std::make_unique<tls_conn>(std::move(outer_client)), c), server(std::make_unique<tls_conn>(std::move(outer_server)), s);
+    client.host_name("localhost");
+    {
+      task shake([&] { server.handshake(tls_conn::server); });
+      client.handshake(tls_conn::client);
+    }
+    ::shutdown(raw, SHUT_WR);
+    ::close(raw);
+    error_code ec;
+    char b;
+    client.read_some(asio::buffer(&b, 1), ec);
+    EXPECT_EQ(ec, asio::ssl::error::stream_truncated) << ec.message();
+  });
+}
+
+// A carrier of somebody else's whose try_read_some takes its time: here until another goroutine has written on the same connection, for
+// which it must not be called inside of OpenSSL.
+class thoughtful final : public stream {
+ public:
+  explicit thoughtful(tcp_conn c) : to_(std::move(c)) {}
+  std::function<void()> before_reading, before_writing;
+
+  bool is_open() const noexcept override { return to_.is_open(); }
+  bool wait_readable(error_code& ec) override { return to_.wait_readable(ec); }
+  void shutdown(asio::socket_base::shutdown_type what, error_code& ec) override { to_.shutdown(what, ec); }
+  void close(error_code& ec) noexcept override { to_.close(ec); }
+  std::string peer_name() const override { return to_.peer_name(); }
+
+ protected:
+  size_t read_pieces(const iovec* v, int, size_t, bool park, error_code& ec) override {
+    if (before_reading) std::exchange(before_reading, nullptr)();
+    const asio::mutable_buffer b(v->iov_base, v->iov_len);
+    return park ? to_.read_some(b, ec) : to_.try_read_some(b, ec);
+  }
+  size_t write_pieces(iovec* v, int, size_t, write_mode mode, error_code& ec) override {
+    if (before_writing) before_writing();
+    const asio::const_buffer b(v->iov_base, v->iov_len);
+    return mode == write_mode::all ? to_.write(b, ec) : mode == write_mode::some ? to_.write_some(b, ec) : to_.try_write_some(b, ec);
+  }
+  void set_deadline(int64_t, side) override {}
+
+ private:
+  tcp_conn to_;
+};
+
+TEST(tls_over_anything, a_carrier_that_parks) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
+    thoughtful* const between = carrier.get();
+    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
+    client.host_name("localhost");
+    {
+      task shake([&] { server.handshake(tls_conn::server); });
+      client.handshake(tls_conn::client);
+    }
+    std::atomic<bool> wrote{false};
+    std::atomic<bool> reading{false};
+    between->before_reading = [&] {
+      reading = true;
+      while (!wrote) yield();
+    };
+    {
+      task writer([&] {
+        while (!reading) yield();
+        client.write(asio::buffer("question", 8));
+        wrote = true;
+      });
+      task answerer([&] {
+        char b[8];
+        asio::read(server, asio::buffer(b));
+        server.write(asio::buffer("answer", 6));
+      });
+      char b[6];
+      asio::read(client, asio::buffer(b));
+      EXPECT_EQ(std::string(b, 6), "answer");
+    }
+  });
+}
+
+// One write or read is several of the carrier's. A close between two of them ends an operation that had begun, whatever the carrier calls
+// it.
+TEST(tls_over_anything, a_close_in_the_midst_of_an_operation) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
+    thoughtful* const between = carrier.get();
+    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
+    client.host_name("localhost");
+    {
+      task shake([&] { server.handshake(tls_conn::server); });
+      client.handshake(tls_conn::client);
+    }
+    int writes = 0;
+    between->before_writing = [&] {
+      if (++writes == 3) client.close();
+    };
+    const std::string data = pattern(1 << 20, 13);
+    {
+      task reader([&] {
+        std::string got(data.size(), 0);
+        error_code ignored;
+        asio::read(server, asio::buffer(got), ignored);
+      });
+      error_code ec;
+      EXPECT_LT(client.write(asio::buffer(data), ec), data.size());
+      EXPECT_EQ(ec, asio::error::operation_aborted) << ec.message();
+      client.write(asio::buffer(data), ec);
+      EXPECT_EQ(ec, asio::error::bad_descriptor) << ec.message();
+    }
   });
 }
 
