@@ -115,13 +115,20 @@ testing::Matcher<const std::string&> is_dump(std::string headline, std::string s
   c.recv();
   asm volatile("" ::: "memory");
 }
+std::atomic<rt::g*> who_calls{nullptr};  // the last one
 [[gnu::noinline]] void calls_it(const chan<int>& c) {
+  who_calls = rt::getg();
   waits_here(c);
   asm volatile("" ::: "memory");
 }
 [[gnu::noinline]] void spawns_it(const chan<int>& c) {
   go([=] { calls_it(c); });
   asm volatile("" ::: "memory");
+}
+// Started is not parked: on a busy machine its thread may be put aside for long on the way.
+rt::g* until_it_waits() {
+  while (who_calls == nullptr || who_calls.load()->status.load() != rt::g_status::waiting) yield();
+  return who_calls;
 }
 [[gnu::noinline]] void main_waits(const chan<int>& c) {
   c.recv();
@@ -158,6 +165,7 @@ TEST_F(GoroutineDumpDeathTest, SigquitDumpsWhileGoroutinesRunAndExits) {
     run([] {
       const auto c = make_chan<int>();
       spawns_it(c);
+      until_it_waits();
       // Others change all the time.
       const auto ping = make_chan<int>(), pong = make_chan<int>();
       go([=] {
@@ -178,6 +186,7 @@ TEST_F(GoroutineDumpDeathTest, SigquitWakesASleepingProgram) {
     run([] {
       const auto c = make_chan<int>();
       spawns_it(c);
+      until_it_waits();
       // Long after sysmon has gone to sleep for a minute: everything is idle for 0.3 s before.
       sleep(std::chrono::milliseconds(300));
       blocking([] { kill(getpid(), SIGQUIT); });
@@ -191,7 +200,7 @@ TEST_F(GoroutineDumpDeathTest, MinutesAreShown) {
   EXPECT_EXIT(run([] {
                 const auto c = make_chan<int>();
                 spawns_it(c);
-                for (int i = 0; i < 1000; ++i) yield();
+                until_it_waits();
                 rt::scheduler::current()->scavenger().pass(rt::nanotime() - int64_t{150} * 1'000'000'000, INT64_MAX);
                 kill(getpid(), SIGQUIT);
                 for (;;) yield();
@@ -218,14 +227,10 @@ TEST(Sigquit, AProgramsOwnHandlerIsLeftAlone) {
 
 TEST(SuspendedFrames, AreThoseOfTheParkedGoroutineAndCutAtTheLimit) {
   run([] {
-    std::atomic<rt::g*> who{nullptr};
     const auto c = make_chan<int>();
-    go([&, c] {
-      who = rt::getg();
-      calls_it(c);
-    });
-    while (who == nullptr || who.load()->status.load() != rt::g_status::waiting) yield();
-    rt::g* gp = who;
+    who_calls = nullptr;
+    spawns_it(c);
+    rt::g* gp = until_it_waits();
     const void* pcs[64];
     const size_t n = rt::fiber_frames(gp->stack_state, pcs, 64);
     ASSERT_GE(n, 4u);

@@ -18,7 +18,7 @@ live_server.CLIENT = sys.argv.pop(1)
 
 class Drain(unittest.TestCase):
     def ends_streams(self, method, signal_number):
-        with live_server.running(WARREND) as server, server.calling(method) as client:
+        with live_server.running(WARREND, host=live_server.OWN_HOST) as server, server.calling(method) as client:
             self.assertRegex(client.stdout.readline(), "^message ")  # the stream runs
             server.process.send_signal(signal_number)
             answer = live_server.Answer(client.stdout.read())
@@ -48,7 +48,7 @@ class Drain(unittest.TestCase):
             self.assertEqual(server.process.wait(timeout=live_server.PATIENCE), 0)
 
     def test_the_ports_can_be_had_again_at_once(self):
-        with live_server.running(WARREND) as server:
+        with live_server.running(WARREND, host=live_server.OWN_HOST) as server:
             server.call("/grpc.health.v1.Health/Check")
             server.get("/healthz")
             listen, admin = ("%s:%d" % server.grpc, "%s:%d" % server.admin)

@@ -4,6 +4,7 @@ Every server listens on ports the system chose, and is ended by its own process 
 """
 
 import contextlib
+import os
 import pathlib
 import re
 import signal
@@ -93,10 +94,15 @@ def eventually(what, condition):
         time.sleep(0.02)
 
 
+# An address of this process alone (all of 127/8 is loopback). A port that the system chose on 127.0.0.1 may be somebody else's the moment
+# its server ends: another test's server or client. On this address a port that was left stays free, and nobody answers there.
+OWN_HOST = "127.%d.%d.%d" % (64 + (os.getpid() >> 16 & 63), os.getpid() >> 8 & 255, os.getpid() & 255)
+
+
 @contextlib.contextmanager
-def running(executable, *arguments, environment=None):
+def running(executable, *arguments, environment=None, host="127.0.0.1"):
     """Yields a server that is ready. At the end of the block it gets SIGTERM, unless it ended before, and must exit with status 0."""
-    command = [executable, "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", *arguments]
+    command = [executable, "--listen", f"{host}:0", "--admin", f"{host}:0", *arguments]
     with tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         watchdog = threading.Timer(4 * PATIENCE, process.kill)
