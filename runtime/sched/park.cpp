@@ -122,8 +122,11 @@ void goready(g* gp) noexcept {
   m* mp = getm();
   if (mp == nullptr) {
     const scheduler::guest s;
-    if (!s) check_not_forked();
-    if (!s) fatal("goready of goroutine %llu after its runtime ended", static_cast<unsigned long long>(gp->goid));
+    if (!s) {
+      if (scheduler::current() != nullptr) return;  // main has ended: nobody need run any more, and nobody is let in to see to it
+      check_not_forked();
+      fatal("goready of goroutine %llu after its runtime ended", static_cast<unsigned long long>(gp->goid));
+    }
     s->ready(nullptr, gp);
     return;
   }
