@@ -91,8 +91,8 @@ template <class F>
 // returns f's value (0 if it returns void). Goroutines that still exist then are abandoned where they stand, as in Go: their
 // destructors do not run. (One that occupies a thread, in a blocking call or a loop without a safepoint, is waited for up to a second, and
 // then left behind with the thread.) May be called again after it returned, unless such a thread was left behind; never while it runs.
-// f begins on the calling thread, and goes to another when it first parks unless it has called lock_os_thread; no other goroutine runs on
-// the calling thread.
+// f usually begins on the calling thread, and goes to another when it first parks or its slice ends. No other goroutine runs on the
+// calling thread.
 // The number of Ps is WARREN_MAXPROCS, else GOMAXPROCS, else the number of processors the process may use.
 template <class F>
 int run(F&& f) {
