@@ -7,13 +7,19 @@ namespace gcmodel {
 
 namespace {
 
-// Writes or reads every part of a state in a fixed order. One function, so that the two cannot disagree.
+// Writes or reads every part of a state in a fixed order. One function, so that the two cannot disagree. Inlined and unrolled all positions
+// are constants: a third of the search's time is spent here.
 template <class Bits, class State>
-void transfer(Bits& bits, State& s) {
+[[gnu::always_inline]] inline void transfer(Bits& bits, State& s) {
+#pragma GCC unroll 8
   for (auto& fields : s.field)
+#pragma GCC unroll 8
     for (auto& word : fields) bits(word, 4);
+#pragma GCC unroll 8
   for (auto& c : s.colour_of) bits(c, 2);
+#pragma GCC unroll 8
   for (auto& g : s.g) {
+#pragma GCC unroll 8
     for (auto& v : g.local) bits(v, 3);
     bits(g.ptr, 4);
     bits(g.op, 3);
@@ -44,7 +50,7 @@ struct writer {
   packed& out;
   unsigned at = 0;
   template <class T>
-  void operator()(const T& field, unsigned width) noexcept {
+  [[gnu::always_inline]] void operator()(const T& field, unsigned width) noexcept {
     const auto v = static_cast<uint64_t>(field);
     out[at / 64] |= v << (at % 64);
     if (at % 64 + width > 64) out[at / 64 + 1] |= v >> (64 - at % 64);
@@ -55,7 +61,7 @@ struct reader {
   const packed& in;
   unsigned at = 0;
   template <class T>
-  void operator()(T& field, unsigned width) noexcept {
+  [[gnu::always_inline]] void operator()(T& field, unsigned width) noexcept {
     uint64_t v = in[at / 64] >> (at % 64);
     if (at % 64 + width > 64) v |= in[at / 64 + 1] << (64 - at % 64);
     field = static_cast<T>(v & ((uint64_t{1} << width) - 1));

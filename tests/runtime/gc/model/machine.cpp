@@ -38,6 +38,13 @@ object_set machine::reachable(const state& s) const noexcept {
   return closure(s, from, [](uint8_t word) { return live(word); });
 }
 
+object_set machine::found_by_scan(const state& s) const noexcept {
+  object_set from = bit(s.cell);
+  for (int i = 0; i < kGoroutines; ++i)
+    if (s.g[static_cast<size_t>(i)].alive) for_each_scanned(s, i, [&](uint8_t v) { from |= bit(v); });
+  return closure(s, from, [](uint8_t) { return true; });
+}
+
 object_set machine::needed(const state& s) const noexcept {
   object_set from = bit(s.cell) | bit(s.scanning);
   for (const object_set b : s.buffer) from |= b;

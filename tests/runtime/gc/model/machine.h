@@ -94,7 +94,8 @@ class machine {
   bool grey_for_ever() const noexcept {
     return rules_.mode == mode::dijkstra || (rules_.mode == mode::hybrid && size_.raw_capture == world_size::raw::flagged);
   }
-  object_set reachable(const state& s) const noexcept;  // by the program
+  object_set reachable(const state& s) const noexcept;      // by the program
+  object_set found_by_scan(const state& s) const noexcept;  // from all stacks, registers and the cell, as a marker would
   // Objects that can still influence something: reachable, or held by a register, or grey or to become so, or reachable from such.
   object_set needed(const state& s) const noexcept;
   // Frees all others. Returns the white ones among them.
