@@ -197,7 +197,7 @@ packed canonical(const machine& m, const state& s) noexcept {
     return d;
   };
   unsigned swaps = 1;  // bit 0: as it is; bit 1: exchanged
-  if (!m.size().go) {
+  if (!m.size().go && !m.size().foreign) {
     const uint64_t a = describe(0), b = describe(1);
     swaps = a < b ? 1 : a > b ? 2 : 3;
   }

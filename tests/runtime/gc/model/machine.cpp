@@ -97,6 +97,7 @@ void machine::scan(state& s, int who) const noexcept {
 bool machine::can_run(const state& s, int who) const noexcept {
   const goroutine& g = s.g[static_cast<size_t>(who)];
   if (!g.alive || s.at == phase::lost) return false;
+  if (foreign(who)) return true;
   return s.at != phase::flagged || rules_.begin == rules::flip::everybody_runs || !g.has_p;
 }
 
@@ -213,9 +214,6 @@ void machine::mutate(const state& s, int who, std::vector<successor>& out) const
     emit(action::go_on, 0, 0, 0, [&](state& to, goroutine&) { execute(to, who); });
     return;
   }
-  if (!g.has_p && (s.at != phase::flagged || rules_.begin == rules::flip::everybody_runs))
-    emit(action::get_p, 0, 0, 0, [](state&, goroutine& me) { me.has_p = true; });
-
   const auto begin = [&](operation op, uint8_t slot, uint8_t fresh) {
     emit(action::begin, static_cast<uint8_t>(op), slot, fresh, [&](state& to, goroutine& me) {
       me.op = op;
@@ -232,6 +230,13 @@ void machine::mutate(const state& s, int who, std::vector<successor>& out) const
         while (to.g[w].op != operation::none) execute(to, who);
     });
   };
+  if (foreign(who)) {
+    if (s.cell != 0 && !busy(s, who, kCellSlot)) begin(operation::assign, kCellSlot, 0);
+    return;
+  }
+  if (!g.has_p && (s.at != phase::flagged || rules_.begin == rules::flip::everybody_runs))
+    emit(action::get_p, 0, 0, 0, [](state&, goroutine& me) { me.has_p = true; });
+
   const uint8_t locals = static_cast<uint8_t>(size_.locals);
   // The values it can store, each once.
   uint8_t values[kMaxLocals + 1];
@@ -327,7 +332,7 @@ void machine::set_flag(state& s) const noexcept {
   for (int i = 0; i < kGoroutines; ++i) {
     goroutine& g = s.g[static_cast<size_t>(i)];
     const bool stands = everybody || (rules_.begin == rules::flip::those_without_p_run && g.has_p);
-    if (!g.alive || !stands) continue;
+    if (!g.alive || !stands || foreign(i)) continue;
     drain(g, s);
     if (rules_.mode == mode::yuasa) scan(s, i);
   }
@@ -349,8 +354,8 @@ void machine::trace_all(state& s) const noexcept {
 
 bool machine::stacks_scanned(const state& s) const noexcept {
   if (rules_.mode == mode::dijkstra) return true;
-  for (const goroutine& g : s.g)
-    if (g.alive && !g.scanned) return false;
+  for (int i = 0; i < kGoroutines; ++i)
+    if (const goroutine& g = s.g[static_cast<size_t>(i)]; g.alive && !g.scanned && !foreign(i)) return false;
   return true;
 }
 
@@ -363,7 +368,7 @@ void machine::terminate(state& s) const noexcept {
     for (const object_set b : s.buffer) mark_set(greyer, b);
   for (int i = 0; i < kGoroutines; ++i) {
     const goroutine& g = s.g[static_cast<size_t>(i)];
-    if (!g.alive) continue;
+    if (!g.alive || foreign(i)) continue;
     const bool waits = rules_.slow_path_may_park && !g.has_p && g.on;
     const bool interrupted = !waits && (!g.has_p || g.op != operation::none);
     const bool flagged = rules_.mode == mode::hybrid && size_.raw_capture == world_size::raw::flagged;
@@ -420,7 +425,10 @@ void machine::collect(const state& s, std::vector<successor>& out) const {
     out.push_back({s, {what, 0, a, b, 0}});
     change(out.back().to);
   };
+  // The roots' lock is taken by somebody who will not be held.
+  const bool locked_out = size_.foreign && rules_.collector_locks_roots && s.g[1].op != operation::none;
   if (s.at == phase::off) {
+    if (locked_out) return;
     if (rules_.mode != mode::stw) {
       emit(action::set_flag, 0, 0, [&](state& to) { set_flag(to); });
       return;
@@ -428,7 +436,7 @@ void machine::collect(const state& s, std::vector<successor>& out) const {
     emit(action::collect, 0, 0, [&](state& to) {
       drain_all(to);
       for (int i = 0; i < kGoroutines; ++i)
-        if (to.g[static_cast<size_t>(i)].alive) scan(to, i);
+        if (to.g[static_cast<size_t>(i)].alive && !foreign(i)) scan(to, i);
       mark(to, to.cell);
       trace_all(to);
       finish(to);
@@ -446,9 +454,9 @@ void machine::collect(const state& s, std::vector<successor>& out) const {
 
   if (rules_.mode != mode::dijkstra)
     for (uint8_t i = 0; i < kGoroutines; ++i)
-      if (s.g[i].alive && !s.g[i].scanned) emit(action::scan_stack, i, 0, [&](state& to) { scan(to, i); });
+      if (s.g[i].alive && !s.g[i].scanned && !foreign(i)) emit(action::scan_stack, i, 0, [&](state& to) { scan(to, i); });
   const bool cell_done = !size_.cell || s.cell_scanned;
-  if (!cell_done) {
+  if (!cell_done && !locked_out) {
     emit(action::scan_cell, 0, 0, [&](state& to) {
       mark(to, to.cell);
       to.cell_scanned = true;
@@ -476,7 +484,7 @@ void machine::collect(const state& s, std::vector<successor>& out) const {
           to.buffer[0] &= ~bit(v);
         });
       }
-    if (!s.any_grey() && cell_done && stacks_scanned(s)) emit(action::terminate, 0, 0, [&](state& to) { terminate(to); });
+    if (!s.any_grey() && cell_done && stacks_scanned(s) && !locked_out) emit(action::terminate, 0, 0, [&](state& to) { terminate(to); });
     return;
   }
   for (uint8_t p = 0; p < kGoroutines; ++p)
@@ -487,7 +495,7 @@ void machine::collect(const state& s, std::vector<successor>& out) const {
       });
     }
   if (s.ragged == 3) {
-    emit(action::terminate, 0, 0, [&](state& to) { terminate(to); });
+    if (!locked_out) emit(action::terminate, 0, 0, [&](state& to) { terminate(to); });
   } else if (s.ragged != 0 || (!s.any_grey() && cell_done && stacks_scanned(s))) {
     for (uint8_t p = 0; p < kGoroutines; ++p) {
       if ((s.ragged >> p & 1) != 0) continue;

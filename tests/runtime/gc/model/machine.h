@@ -57,6 +57,9 @@ class machine {
   // Appends all of them. They are not reduced (canonicalizer).
   void successors(const state& s, std::vector<successor>& out) const;
 
+  // A thread that the runtime did not start: never stopped, never scanned.
+  bool foreign(int who) const noexcept { return size_.foreign && who == 1; }
+
   // What a scan of a goroutine's stack and registers finds. The argument of an unfinished `go` lies in the closure, not on the stack.
   template <class F>
   void for_each_scanned(const state& s, int who, F&& visit) const {

@@ -5,8 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <chrono>
+#include <time.h>
 
 #include "search.h"
 
@@ -14,10 +13,10 @@ namespace gcmodel {
 namespace {
 
 search_result run(const rules& r, const world_size& w, const search_options& o) {
-  const auto began = std::chrono::steady_clock::now();
+  const clock_t began = clock();
   const search_result s = search(machine(r, w), o);
-  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-  printf("%s: %llu states, %llu steps, %u deep, %.1f s\n", to_string(r.mode), static_cast<unsigned long long>(s.states),
+  const double seconds = static_cast<double>(clock() - began) / CLOCKS_PER_SEC;
+  printf("%s: %llu states, %llu steps, %u deep, %.1f s of CPU\n", to_string(r.mode), static_cast<unsigned long long>(s.states),
          static_cast<unsigned long long>(s.steps), s.depth, seconds);
   return s;
 }
@@ -62,6 +61,9 @@ TEST(GcModel, HybridWithExchangeUnderRacingWriters) {
   rules r = modes(mode::hybrid);
   r.barrier = rules::order::exchange_test_shade;
   holds(r, {.objects = 2, .one_buffer = true, .racing_writers = true});
+}
+TEST(GcModel, RootsOfForeignThreads) {
+  for (const mode m : {mode::dijkstra, mode::yuasa, mode::hybrid}) holds(modes(m), {.objects = 2, .one_buffer = true, .foreign = true});
 }
 
 // ---- mistakes are found -----------------------------------------------------------------------------------------------------------------
@@ -108,13 +110,41 @@ TEST(GcModelMistake, AllocationWhite) { is_found({.allocate_black = false}, {.ob
 TEST(GcModelMistake, YuasaDoesNotHoldThoseWithoutP) {
   is_found({.mode = mode::yuasa, .begin = rules::flip::those_without_p_run}, {.objects = 2, .loses_p = true, .one_buffer = true});
 }
+TEST(GcModelMistake, CollectionEndsWithoutTheRootsLock) {
+  is_found({.collector_locks_roots = false}, {.objects = 2, .one_buffer = true, .foreign = true});
+}
 // Not a mistake of the protocol but the reason why a program must not race on a ptr, and why atomic_ptr exchanges.
 TEST(GcModelMistake, ProgramRacesOnAPtr) { is_found({}, {.objects = 2, .one_buffer = true, .racing_writers = true}); }
 
-// ---- larger worlds ----------------------------------------------------------------------------------------------------------------------
-TEST(GcModelLarge, HybridWithStoreBuffers) {
+// ---- larger worlds (their sizes: README.md)
+// ----------------------------------------------------------------------------
+TEST(GcModelLarge, HybridGoroutinesAreBornAndEnd) {
   ONLY_LARGE();
-  holds({}, {.objects = 2, .loses_p = true, .store_buffers = true, .one_buffer = true});
+  holds(modes(mode::hybrid), {.objects = 2, .go = true, .one_buffer = true});
+}
+TEST(GcModelLarge, HybridFlaggedStacksWrittenByOthers) {
+  ONLY_LARGE();
+  holds(modes(mode::hybrid), {.objects = 2, .raw_capture = world_size::raw::flagged, .one_buffer = true});
+}
+TEST(GcModelLarge, HybridStoreBuffers) {
+  ONLY_LARGE();
+  holds(modes(mode::hybrid), {.objects = 2, .store_buffers = true, .one_buffer = true});
+}
+TEST(GcModelLarge, HybridLifetimes) {
+  ONLY_LARGE();
+  holds(modes(mode::hybrid), {.objects = 2, .lifetimes = true, .one_buffer = true});
+}
+TEST(GcModelLarge, HybridPtrsOnStacksWrittenByOthers) {
+  ONLY_LARGE();
+  holds(modes(mode::hybrid), {.objects = 2, .cell = false, .stack_ptr = true, .captured = true, .lifetimes = true, .one_buffer = true});
+}
+TEST(GcModelLarge, DijkstraThreeObjects) {
+  ONLY_LARGE();
+  holds(modes(mode::dijkstra), {.objects = 3, .one_buffer = true});
+}
+TEST(GcModelLarge, HybridPsAreLost) {
+  ONLY_LARGE();
+  holds({}, {.objects = 2, .loses_p = true});
 }
 
 }  // namespace

@@ -39,6 +39,10 @@ struct rules {
   bool membarrier_after_flag = true;
   bool registers_are_scanned = true;  // with a stack: what an interrupted barrier holds
 
+  // The collector holds the roots' lock while it switches the barrier on and while it ends the collection; every operation on a root holds
+  // it.
+  bool collector_locks_roots = true;
+
   // Mark termination.
   bool second_flush = true;              // of the Ps' barrier buffers, with the world stopped
   bool looks_at_the_queue_again = true;  // with the world stopped: what goroutines without P have greyed meanwhile
@@ -65,6 +69,7 @@ struct world_size {
   // Coarser, with more behaviours and fewer states: all barrier buffers are one set, from which words are flushed one at a time, whenever;
   // termination is attempted as soon as nothing is grey, without the turns of the Ps.
   bool one_buffer = false;
+  bool foreign = false;         // goroutine 1 is a thread that nobody stops or scans, and clears the root cell, under the roots' lock
   bool racing_writers = false;  // two goroutines write one slot without synchronization
 };
 
