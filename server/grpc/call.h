@@ -81,7 +81,12 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
   bool compress(encoding how) override;
   bool request_compressed() const noexcept override { return request_compressed_; }
-  std::string_view peer() const noexcept override { return connection_.peer(); }
+  std::string_view peer() const noexcept override { return connection_.peer().address; }
+  const tls_info* tls() const noexcept override { return connection_.peer().tls.get(); }
+  const peer_credentials* process() const noexcept override {
+    const auto& p = connection_.peer().process;
+    return p ? &*p : nullptr;
+  }
   std::string_view method() const noexcept override { return method_ == nullptr ? std::string_view() : method_->path; }
   std::string_view authority() const noexcept override { return authority_; }
 

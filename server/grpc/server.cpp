@@ -6,11 +6,14 @@
 #include <warren/go.h>
 #include <warren/grpc/server.h>
 #include <warren/net.h>
+#include <warren/unix.h>
 
 #include "runtime/os/clock.h"
 #include "runtime/os/mutex.h"
 #include "server/grpc/call.h"
 #include "server/grpc/core.h"
+#include "server/grpc/handshakes.h"
+#include "server/grpc/tls_credentials.h"
 #include "server/http2/block_pool.h"
 #include "server/http2/connection.h"
 #include "server/http2/event.h"
@@ -23,8 +26,13 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
   http2::connection_options connection_options;
   http2::transport_counters transport;
   http2::block_pool block_pool;
-  tcp_listener listener;
+  std::unique_ptr<stream_listener> listener;
   std::string address;
+  // With TLS only; made by start().
+  std::unique_ptr<tls_credentials> credentials;
+  std::unique_ptr<handshakes> hands;
+  http2::event stop_watching;
+  http2::event watching_ended;
 
   rt::mutex mutex;  // guards the following
   bool started = false;
@@ -83,33 +91,74 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     if (last) idle.set();
   }
 
+  // Counts handshakes too: they hold a descriptor as connections do.
+  bool full() const noexcept {
+    const uint32_t most = shared.options.max_connections;
+    return most != 0 && connections.size() + (hands == nullptr ? 0 : hands->under_way()) >= most;
+  }
+
   void accept_loop() {
     for (;;) {
       asio::error_code ec;
-      tcp_conn socket = listener.accept(ec);
+      std::unique_ptr<warren::stream> socket = listener->accept_stream(ec);
       if (ec == asio::error::operation_aborted || ec == asio::error::bad_descriptor) break;
+      std::unique_lock hold(mutex);
       if (ec) {
-        std::lock_guard hold(mutex);
         accept_errors++;
         continue;  // accept has paused already if descriptors ran out
       }
-      unsigned ordinal;
-      {
-        std::lock_guard hold(mutex);
-        if (shared.options.max_connections != 0 && connections.size() >= shared.options.max_connections) {
-          refused++;
-          continue;  // socket closes
-        }
-        ordinal = static_cast<unsigned>(accepted++);
+      if (full()) {
+        refused++;
+        continue;  // socket closes
       }
-      auto* c = new http2::connection(std::move(socket), *this, connection_options, ordinal);
-      {
-        std::lock_guard hold(mutex);
-        connections.push_back(c);
+      const auto ordinal = static_cast<unsigned>(accepted++);
+      hold.unlock();
+      if (hands == nullptr) {
+        begin(std::move(socket), nullptr, ordinal);
+      } else {
+        go([self = shared_from_this(), socket = std::move(socket), ordinal]() mutable { self->shake_hands(std::move(socket), ordinal); });
       }
-      c->start();
     }
     accepting_ended.set();
+  }
+
+  void shake_hands(std::unique_ptr<warren::stream> socket, unsigned ordinal) {
+    auto info = std::make_unique<tls_info>();
+    std::unique_ptr<warren::stream> secure = hands->run(std::move(socket), *info);
+    if (secure != nullptr) begin(std::move(secure), std::move(info), ordinal);
+  }
+
+  void begin(std::unique_ptr<warren::stream> socket, std::unique_ptr<const tls_info> tls, unsigned ordinal) {
+    http2::peer_facts peer;
+    peer.address = socket->peer_name();
+    if (peer.address.empty()) peer.address = "unknown";
+    peer.tls = std::move(tls);
+    if (auto* const local = dynamic_cast<unix_conn*>(socket.get())) {
+      asio::error_code ec;
+      const peer_credentials who = local->credentials(ec);
+      if (!ec) peer.process = who;
+    }
+    auto* c = new http2::connection(std::move(socket), std::move(peer), *this, connection_options, ordinal);
+    {
+      std::lock_guard hold(mutex);
+      connections.push_back(c);
+    }
+    c->start();
+  }
+
+  void watch_files() {
+    const int64_t interval = std::chrono::nanoseconds(shared.options.tls.reload_interval).count();
+    while (!stop_watching.wait_until(rt::nanotime() + interval)) {
+      std::string wrong;
+      try {
+        if (!credentials->reload_if_changed()) continue;
+      } catch (const tls_error& e) {
+        // Tried again when a file changes. Renewing replaces one file after the other, so this happens in good order too.
+        wrong = e.what();
+      }
+      if (shared.options.tls.on_reload) shared.options.tls.on_reload(wrong);
+    }
+    watching_ended.set();
   }
 
   void tell_all(uint32_t bits) {
@@ -143,8 +192,13 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     }
     const int64_t begin = rt::nanotime();
     const int64_t end = grace.count() > INT64_MAX - begin ? INT64_MAX : begin + std::max<int64_t>(grace.count(), 0);
-    listener.close();
+    listener->close();
     accepting_ended.wait();
+    if (hands != nullptr) {
+      hands->stop();
+      stop_watching.set();
+      watching_ended.wait();
+    }
     bool none;
     {
       // Only now: a connection that ended before could have been the last, while the accept loop was about to start another.
@@ -191,14 +245,39 @@ void server::start() {
     std::lock_guard hold(impl_->mutex);
     if (impl_->started || impl_->stopping) throw std::logic_error("grpc: a server is started once; make another");
   }
-  impl_->listener = listen(impl_->shared.options.listen);
-  impl_->address = warren::to_string(impl_->listener.local_endpoint());
+  const server_options& options = impl_->shared.options;
+  if (options.tls.enabled()) {
+    impl_->credentials = std::make_unique<tls_credentials>(options.tls);
+    impl_->hands = std::make_unique<handshakes>(*impl_->credentials, options.tls);
+  }
+  if (!options.reuse_port) {
+    impl_->listener = listen_stream(options.listen);
+  } else if (options.listen.starts_with("unix:")) {
+    throw net_error(asio::error::invalid_argument,
+                    "listen " + options.listen + ": unix sockets have no SO_REUSEPORT; leave reuse_port off");
+  } else {
+    impl_->listener = std::make_unique<tcp_listener>(listen(options.listen, {.reuse_port = true}));
+  }
+  impl_->address = impl_->listener->address();
   {
     std::lock_guard hold(impl_->mutex);
     impl_->started = true;
   }
   impl_->shared.alarms.start(impl_);
+  if (impl_->credentials != nullptr) {
+    if (options.tls.reload_interval.count() > 0) {
+      go([self = impl_] { self->watch_files(); });
+    } else {
+      impl_->watching_ended.set();
+    }
+  }
   go([self = impl_] { self->accept_loop(); });
+}
+
+void server::reload_tls() {
+  if (impl_->credentials == nullptr)
+    throw std::logic_error("grpc: reload_tls without TLS; start the server with tls.certificate and tls.key");
+  impl_->credentials->reload();
 }
 
 std::string server::address() const { return impl_->address; }
@@ -241,6 +320,17 @@ server_counters server::counters() const {
   out.connections_aged = read(impl_->transport.aged);
   out.connections_idle = read(impl_->transport.idled);
   out.calls_over_limit = read(impl_->shared.over_limit);
+  if (const handshakes* h = impl_->hands.get()) {
+    out.tls_handshakes = read(h->done);
+    out.tls_handshakes_failed = read(h->failed);
+    out.tls_handshakes_timed_out = read(h->timed_out);
+    out.tls_handshakes_evicted = read(h->evicted);
+    out.tls_handshakes_not_h2 = read(h->not_h2);
+    out.tls_handshakes_open = h->under_way();
+    out.tls_reloads = impl_->credentials->reloads();
+    out.tls_reload_failures = impl_->credentials->reload_failures();
+    out.tls_certificate_expires = impl_->credentials->expires();
+  }
   out.bytes_received = read(impl_->transport.bytes_received);
   out.bytes_sent = read(impl_->transport.bytes_sent);
   out.reads = read(impl_->transport.reads);

@@ -60,13 +60,11 @@
 
 namespace warren::http2 {
 
-using clock = tcp_conn::clock;
+using clock = warren::stream::clock;
 
-connection::connection(tcp_conn socket, host& h, const connection_options& options, unsigned ordinal)
-    : host_(h), options_(options), ordinal_(ordinal), socket_(std::move(socket)), session_(options.session, *this) {
-  asio::error_code ec;
-  const tcp_endpoint peer = socket_.remote_endpoint(ec);
-  peer_ = ec ? "unknown" : to_string(peer);
+connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options,
+                       unsigned ordinal)
+    : host_(h), options_(options), ordinal_(ordinal), peer_(std::move(peer)), socket_(std::move(socket)), session_(options.session, *this) {
   timer_.fn = &connection::timer_fired;
   timer_.arg = this;
 }
@@ -85,7 +83,7 @@ void connection::unpin() noexcept {
 }
 
 void connection::start() {
-  socket_.read_deadline(options_.preface_timeout);
+  socket_->read_deadline(options_.preface_timeout);
   now_ = heard_at_ = idle_since_ = rt::nanotime();
   if (options_.max_age.count() != 0) {
     // Spread by the address of the connection, mixed: enough to keep equals apart.
@@ -194,7 +192,7 @@ void connection::handle(node& n) {
     }
     case node::kind::flusher:
       flushing_ = false;
-      socket_.write_deadline(clock::time_point::max());
+      socket_->write_deadline(clock::time_point::max());
       if (flush_error_) write_failed(flush_error_);
       break;
     case node::kind::control: handle_control(bits); break;
@@ -238,9 +236,22 @@ void connection::kill(std::string_view why) {
   flush();
   // What the peer did not take by now it will not get.
   dead_ = true;
+  socket_->deadline(std::chrono::nanoseconds(kLingerNs));
+  end_sending();
+}
+
+// The peer reads to the end, then eof. On a socket that is one system call. TLS says goodbye in a record of its own, which may have to wait
+// for room: not in the owner's name. Whoever waits there holds the stream alone, and closing it ends the wait.
+void connection::end_sending() {
   asio::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
-  socket_.deadline(std::chrono::nanoseconds(kLingerNs));
+  if (peer_.tls == nullptr) {
+    socket_->shutdown(asio::socket_base::shutdown_send, ignored);
+    return;
+  }
+  go([socket = socket_] {
+    asio::error_code ec;
+    socket->shutdown(asio::socket_base::shutdown_send, ec);
+  });
 }
 
 bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && live_count_ == 0 && armed_for_ == 0; }
@@ -343,7 +354,7 @@ void connection::flush() {
     }
     count_events();
     asio::error_code ec;
-    const size_t n = socket_.try_write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+    const size_t n = socket_->try_write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
     if (ec == asio::error::would_block) {
       start_flusher();
       return;
@@ -370,8 +381,8 @@ void connection::start_flusher() {
   go([this] {
     asio::error_code ec;
     while (out_at_ != out_end_ && !ec) {
-      socket_.write_deadline(options_.write_timeout);
-      const size_t n = socket_.write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+      socket_->write_deadline(options_.write_timeout);
+      const size_t n = socket_->write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
       out_at_ += n;
       host_.counters().bytes_sent.fetch_add(n, std::memory_order_relaxed);
       host_.counters().writes.fetch_add(1, std::memory_order_relaxed);
@@ -387,7 +398,7 @@ void connection::write_failed(const asio::error_code& ec) {
   if (ec == asio::error::timed_out) host_.counters().stalled.fetch_add(1, std::memory_order_relaxed);
   out_at_ = out_end_;
   asio::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end and cancels what runs
+  socket_->shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end and cancels what runs
 }
 
 // Before the peer can see the effect of what is counted.
@@ -410,10 +421,9 @@ void connection::note_end() {
   lingering_ = true;
   dead_ = true;
   disarm();
-  asio::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   const bool silent = session_.drained() && !drain_answered_;
-  socket_.read_deadline(std::chrono::nanoseconds(silent ? kSilentLingerNs : kLingerNs));
+  socket_->deadline(std::chrono::nanoseconds(silent ? kSilentLingerNs : kLingerNs));
+  end_sending();
 }
 
 // --- reading -----------------------------------------------------------------------------------------------------------------------------
@@ -443,7 +453,7 @@ void connection::read_loop(stream* todo, stream* done) {
 // One read. false: there will be no more.
 bool connection::read_once(stream*& todo) {
   asio::error_code ec;
-  if (!socket_.wait_readable(ec)) {
+  if (!socket_->wait_readable(ec)) {
     if (ec != asio::error::timed_out) return false;
     acquire();
     const bool in_preface = !preface_done_ && !dead_;
@@ -456,7 +466,7 @@ bool connection::read_once(stream*& todo) {
     return false;
   }
   char* const block = host_.blocks().take();
-  const size_t n = socket_.try_read_some(asio::buffer(block, kBlockSize), ec);
+  const size_t n = socket_->try_read_some(asio::buffer(block, kBlockSize), ec);
   if (ec) {
     host_.blocks().give(block);
     return ec == asio::error::would_block;
@@ -583,7 +593,7 @@ void connection::post_finished(stream* finished) {
 
 // The reader's last act: everything still open is cancelled.
 void connection::end_reading() {
-  socket_.close();  // ends the flusher's wait, if there is one
+  socket_->close();  // ends the flusher's wait, if there is one
   acquire();
   dead_ = true;
   disarm();
@@ -650,7 +660,7 @@ void connection::ready(stream& s) noexcept {
 
 void connection::settings_received() {
   preface_done_ = true;
-  socket_.read_deadline(clock::time_point::max());
+  socket_->read_deadline(clock::time_point::max());
 }
 
 void connection::drain_acknowledged() {

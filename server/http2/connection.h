@@ -1,16 +1,19 @@
-// connection: one client's socket, its HTTP/2 session, and the goroutines that serve it. How they share it: connection.cpp.
+// connection: one client's stream (a socket, or TLS over one), its HTTP/2 session, and the goroutines that serve it. How they share it:
+// connection.cpp.
 #pragma once
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
-#include <warren/net.h>
+#include <warren/stream.h>
 
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 #include "server/http2/alarms.h"
 #include "server/http2/block_pool.h"
+#include "server/http2/peer.h"
 #include "server/http2/session.h"
 #include "server/http2/stream.h"
 
@@ -67,12 +70,12 @@ class connection final : private session::events, private alarm {
   };
 
   // The host holds one reference; the connection lives until the last unpin().
-  connection(tcp_conn socket, host& h, const connection_options& options, unsigned ordinal);
+  connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options, unsigned ordinal);
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
   void start();  // its reader goroutine
-  const std::string& peer() const noexcept { return peer_; }
+  const peer_facts& peer() const noexcept { return peer_; }
 
   // Tells the owner that bits happened to s, and becomes the owner if there is none. Never parks. Any goroutine whose business keeps s
   // alive.
@@ -127,6 +130,7 @@ class connection final : private session::events, private alarm {
   void write_failed(const asio::error_code& ec);
   void count_events();
   void note_end();
+  void end_sending();
   bool over() const noexcept;
 
   void read_loop(stream* todo, stream* done);
@@ -161,8 +165,8 @@ class connection final : private session::events, private alarm {
   host& host_;
   const connection_options options_;
   const unsigned ordinal_;
-  tcp_conn socket_;  // its own rules of sharing
-  std::string peer_;
+  const peer_facts peer_;
+  const std::shared_ptr<warren::stream> socket_;  // its own rules of sharing; shared with who ends its sending side (end_sending)
 
   // The reader's.
   int64_t run_ns_ = 0;       // how long a handler takes in place: a moving average

@@ -43,7 +43,19 @@ struct server_counters {
   uint64_t connections_aged = 0;       // told to go: max_connection_age
   uint64_t connections_idle = 0;       // told to go: max_connection_idle
   uint64_t calls_over_limit = 0;       // answered UNAVAILABLE: max_concurrent_calls or server::limit
-  uint64_t bytes_received = 0;         // on sockets
+
+  // TLS; all 0 without it.
+  uint64_t tls_handshakes = 0;
+  uint64_t tls_handshakes_failed = 0;     // not TLS, nothing in common, a bad certificate or none
+  uint64_t tls_handshakes_timed_out = 0;  // handshake_timeout
+  uint64_t tls_handshakes_evicted = 0;    // the oldest of more than max_handshakes
+  uint64_t tls_handshakes_not_h2 = 0;     // ALPN did not choose h2
+  uint64_t tls_handshakes_open = 0;       // under way now
+  uint64_t tls_reloads = 0;
+  uint64_t tls_reload_failures = 0;
+  int64_t tls_certificate_expires = 0;  // of the server's certificate, seconds since 1970
+
+  uint64_t bytes_received = 0;  // on sockets
   uint64_t bytes_sent = 0;
   uint64_t reads = 0;  // system calls that returned data
   uint64_t writes = 0;

@@ -9,12 +9,14 @@
 
 #include <warren/grpc/counters.h>
 #include <warren/grpc/service.h>
+#include <warren/grpc/tls.h>
 
 namespace warren::grpc {
 
 // Limits. Each default's reason is in server/grpc/limits.h and server/http2/limits.h.
 struct server_options {
-  std::string listen = "127.0.0.1:50051";    // "ADDR:PORT", "[::1]:0", ":50051"; port 0 takes a free one
+  std::string listen = "127.0.0.1:50051";    // "ADDR:PORT", "[::1]:0", ":50051"; port 0 takes a free one. "unix:/run/x.sock", "unix:@name"
+  bool reuse_port = false;                   // SO_REUSEPORT: several servers, of several processes too, share the port
   size_t max_receive_message = 4u << 20;     // bytes of one request message; over it: RESOURCE_EXHAUSTED before it is buffered
   size_t max_send_message = 64u << 20;       // bytes of one reply message; over it: RESOURCE_EXHAUSTED
   size_t max_buffered_requests = 64u << 20;  // bytes of requests not yet taken by a handler, per connection
@@ -42,6 +44,8 @@ struct server_options {
 
   // Calls. A limit of its own (server::limit) takes a method out of this one.
   uint32_t max_concurrent_calls = 0;  // handlers running at once, on all connections; above it a call is answered UNAVAILABLE
+
+  tls_options tls{};  // unless its files are named: none, clients connect in plain text
 };
 
 // Thread safety: add() before start(), by one goroutine; the rest by any goroutine.
@@ -62,10 +66,14 @@ class server {
   void limit(std::string_view method, uint32_t calls);
 
   // Listens and accepts on goroutines of its own; returns at once. Throws warren::net_error (a std::system_error whose what() is
-  // one line: cause, value, remedy) if it cannot listen.
+  // one line: cause, value, remedy) if it cannot listen, tls_error if it cannot use a file of options.tls.
   void start();
 
-  // The address it listens on, with the real port: "127.0.0.1:50051". Empty before start().
+  // Reads the files of options.tls anew, for connections made from now on. Throws tls_error if they cannot be used: those of before stay in
+  // use. Throws std::logic_error before start() and without TLS. Parks. On SIGHUP, say; they are also looked at every reload_interval.
+  void reload_tls();
+
+  // The address it listens on, with the real port: "127.0.0.1:50051", "unix:/run/x.sock". Empty before start().
   std::string address() const;
 
   // start() unless started, then parks until shutdown() has finished.
