@@ -150,6 +150,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   content content_ = content::absent;
   std::optional<int64_t> timeout_;
   int64_t deadline_ns_ = 0;  // 0: none
+  int64_t begun_ns_ = 0;     // when the request's headers were complete
   int64_t arrived_ns_ = 0;   // when the request was complete
   std::string authority_;
   std::string path_text_;  // of an unknown method

@@ -1,3 +1,9 @@
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <climits>
 #include <mutex>
 #include <stdexcept>
 #include <utility>
@@ -56,6 +62,9 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     connection_options.session.connection_window = options.connection_window;
     connection_options.preface_timeout = options.preface_timeout;
     connection_options.write_timeout = options.write_timeout;
+    auto tick = options.write_timeout;
+    if (options.request_timeout.count() != 0) tick = std::min(tick, options.request_timeout);
+    connection_options.stream_tick = std::chrono::nanoseconds(tick) / 2;
     connection_options.keepalive_time = options.keepalive_time;
     connection_options.keepalive_timeout = options.keepalive_timeout;
     connection_options.max_idle = options.max_connection_idle;
@@ -229,6 +238,12 @@ void server::add(service& s) {
   impl_->shared.methods.add(s);
 }
 
+void server::intercept(interceptor& i) {
+  std::lock_guard hold(impl_->mutex);
+  if (impl_->started) throw std::logic_error("grpc: intercept after start; add every interceptor first");
+  impl_->shared.interceptors.push_back(&i);
+}
+
 void server::limit(std::string_view method, uint32_t calls) {
   {
     std::lock_guard hold(impl_->mutex);
@@ -259,6 +274,14 @@ void server::start() {
     impl_->listener = std::make_unique<tcp_listener>(listen(options.listen, {.reuse_port = true}));
   }
   impl_->address = impl_->listener->address();
+#ifdef TCP_USER_TIMEOUT
+  // A peer that vanished without a word, while something of ours is on its way to it, is given up by the kernel after this, instead of a
+  // quarter of an hour. Connections inherit it from the socket that accepts them. Not on unix sockets; there it fails, and nothing is lost.
+  if (auto* const tcp = dynamic_cast<tcp_listener*>(impl_->listener.get()); tcp != nullptr && options.keepalive_timeout.count() > 0) {
+    const auto ms = static_cast<unsigned>(std::min<int64_t>(options.keepalive_timeout.count(), INT_MAX));
+    setsockopt(tcp->native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
+  }
+#endif
   {
     std::lock_guard hold(impl_->mutex);
     impl_->started = true;
@@ -298,6 +321,48 @@ void server::shutdown(std::chrono::nanoseconds grace) {
   self->shutdown(grace);
 }
 
+std::vector<std::string> server::services() const { return impl_->shared.methods.services(); }
+
+std::vector<connection_info> server::connections(uint64_t first_id, size_t most) const {
+  std::vector<http2::connection*> open;
+  {
+    std::lock_guard hold(impl_->mutex);
+    for (http2::connection* c : impl_->connections) {
+      if (uint64_t{c->ordinal()} + 1 < first_id) continue;
+      c->pin();
+      open.push_back(c);
+    }
+  }
+  std::sort(open.begin(), open.end(), [](const auto* a, const auto* b) { return a->ordinal() < b->ordinal(); });
+  const int64_t now_ns = rt::nanotime();
+  const auto now = std::chrono::system_clock::now();
+  const auto wall = [&](int64_t ns) {
+    return now - std::chrono::duration_cast<std::chrono::system_clock::duration>(std::chrono::nanoseconds(now_ns - ns));
+  };
+  const auto read = [](const std::atomic<uint64_t>& c) { return c.load(std::memory_order_relaxed); };
+  std::vector<connection_info> out;
+  for (http2::connection* c : open) {
+    if (out.size() < most) {
+      const http2::connection_counts& n = c->counts();
+      connection_info& i = out.emplace_back();
+      i.id = uint64_t{c->ordinal()} + 1;
+      i.peer = c->peer().address;
+      i.local = impl_->address;
+      i.tls = c->peer().tls;
+      i.accepted = wall(c->accepted_ns());
+      i.streams_started = read(n.streams_started);
+      i.streams_succeeded = read(n.streams_succeeded);
+      i.streams_failed = read(n.streams_failed);
+      i.messages_received = read(n.messages_received);
+      i.messages_sent = read(n.messages_sent);
+      i.keepalives_sent = read(n.keepalives_sent);
+      if (const int64_t last = n.last_stream_ns.load(std::memory_order_relaxed); last != 0) i.last_stream = wall(last);
+    }
+    c->unpin();
+  }
+  return out;
+}
+
 server_counters server::counters() const {
   const auto read = [](const std::atomic<uint64_t>& c) { return c.load(std::memory_order_relaxed); };
   server_counters out;
@@ -319,6 +384,7 @@ server_counters server::counters() const {
   out.connections_dead = read(impl_->transport.keepalive_failed);
   out.connections_aged = read(impl_->transport.aged);
   out.connections_idle = read(impl_->transport.idled);
+  out.calls_slow = read(impl_->shared.slow);
   out.calls_over_limit = read(impl_->shared.over_limit);
   if (const handshakes* h = impl_->hands.get()) {
     out.tls_handshakes = read(h->done);

@@ -54,6 +54,10 @@ std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** arg
       ->envname("WARREN_TLS_CLIENT")
       ->capture_default_str()
       ->type_name("required|optional");
+  app.add_flag("--reflection,!--no-reflection", f.reflection, "Tell tools which services and messages there are (on unless switched off)")
+      ->envname("WARREN_REFLECTION");
+  app.add_flag("--channelz", f.channelz, "Tell callers about connections: their addresses and certificates, for operators")
+      ->envname("WARREN_CHANNELZ");
   app.add_option("--grace", grace, "After SIGTERM, let calls run for so many seconds before they are cancelled")
       ->envname("WARREN_GRACE")
       ->capture_default_str()

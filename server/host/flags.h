@@ -18,6 +18,8 @@ struct flags {
   std::string admin = "127.0.0.1:9464";  // empty: no admin port
   std::chrono::milliseconds grace{25'000};
   bool reuse_port = false;
+  bool reflection = true;
+  bool channelz = false;
   grpc::tls_options tls;
 };
 

@@ -10,10 +10,12 @@
 #include <string>
 
 #include <warren/admin.h>
+#include <warren/channelz.h>
 #include <warren/go.h>
 #include <warren/health.h>
 #include <warren/metrics.h>
 #include <warren/net.h>
+#include <warren/reflection.h>
 #include <warren/runtime_service.h>
 #include <warren/signal.h>
 
@@ -56,6 +58,13 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
   registration registered(server, health);
   registered.add(health);
   registered.add(runtime);
+  grpc::reflection_service reflection(server);
+  grpc::channelz_service channelz(server);
+  if (f.reflection) {
+    server.add(reflection.v1());
+    server.add(reflection.v1alpha());
+  }
+  if (f.channelz) server.add(channelz);
   setup(registered);
 
   admin::server admin;

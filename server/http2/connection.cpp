@@ -64,7 +64,13 @@ using clock = warren::stream::clock;
 
 connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options,
                        unsigned ordinal)
-    : host_(h), options_(options), ordinal_(ordinal), peer_(std::move(peer)), socket_(std::move(socket)), session_(options.session, *this) {
+    : host_(h),
+      options_(options),
+      ordinal_(ordinal),
+      peer_(std::move(peer)),
+      accepted_ns_(rt::nanotime()),
+      socket_(std::move(socket)),
+      session_(options.session, *this) {
   timer_.fn = &connection::timer_fired;
   timer_.arg = this;
 }
@@ -84,7 +90,7 @@ void connection::unpin() noexcept {
 
 void connection::start() {
   socket_->read_deadline(options_.preface_timeout);
-  now_ = heard_at_ = idle_since_ = rt::nanotime();
+  now_ = heard_at_ = idle_since_ = accepted_ns_;
   if (options_.max_age.count() != 0) {
     // Spread by the address of the connection, mixed: enough to keep equals apart.
     const auto mixed = static_cast<uint64_t>(now_ ^ static_cast<int64_t>(reinterpret_cast<uintptr_t>(this))) * 0x9e3779b97f4a7c15u;
@@ -290,6 +296,7 @@ void connection::rearm() {
   due(age_due_);
   due(drain_due_);
   due(kill_due_);
+  if (session_.header_block_since() != 0) due(session_.header_block_since() + options_.preface_timeout.count());
   if (live_count_ != 0) due(stream_tick());
   if (when != INT64_MAX) arm(when);
 }
@@ -304,6 +311,7 @@ void connection::tick() {
   }
   if (ping_due_ == 0 && options_.keepalive_time.count() != 0 && now_ - heard_at_ >= options_.keepalive_time.count()) {
     session_.ping();
+    add(counts_.keepalives_sent, 1);
     ping_due_ = now_ + options_.keepalive_timeout.count();
   }
   if (!session_.draining() && live_count_ == 0 && options_.max_idle.count() != 0 && now_ - idle_since_ >= options_.max_idle.count()) {
@@ -327,6 +335,12 @@ void connection::tick() {
   if (kill_due_ != 0 && now_ >= kill_due_) {
     kill_due_ = 0;
     kill("the connection has reached its greatest age");
+    return;
+  }
+  if (session_.header_block_since() != 0 && now_ - session_.header_block_since() >= options_.preface_timeout.count()) {
+    // Nothing else of this connection can be read before that block ends, so it is the connection that is stalled.
+    count.stalled.fetch_add(1, std::memory_order_relaxed);
+    session_.terminate(NGHTTP2_ENHANCE_YOUR_CALM);
     return;
   }
   for (stream* s = live_; s != nullptr; s = s->live_next_) {
@@ -485,6 +499,7 @@ bool connection::read_once(stream*& todo) {
       arm(now + options_.keepalive_time.count());
     }
     answer_first = !session_.receive({block, n}, now);
+    if (session_.header_block_since() != 0 && live_count_ == 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);
   todo = std::exchange(batch_first_, nullptr);
@@ -622,6 +637,8 @@ stream* connection::open_stream(int32_t) {
   } else {
     s = host_.make_stream(*this);
   }
+  add(counts_.streams_started, 1);
+  counts_.last_stream_ns.store(now_, std::memory_order_relaxed);
   s->batch_next_ = nullptr;
   s->live_prev_ = nullptr;
   s->live_next_ = live_;

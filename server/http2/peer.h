@@ -11,7 +11,7 @@ namespace warren::http2 {
 
 struct peer_facts {
   std::string address;                              // "127.0.0.1:40112", "unix:"; "unknown" if it has gone already
-  std::unique_ptr<const grpc::tls_info> tls;        // null: the connection is not encrypted
+  std::shared_ptr<const grpc::tls_info> tls;        // null: the connection is not encrypted
   std::optional<warren::peer_credentials> process;  // of a unix socket: who connected, as the kernel says
 };
 

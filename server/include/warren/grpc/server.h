@@ -6,8 +6,10 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <warren/grpc/counters.h>
+#include <warren/grpc/interceptor.h>
 #include <warren/grpc/service.h>
 #include <warren/grpc/tls.h>
 
@@ -31,6 +33,9 @@ struct server_options {
   // A peer that takes no byte for so long is cut off; a call whose answer makes no progress for so long (the peer's window is shut) is
   // reset, at the latest after twice the time.
   std::chrono::milliseconds write_timeout{20'000};
+  // A method that takes one message: from the request's headers to its last byte. Then the call ends with DEADLINE_EXCEEDED. (Looked at
+  // every half of it or of write_timeout.) Zero: no limit.
+  std::chrono::milliseconds request_timeout{60'000};
 
   // Connections. Zero means: no limit, never.
   uint32_t max_connections = 0;                      // above it a new one is closed at once
@@ -43,7 +48,8 @@ struct server_options {
   bool permit_idle_pings = false;                         // also without a call open; otherwise every two hours
 
   // Calls. A limit of its own (server::limit) takes a method out of this one.
-  uint32_t max_concurrent_calls = 0;  // handlers running at once, on all connections; above it a call is answered UNAVAILABLE
+  std::chrono::milliseconds max_call_time{0};  // a call without a deadline, or with a later one, gets this one; zero: clients decide
+  uint32_t max_concurrent_calls = 0;           // handlers running at once, on all connections; above it a call is answered UNAVAILABLE
 
   tls_options tls{};  // unless its files are named: none, clients connect in plain text
 };
@@ -60,6 +66,9 @@ class server {
   // Serves s under s.full_name(). s must outlive the server. A second service of the same name, or a
   // call after start(), throws std::logic_error.
   void add(service& s);
+
+  // Runs i around every handler; the first one added is the outermost. i must outlive the server. Throws std::logic_error after start().
+  void intercept(interceptor& i);
 
   // At most so many handlers of the method "/package.Service/Method" run at once; above it a call is answered UNAVAILABLE. Throws
   // std::logic_error if no such method was added, calls is 0, or after start().
@@ -85,6 +94,12 @@ class server {
   // Returns when every connection is closed and every handler of this server has returned. A handler that ignores its
   // context keeps it waiting. Further calls wait for the first. Parks.
   void shutdown(std::chrono::nanoseconds grace);
+
+  // The names of what was added, in that order: "helloworld.Greeter".
+  std::vector<std::string> services() const;
+
+  // The connections that are open, by id: at most `most` of those from `first_id` on. Costs the server a reference to each.
+  std::vector<connection_info> connections(uint64_t first_id = 0, size_t most = SIZE_MAX) const;
 
   // A snapshot; costs the server nothing. Counters of different kinds may be a few calls apart from one another.
   server_counters counters() const;
