@@ -499,7 +499,7 @@ bool connection::read_once(stream*& todo) {
       arm(now + options_.keepalive_time.count());
     }
     answer_first = !session_.receive({block, n}, now);
-    if (session_.header_block_since() != 0 && live_count_ == 0) arm(session_.header_block_since() + options_.preface_timeout.count());
+    if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);
   todo = std::exchange(batch_first_, nullptr);
