@@ -104,6 +104,7 @@ void call::on_reuse() {
   follower_.reset();
   reader_needs_ = consumed_ = 0;
   if (!failure_.ok()) failure_ = {};
+  failed_.store(false, std::memory_order_relaxed);
   cause_.store(status_code::ok, std::memory_order_relaxed);
   if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
   initial_left_ = false;
@@ -412,9 +413,11 @@ void call::run() noexcept {
 void call::fail(status why) {
   std::lock_guard hold(mutex_);
   if (failure_.ok()) failure_ = std::move(why);
+  failed_.store(true, std::memory_order_release);
 }
 
 status call::failure() const {
+  if (!failed_.load(std::memory_order_acquire)) return {};  // as nearly always: no lock, nothing copied
   std::lock_guard hold(mutex_);
   return failure_;
 }

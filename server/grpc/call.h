@@ -208,6 +208,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   uint64_t messages_taken_ = 0;
 
   // --- both ---
+  std::atomic<bool> failed_{false};                    // failure_ is set
   std::atomic<status_code> cause_{status_code::ok};    // set once, by the owner
   std::atomic<root<context_cell>*> context_{nullptr};  // made by the first as_context()
   mutable rt::mutex mutex_;                            // guards the following

@@ -12,14 +12,14 @@ status interceptor::next::operator()(server_call& call) const {
       return {status_code::unknown, "an interceptor threw an exception"};
     }
   }
-  status ended;
   try {
-    ended = run_(self_, call);
+    status ended = run_(self_, call);
+    if (status failed = call.failure(); !failed.ok()) return failed;
+    return ended;
   } catch (...) {
-    ended = {status_code::unknown, "the handler threw an exception"};
+    if (status failed = call.failure(); !failed.ok()) return failed;
+    return {status_code::unknown, "the handler threw an exception"};
   }
-  if (status failed = call.failure(); !failed.ok()) return failed;
-  return ended;
 }
 
 status intercepted::run(std::span<interceptor* const> chain, trampoline handler, service& self, method_kind kind, server_call& call) {
