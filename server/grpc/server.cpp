@@ -37,6 +37,10 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
   // With TLS only; made by start().
   std::unique_ptr<tls_credentials> credentials;
   std::unique_ptr<handshakes> hands;
+  uint32_t greeting = 0;  // connections that are no connections yet; guarded by mutex, as the next two
+  uint32_t greeters = 0;  // goroutines of theirs
+  bool greeters_awaited = false;
+  http2::event no_greeter;
   http2::event stop_watching;
   http2::event watching_ended;
 
@@ -103,7 +107,7 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
   // Counts handshakes too: they hold a descriptor as connections do.
   bool full() const noexcept {
     const uint32_t most = shared.options.max_connections;
-    return most != 0 && connections.size() + (hands == nullptr ? 0 : hands->under_way()) >= most;
+    return most != 0 && connections.size() + greeting >= most;
   }
 
   void accept_loop() {
@@ -121,6 +125,10 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
         continue;  // socket closes
       }
       const auto ordinal = static_cast<unsigned>(accepted++);
+      if (hands != nullptr) {
+        greeting++;
+        greeters++;
+      }
       hold.unlock();
       if (hands == nullptr) {
         begin(std::move(socket), nullptr, ordinal);
@@ -133,8 +141,18 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
 
   void shake_hands(std::unique_ptr<warren::stream> socket, unsigned ordinal) {
     auto info = std::make_unique<tls_info>();
-    std::unique_ptr<warren::stream> secure = hands->run(std::move(socket), *info);
-    if (secure != nullptr) begin(std::move(secure), std::move(info), ordinal);
+    std::unique_ptr<warren::stream> secure;
+    try {
+      secure = hands->run(std::move(socket), *info);
+    } catch (const std::exception&) {
+      hands->failed.fetch_add(1, std::memory_order_relaxed);  // no memory: this one's end, not the process's
+    }
+    const bool agreed = secure != nullptr;
+    if (agreed) begin(std::move(secure), std::move(info), ordinal);
+    std::lock_guard hold(mutex);
+    if (!agreed) greeting--;
+    // Only now: shutdown() tells connections to go, and one that is in the list must have started by then.
+    if (--greeters == 0 && greeters_awaited) no_greeter.set();
   }
 
   void begin(std::unique_ptr<warren::stream> socket, std::unique_ptr<const tls_info> tls, unsigned ordinal) {
@@ -151,6 +169,7 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     {
       std::lock_guard hold(mutex);
       connections.push_back(c);
+      if (c->peer().tls != nullptr) greeting--;
     }
     c->start();
   }
@@ -205,6 +224,12 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
     accepting_ended.wait();
     if (hands != nullptr) {
       hands->stop();
+      {
+        std::lock_guard hold(mutex);
+        greeters_awaited = true;
+        if (greeters == 0) no_greeter.set();
+      }
+      no_greeter.wait();
       stop_watching.set();
       watching_ended.wait();
     }
@@ -277,8 +302,10 @@ void server::start() {
 #ifdef TCP_USER_TIMEOUT
   // A peer that vanished without a word, while something of ours is on its way to it, is given up by the kernel after this, instead of a
   // quarter of an hour. Connections inherit it from the socket that accepts them. Not on unix sockets; there it fails, and nothing is lost.
-  if (auto* const tcp = dynamic_cast<tcp_listener*>(impl_->listener.get()); tcp != nullptr && options.keepalive_timeout.count() > 0) {
-    const auto ms = static_cast<unsigned>(std::min<int64_t>(options.keepalive_timeout.count(), INT_MAX));
+  // (It also ends a peer that lets nothing in, which is write_timeout's business: never sooner than that.)
+  const int64_t silence = std::max(options.keepalive_timeout.count(), options.write_timeout.count());
+  if (auto* const tcp = dynamic_cast<tcp_listener*>(impl_->listener.get()); tcp != nullptr && silence > 0) {
+    const auto ms = static_cast<unsigned>(std::min<int64_t>(silence, INT_MAX));
     setsockopt(tcp->native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof ms);
   }
 #endif

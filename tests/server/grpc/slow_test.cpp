@@ -203,10 +203,11 @@ TEST(tiny_window, others_are_served) {
 
 // --- half-dead peers ---------------------------------------------------------------------------------------------------------------------
 
-// The kernel gives up a peer that does not acknowledge what we sent, in keepalive_timeout. The server runs in this process: its descriptors
+// The kernel gives up a peer that does not acknowledge what we sent, in the longer of keepalive_timeout and
+// write_timeout. The server runs in this process: its descriptors
 // are ours to look at.
 TEST(half_dead, connections_have_a_user_timeout) {
-  with_server({.keepalive_timeout = 12'345ms}, [](grpc::server& s, text_service&) {
+  with_server({.write_timeout = 1000ms, .keepalive_timeout = 12'345ms}, [](grpc::server& s, text_service&) {
     raw_client c(s.address());
     ASSERT_TRUE(c.ping());
     const auto port = static_cast<uint16_t>(std::stoi(s.address().substr(s.address().rfind(':') + 1)));
