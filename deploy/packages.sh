@@ -24,7 +24,7 @@ packages_of() {
       echo libgtest-dev googletest libbenchmark-dev                  # tests, benchmarks
       ;;
     test)  # what the tests run beside the build
-      echo nghttp2-client procps gdb
+      echo nghttp2-client procps gdb openssl
       ;;
     clang) echo clang-14 ;;                                          # the second compiler
     lint) echo clang-14 clang-format-14 clang-tidy-14 shellcheck ;;

@@ -55,11 +55,23 @@ class grpc_collector final : public prometheus::Collectable {
     total("warren_grpc_connections_refused_total", "Connections closed at once: over max_connections.", now.connections_refused);
     total("warren_grpc_streams_stalled_total", "Calls reset because their answer could not be sent: the peer's window stayed shut.",
           now.streams_stalled);
+    total("warren_grpc_calls_slow_total", "Calls ended because their request did not come whole within request_timeout.", now.calls_slow);
     total("warren_grpc_calls_over_limit_total", "Calls answered UNAVAILABLE because of a limit of calls running at once.",
           now.calls_over_limit);
     total("warren_grpc_calls_unknown_method_total", "Calls of a service or method the server does not have.", now.calls_unknown_method);
     total("warren_grpc_calls_rejected_total", "Calls answered before a handler ran: content-type, limits, framing.", now.calls_rejected);
     total("warren_grpc_streams_refused_total", "Streams refused over the limit or during shutdown.", now.streams_refused);
+    f.gauge("warren_grpc_tls_handshakes_open", "TLS handshakes under way.", static_cast<double>(now.tls_handshakes_open));
+    MetricFamily& shaken =
+        f.family("warren_grpc_tls_handshakes_total", "TLS handshakes of clients, by how they ended.", MetricType::Counter);
+    const auto result = [](const char* how, uint64_t value) { return counter_sample(static_cast<double>(value), {{"result", how}}); };
+    shaken.metric = {result("done", now.tls_handshakes), result("failed", now.tls_handshakes_failed),
+                     result("timed_out", now.tls_handshakes_timed_out), result("evicted", now.tls_handshakes_evicted),
+                     result("not_h2", now.tls_handshakes_not_h2)};
+    total("warren_grpc_tls_reloads_total", "Times the TLS files were read again and taken into use.", now.tls_reloads);
+    total("warren_grpc_tls_reload_failures_total", "Times they were read again and could not be used.", now.tls_reload_failures);
+    f.gauge("warren_grpc_tls_certificate_expiry_timestamp_seconds", "When the server's certificate expires, in Unix time; 0 without TLS.",
+            static_cast<double>(now.tls_certificate_expires));
     total("warren_grpc_received_bytes_total", "Bytes read from gRPC sockets.", now.bytes_received);
     total("warren_grpc_sent_bytes_total", "Bytes written to gRPC sockets.", now.bytes_sent);
     total("warren_grpc_reads_total", "System calls that read from gRPC sockets.", now.reads);

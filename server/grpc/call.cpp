@@ -70,7 +70,7 @@ void call::on_reuse() {
   path_known_ = path_seen_ = post_ = root_path_ = over_limit_ = bad_timeout_ = bad_binary_ = bad_encoding_ = host_seen_ = false;
   content_ = content::absent;
   timeout_.reset();
-  deadline_ns_ = arrived_ns_ = 0;
+  deadline_ns_ = arrived_ns_ = begun_ns_ = 0;
   authority_.clear();
   path_text_.clear();
   metadata_.clear();
@@ -104,6 +104,7 @@ void call::on_reuse() {
   follower_.reset();
   reader_needs_ = consumed_ = 0;
   if (!failure_.ok()) failure_ = {};
+  failed_.store(false, std::memory_order_relaxed);
   cause_.store(status_code::ok, std::memory_order_relaxed);
   if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
   initial_left_ = false;
@@ -214,7 +215,11 @@ void call::on_header(std::string_view name, std::string_view value) {
 void call::on_headers_end(http2::session& s) {
   if (!check_headers(s)) return;
   started_ = true;
+  begun_ns_ = connection_.now();
   method_->shard(connection_.ordinal()).started.fetch_add(1, std::memory_order_relaxed);
+  if (const auto most = std::chrono::nanoseconds(core_.options.max_call_time).count(); most != 0 && (!timeout_ || *timeout_ > most)) {
+    timeout_ = most;
+  }
   if (timeout_) begin_deadline(s);
   if (!answered_ && takes_stream()) begin_run(s);  // what it reads may come later
 }
@@ -374,8 +379,9 @@ void call::end_count() noexcept {
   if (running_count_ != nullptr) std::exchange(running_count_, nullptr)->fetch_sub(1, std::memory_order_relaxed);
 }
 
-void call::on_closed(uint32_t) {
+void call::on_closed(uint32_t error_code) {
   closed_ = true;
+  connection_.count_stream_end(error_code == NGHTTP2_NO_ERROR && answered_);
   if (answered_) return;
   answered_ = true;
   code_ = status_code::cancelled;
@@ -401,21 +407,17 @@ void call::run() noexcept {
     status_ = {why, why == status_code::deadline_exceeded ? "the deadline passed before the handler could run" : ""};
     return;
   }
-  try {
-    status_ = method_->run(*method_->self, *this);
-  } catch (...) {
-    // What it says stays here: it may hold what the caller must not see.
-    status_ = {status_code::unknown, "the handler threw an exception"};
-  }
-  if (status failed = failure(); !failed.ok()) status_ = std::move(failed);
+  status_ = intercepted::run(core_.interceptors, method_->run, *method_->self, method_->kind, *this);
 }
 
 void call::fail(status why) {
   std::lock_guard hold(mutex_);
   if (failure_.ok()) failure_ = std::move(why);
+  failed_.store(true, std::memory_order_release);
 }
 
 status call::failure() const {
+  if (!failed_.load(std::memory_order_acquire)) return {};  // as nearly always: no lock, nothing copied
   std::lock_guard hold(mutex_);
   return failure_;
 }
@@ -685,6 +687,7 @@ void call::on_run_end(http2::session& s) {
   running_ = false;
   end_count();
   disarm();
+  connection_.count_messages(messages_taken_ + (request_taken_ ? 1 : 0), messages_sent_);
   if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
   if (messages_taken_ != 0) method_->shard(connection_.ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
   end_context();          // as in Go, with the handler: a goroutine that took it along learns that
@@ -746,10 +749,22 @@ void call::on_kill(http2::session& s, std::string_view why) {
   if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, why);
 }
 
+// A request that does not come whole is memory held for nobody too; only that of a method which takes one message, since nothing runs yet
+// that could be impatient for itself.
+//
 // An answer that its caller does not take (a window of zero, say) is memory held for nobody. While the handler runs that is its own affair:
 // it has a deadline and a context.
 bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
-  if (!answered_ || closed_) return true;
+  if (closed_) return true;
+  if (!answered_) {
+    const int64_t allowed = std::chrono::nanoseconds(core_.options.request_timeout).count();
+    if (started_ && !running_ && allowed != 0 && now - begun_ns_ >= allowed) {
+      core_.slow.fetch_add(1, std::memory_order_relaxed);
+      refuse(s, "200", status_code::deadline_exceeded,
+             "the request did not come whole within the server's request_timeout; send it faster");
+    }
+    return true;
+  }
   if (sent_since_ == 0 || sent_ != sent_at_tick_) {
     sent_since_ = now;
     sent_at_tick_ = sent_;

@@ -81,7 +81,12 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
   bool compress(encoding how) override;
   bool request_compressed() const noexcept override { return request_compressed_; }
-  std::string_view peer() const noexcept override { return connection_.peer(); }
+  std::string_view peer() const noexcept override { return connection_.peer().address; }
+  const tls_info* tls() const noexcept override { return connection_.peer().tls.get(); }
+  const peer_credentials* process() const noexcept override {
+    const auto& p = connection_.peer().process;
+    return p ? &*p : nullptr;
+  }
   std::string_view method() const noexcept override { return method_ == nullptr ? std::string_view() : method_->path; }
   std::string_view authority() const noexcept override { return authority_; }
 
@@ -145,6 +150,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   content content_ = content::absent;
   std::optional<int64_t> timeout_;
   int64_t deadline_ns_ = 0;  // 0: none
+  int64_t begun_ns_ = 0;     // when the request's headers were complete
   int64_t arrived_ns_ = 0;   // when the request was complete
   std::string authority_;
   std::string path_text_;  // of an unknown method
@@ -202,6 +208,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   uint64_t messages_taken_ = 0;
 
   // --- both ---
+  std::atomic<bool> failed_{false};                    // failure_ is set
   std::atomic<status_code> cause_{status_code::ok};    // set once, by the owner
   std::atomic<root<context_cell>*> context_{nullptr};  // made by the first as_context()
   mutable rt::mutex mutex_;                            // guards the following

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <vector>
 
 #include <warren/grpc/counters.h>
 #include <warren/grpc/service.h>
@@ -52,6 +53,7 @@ class method_table {
     return it == by_path_.end() ? nullptr : it->second;
   }
   std::vector<method_counters> counters() const;
+  const std::vector<std::string>& services() const noexcept { return services_; }
 
  private:
   std::deque<method> methods_;

@@ -24,15 +24,17 @@ std::string one_line(std::string text) {
 std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** argv) {
   flags f;
   std::string transport_name = "native";
-  std::string cert, key, ca;
+  std::string client = "required";
   double grace = 25;
   bool version = false;
 
   CLI::App app(p.about, p.name);
-  app.add_option("--listen", f.listen, "Serve gRPC on ADDR:PORT; port 0 takes a free one")
+  app.add_option("--listen", f.listen, "Serve gRPC on ADDR:PORT, where port 0 takes a free one, or on unix:PATH")
       ->envname("WARREN_LISTEN")
       ->capture_default_str()
       ->type_name("ADDR:PORT");
+  app.add_flag("--reuse-port", f.reuse_port, "Share the port with other processes that say so too (SO_REUSEPORT)")
+      ->envname("WARREN_REUSE_PORT");
   app.add_option("--admin", f.admin, "Serve /metrics and /healthz over HTTP on ADDR:PORT; 'off' for none")
       ->envname("WARREN_ADMIN")
       ->capture_default_str()
@@ -41,9 +43,21 @@ std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** arg
       ->envname("WARREN_TRANSPORT")
       ->capture_default_str()
       ->type_name("NAME");
-  app.add_option("--tls-cert", cert, "Certificate chain, PEM")->envname("WARREN_TLS_CERT")->type_name("FILE");
-  app.add_option("--tls-key", key, "Private key, PEM")->envname("WARREN_TLS_KEY")->type_name("FILE");
-  app.add_option("--tls-ca", ca, "Certificates that clients' are checked against, PEM")->envname("WARREN_TLS_CA")->type_name("FILE");
+  app.add_option("--tls-cert", f.tls.certificate, "Serve TLS with this certificate chain, PEM; read again when it changes, and on SIGHUP")
+      ->envname("WARREN_TLS_CERT")
+      ->type_name("FILE");
+  app.add_option("--tls-key", f.tls.key, "Its private key, PEM")->envname("WARREN_TLS_KEY")->type_name("FILE");
+  app.add_option("--tls-ca", f.tls.client_ca, "Ask clients for certificates, which these have signed, PEM")
+      ->envname("WARREN_TLS_CA")
+      ->type_name("FILE");
+  app.add_option("--tls-client", client, "With --tls-ca: a client without a certificate is refused (required) or served (optional)")
+      ->envname("WARREN_TLS_CLIENT")
+      ->capture_default_str()
+      ->type_name("required|optional");
+  app.add_flag("--reflection,!--no-reflection", f.reflection, "Tell tools which services and messages there are (on unless switched off)")
+      ->envname("WARREN_REFLECTION");
+  app.add_flag("--channelz", f.channelz, "Tell callers about connections: their addresses and certificates, for operators")
+      ->envname("WARREN_CHANNELZ");
   app.add_option("--grace", grace, "After SIGTERM, let calls run for so many seconds before they are cancelled")
       ->envname("WARREN_GRACE")
       ->capture_default_str()
@@ -66,11 +80,15 @@ std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** arg
   }
   if (transport_name == "grpcpp") return wrong(p, "--transport grpcpp: this transport is not built yet; use native");
   if (transport_name != "native") return wrong(p, "--transport " + transport_name + ": there is no such transport; use native");
-  for (const auto& [flag, value] : {std::pair{"--tls-cert", &cert}, std::pair{"--tls-key", &key}, std::pair{"--tls-ca", &ca}}) {
-    if (!value->empty()) {
-      return wrong(p, std::string(flag) + " " + *value + ": TLS is not there yet; leave the flag away and put a TLS proxy in front");
-    }
+  if (f.tls.certificate.empty() != f.tls.key.empty()) {
+    return wrong(p, f.tls.key.empty() ? "--tls-cert without --tls-key: name the certificate's private key too"
+                                      : "--tls-key without --tls-cert: name the key's certificate too");
   }
+  if (f.tls.certificate.empty() && !f.tls.client_ca.empty()) {
+    return wrong(p, "--tls-ca " + f.tls.client_ca + ": there is no TLS without --tls-cert and --tls-key; name them too");
+  }
+  if (client != "required" && client != "optional") return wrong(p, "--tls-client " + client + ": must be required or optional");
+  f.tls.require_client_certificate = client == "required";
   if (!(grace >= 0 && grace <= 86'400)) return wrong(p, "--grace: must be 0 to 86400 seconds");
   f.grace = std::chrono::milliseconds(std::llround(grace * 1000));
   if (f.admin == "off") f.admin.clear();

@@ -7,6 +7,8 @@
 #include <string>
 #include <variant>
 
+#include <warren/grpc/tls.h>
+
 namespace warren::host {
 
 enum class transport { native, grpcpp };
@@ -15,6 +17,10 @@ struct flags {
   std::string listen = "127.0.0.1:50051";
   std::string admin = "127.0.0.1:9464";  // empty: no admin port
   std::chrono::milliseconds grace{25'000};
+  bool reuse_port = false;
+  bool reflection = true;
+  bool channelz = false;
+  grpc::tls_options tls;
 };
 
 struct program {

@@ -10,10 +10,12 @@
 #include <string>
 
 #include <warren/admin.h>
+#include <warren/channelz.h>
 #include <warren/go.h>
 #include <warren/health.h>
 #include <warren/metrics.h>
 #include <warren/net.h>
+#include <warren/reflection.h>
 #include <warren/runtime_service.h>
 #include <warren/signal.h>
 
@@ -45,10 +47,24 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
 
   grpc::health_service health;
   grpc::runtime_service runtime;
-  grpc::server server({.listen = f.listen});
+  grpc::tls_options tls = f.tls;
+  tls.on_reload = [log](const std::string& wrong) {
+    if (wrong.empty())
+      log->info("TLS: the files have changed and are in use");
+    else
+      log->warn("{}; the files of before stay in use", wrong);
+  };
+  grpc::server server({.listen = f.listen, .reuse_port = f.reuse_port, .tls = tls});
   registration registered(server, health);
   registered.add(health);
   registered.add(runtime);
+  grpc::reflection_service reflection(server);
+  grpc::channelz_service channelz(server);
+  if (f.reflection) {
+    server.add(reflection.v1());
+    server.add(reflection.v1alpha());
+  }
+  if (f.channelz) server.add(channelz);
   setup(registered);
 
   admin::server admin;
@@ -65,6 +81,9 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
     server.start();
   } catch (const net_error& e) {
     return failed_to_listen(p, "--listen", e);
+  } catch (const grpc::tls_error& e) {
+    std::fprintf(stderr, "%s: %s\n", p.name.c_str(), e.what());
+    return 2;
   }
   if (!f.admin.empty()) {
     try {
@@ -77,6 +96,22 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
   std::printf("listening on %s\n", server.address().c_str());
   if (!f.admin.empty()) std::printf("admin on %s\n", admin.address().c_str());
   std::fflush(stdout);
+
+  go([log, &server, with_tls = f.tls.enabled()] {
+    for (;;) {
+      wait_signal({SIGHUP});
+      if (!with_tls) {
+        log->info("SIGHUP: there is nothing to read again without --tls-cert");
+        continue;
+      }
+      try {
+        server.reload_tls();
+        log->info("SIGHUP: the TLS files were read again");
+      } catch (const grpc::tls_error& e) {
+        log->warn("SIGHUP: {}; the files of before stay in use", e.what());
+      }
+    }
+  });
 
   const int signal = wait_signal({SIGTERM, SIGINT});
   log->info("SIG{}: no new calls; those that run have {} s to finish", sigabbrev_np(signal),
@@ -101,7 +136,7 @@ int main_of(const program& p, int argc, char** argv, const std::function<void(se
   const auto parsed = parse_flags(p, argc, argv);
   if (const auto* leave = std::get_if<exit_now>(&parsed)) return leave->status;
   const flags& f = std::get<flags>(parsed);
-  block_signals({SIGTERM, SIGINT});
+  block_signals({SIGTERM, SIGINT, SIGHUP});
   return run([&] { return serve(p, f, setup); });
 }
 

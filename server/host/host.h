@@ -14,6 +14,7 @@
 //
 // On SIGTERM or SIGINT: health says NOT_SERVING, /healthz answers 503, the gRPC port is closed, calls that run get --grace seconds
 // to finish and are cancelled then, the admin port closes last. Exit status 0. A second signal ends the process at once, with status 1.
+// On SIGHUP: the files of --tls-cert, --tls-key and --tls-ca are read again, for connections made from then on.
 // Exit status 1 if a port cannot be had, 2 for a wrong flag or value; each with one line that says why.
 #pragma once
 #include <functional>

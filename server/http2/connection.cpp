@@ -60,13 +60,17 @@
 
 namespace warren::http2 {
 
-using clock = tcp_conn::clock;
+using clock = warren::stream::clock;
 
-connection::connection(tcp_conn socket, host& h, const connection_options& options, unsigned ordinal)
-    : host_(h), options_(options), ordinal_(ordinal), socket_(std::move(socket)), session_(options.session, *this) {
-  asio::error_code ec;
-  const tcp_endpoint peer = socket_.remote_endpoint(ec);
-  peer_ = ec ? "unknown" : to_string(peer);
+connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options,
+                       unsigned ordinal)
+    : host_(h),
+      options_(options),
+      ordinal_(ordinal),
+      peer_(std::move(peer)),
+      accepted_ns_(rt::nanotime()),
+      socket_(std::move(socket)),
+      session_(options.session, *this) {
   timer_.fn = &connection::timer_fired;
   timer_.arg = this;
 }
@@ -85,8 +89,8 @@ void connection::unpin() noexcept {
 }
 
 void connection::start() {
-  socket_.read_deadline(options_.preface_timeout);
-  now_ = heard_at_ = idle_since_ = rt::nanotime();
+  socket_->read_deadline(options_.preface_timeout);
+  now_ = heard_at_ = idle_since_ = accepted_ns_;
   if (options_.max_age.count() != 0) {
     // Spread by the address of the connection, mixed: enough to keep equals apart.
     const auto mixed = static_cast<uint64_t>(now_ ^ static_cast<int64_t>(reinterpret_cast<uintptr_t>(this))) * 0x9e3779b97f4a7c15u;
@@ -194,7 +198,7 @@ void connection::handle(node& n) {
     }
     case node::kind::flusher:
       flushing_ = false;
-      socket_.write_deadline(clock::time_point::max());
+      socket_->write_deadline(clock::time_point::max());
       if (flush_error_) write_failed(flush_error_);
       break;
     case node::kind::control: handle_control(bits); break;
@@ -238,9 +242,22 @@ void connection::kill(std::string_view why) {
   flush();
   // What the peer did not take by now it will not get.
   dead_ = true;
+  socket_->deadline(std::chrono::nanoseconds(kLingerNs));
+  end_sending();
+}
+
+// The peer reads to the end, then eof. On a socket that is one system call. TLS says goodbye in a record of its own, which may have to wait
+// for room: not in the owner's name. Whoever waits there holds the stream alone, and closing it ends the wait.
+void connection::end_sending() {
   asio::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
-  socket_.deadline(std::chrono::nanoseconds(kLingerNs));
+  if (peer_.tls == nullptr) {
+    socket_->shutdown(asio::socket_base::shutdown_send, ignored);
+    return;
+  }
+  go([socket = socket_] {
+    asio::error_code ec;
+    socket->shutdown(asio::socket_base::shutdown_send, ec);
+  });
 }
 
 bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && live_count_ == 0 && armed_for_ == 0; }
@@ -279,6 +296,7 @@ void connection::rearm() {
   due(age_due_);
   due(drain_due_);
   due(kill_due_);
+  if (session_.header_block_since() != 0) due(session_.header_block_since() + options_.preface_timeout.count());
   if (live_count_ != 0) due(stream_tick());
   if (when != INT64_MAX) arm(when);
 }
@@ -293,6 +311,7 @@ void connection::tick() {
   }
   if (ping_due_ == 0 && options_.keepalive_time.count() != 0 && now_ - heard_at_ >= options_.keepalive_time.count()) {
     session_.ping();
+    add(counts_.keepalives_sent, 1);
     ping_due_ = now_ + options_.keepalive_timeout.count();
   }
   if (!session_.draining() && live_count_ == 0 && options_.max_idle.count() != 0 && now_ - idle_since_ >= options_.max_idle.count()) {
@@ -316,6 +335,12 @@ void connection::tick() {
   if (kill_due_ != 0 && now_ >= kill_due_) {
     kill_due_ = 0;
     kill("the connection has reached its greatest age");
+    return;
+  }
+  if (session_.header_block_since() != 0 && now_ - session_.header_block_since() >= options_.preface_timeout.count()) {
+    // Nothing else of this connection can be read before that block ends, so it is the connection that is stalled.
+    count.stalled.fetch_add(1, std::memory_order_relaxed);
+    session_.terminate(NGHTTP2_ENHANCE_YOUR_CALM);
     return;
   }
   for (stream* s = live_; s != nullptr; s = s->live_next_) {
@@ -343,7 +368,7 @@ void connection::flush() {
     }
     count_events();
     asio::error_code ec;
-    const size_t n = socket_.try_write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+    const size_t n = socket_->try_write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
     if (ec == asio::error::would_block) {
       start_flusher();
       return;
@@ -370,8 +395,8 @@ void connection::start_flusher() {
   go([this] {
     asio::error_code ec;
     while (out_at_ != out_end_ && !ec) {
-      socket_.write_deadline(options_.write_timeout);
-      const size_t n = socket_.write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+      socket_->write_deadline(options_.write_timeout);
+      const size_t n = socket_->write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
       out_at_ += n;
       host_.counters().bytes_sent.fetch_add(n, std::memory_order_relaxed);
       host_.counters().writes.fetch_add(1, std::memory_order_relaxed);
@@ -387,7 +412,7 @@ void connection::write_failed(const asio::error_code& ec) {
   if (ec == asio::error::timed_out) host_.counters().stalled.fetch_add(1, std::memory_order_relaxed);
   out_at_ = out_end_;
   asio::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end and cancels what runs
+  socket_->shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end and cancels what runs
 }
 
 // Before the peer can see the effect of what is counted.
@@ -410,10 +435,9 @@ void connection::note_end() {
   lingering_ = true;
   dead_ = true;
   disarm();
-  asio::error_code ignored;
-  socket_.shutdown(asio::socket_base::shutdown_send, ignored);
   const bool silent = session_.drained() && !drain_answered_;
-  socket_.read_deadline(std::chrono::nanoseconds(silent ? kSilentLingerNs : kLingerNs));
+  socket_->deadline(std::chrono::nanoseconds(silent ? kSilentLingerNs : kLingerNs));
+  end_sending();
 }
 
 // --- reading -----------------------------------------------------------------------------------------------------------------------------
@@ -443,7 +467,7 @@ void connection::read_loop(stream* todo, stream* done) {
 // One read. false: there will be no more.
 bool connection::read_once(stream*& todo) {
   asio::error_code ec;
-  if (!socket_.wait_readable(ec)) {
+  if (!socket_->wait_readable(ec)) {
     if (ec != asio::error::timed_out) return false;
     acquire();
     const bool in_preface = !preface_done_ && !dead_;
@@ -456,7 +480,7 @@ bool connection::read_once(stream*& todo) {
     return false;
   }
   char* const block = host_.blocks().take();
-  const size_t n = socket_.try_read_some(asio::buffer(block, kBlockSize), ec);
+  const size_t n = socket_->try_read_some(asio::buffer(block, kBlockSize), ec);
   if (ec) {
     host_.blocks().give(block);
     return ec == asio::error::would_block;
@@ -475,6 +499,7 @@ bool connection::read_once(stream*& todo) {
       arm(now + options_.keepalive_time.count());
     }
     answer_first = !session_.receive({block, n}, now);
+    if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);
   todo = std::exchange(batch_first_, nullptr);
@@ -583,7 +608,7 @@ void connection::post_finished(stream* finished) {
 
 // The reader's last act: everything still open is cancelled.
 void connection::end_reading() {
-  socket_.close();  // ends the flusher's wait, if there is one
+  socket_->close();  // ends the flusher's wait, if there is one
   acquire();
   dead_ = true;
   disarm();
@@ -612,6 +637,8 @@ stream* connection::open_stream(int32_t) {
   } else {
     s = host_.make_stream(*this);
   }
+  add(counts_.streams_started, 1);
+  counts_.last_stream_ns.store(now_, std::memory_order_relaxed);
   s->batch_next_ = nullptr;
   s->live_prev_ = nullptr;
   s->live_next_ = live_;
@@ -650,7 +677,7 @@ void connection::ready(stream& s) noexcept {
 
 void connection::settings_received() {
   preface_done_ = true;
-  socket_.read_deadline(clock::time_point::max());
+  socket_->read_deadline(clock::time_point::max());
 }
 
 void connection::drain_acknowledged() {

@@ -1,16 +1,19 @@
-// connection: one client's socket, its HTTP/2 session, and the goroutines that serve it. How they share it: connection.cpp.
+// connection: one client's stream (a socket, or TLS over one), its HTTP/2 session, and the goroutines that serve it. How they share it:
+// connection.cpp.
 #pragma once
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
-#include <warren/net.h>
+#include <warren/stream.h>
 
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 #include "server/http2/alarms.h"
 #include "server/http2/block_pool.h"
+#include "server/http2/peer.h"
 #include "server/http2/session.h"
 #include "server/http2/stream.h"
 
@@ -36,12 +39,24 @@ struct connection_options {
   session_limits session;
   std::chrono::nanoseconds preface_timeout{10'000'000'000};
   std::chrono::nanoseconds write_timeout{20'000'000'000};
+  std::chrono::nanoseconds stream_tick{10'000'000'000};  // how often live streams are looked at
   // Zero: never.
   std::chrono::nanoseconds keepalive_time{0};  // nothing received for so long: ping
   std::chrono::nanoseconds keepalive_timeout{20'000'000'000};
   std::chrono::nanoseconds max_idle{0};       // no call for so long: drain
   std::chrono::nanoseconds max_age{0};        // then drain
   std::chrono::nanoseconds max_age_grace{0};  // after that: end what still runs; zero: wait for it
+};
+
+// What a connection counts of itself. Written by the owner alone (a load and a store, no locked instruction), read by anybody.
+struct connection_counts {
+  std::atomic<uint64_t> streams_started{0};
+  std::atomic<uint64_t> streams_succeeded{0};
+  std::atomic<uint64_t> streams_failed{0};
+  std::atomic<uint64_t> messages_received{0};
+  std::atomic<uint64_t> messages_sent{0};
+  std::atomic<uint64_t> keepalives_sent{0};
+  std::atomic<int64_t> last_stream_ns{0};  // nanotime; 0: none yet
 };
 
 class connection final : private session::events, private alarm {
@@ -67,12 +82,12 @@ class connection final : private session::events, private alarm {
   };
 
   // The host holds one reference; the connection lives until the last unpin().
-  connection(tcp_conn socket, host& h, const connection_options& options, unsigned ordinal);
+  connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options, unsigned ordinal);
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
 
   void start();  // its reader goroutine
-  const std::string& peer() const noexcept { return peer_; }
+  const peer_facts& peer() const noexcept { return peer_; }
 
   // Tells the owner that bits happened to s, and becomes the owner if there is none. Never parks. Any goroutine whose business keeps s
   // alive.
@@ -93,6 +108,14 @@ class connection final : private session::events, private alarm {
   std::atomic<size_t> unsent{0};
   // A small number that differs among connections, to spread counters.
   unsigned ordinal() const noexcept { return ordinal_; }
+  int64_t accepted_ns() const noexcept { return accepted_ns_; }
+  const connection_counts& counts() const noexcept { return counts_; }
+  // Owner: for the layer above, which knows what a stream was good for.
+  void count_stream_end(bool good) noexcept { add(good ? counts_.streams_succeeded : counts_.streams_failed, 1); }
+  void count_messages(uint64_t received, uint64_t sent) noexcept {
+    add(counts_.messages_received, received);
+    add(counts_.messages_sent, sent);
+  }
 
  private:
   // The word: who owns the connection and what is queued for the owner.
@@ -120,13 +143,17 @@ class connection final : private session::events, private alarm {
   void arm(int64_t when);
   void rearm();
   void disarm();
-  int64_t stream_tick() const noexcept { return now_ + options_.write_timeout.count() / 2 + 1; }
+  int64_t stream_tick() const noexcept { return now_ + options_.stream_tick.count() + 1; }
+  static void add(std::atomic<uint64_t>& count, uint64_t n) noexcept {
+    count.store(count.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
   static void timer_fired(void* arg, uintptr_t);
   void flush();
   void start_flusher();
   void write_failed(const asio::error_code& ec);
   void count_events();
   void note_end();
+  void end_sending();
   bool over() const noexcept;
 
   void read_loop(stream* todo, stream* done);
@@ -161,8 +188,9 @@ class connection final : private session::events, private alarm {
   host& host_;
   const connection_options options_;
   const unsigned ordinal_;
-  tcp_conn socket_;  // its own rules of sharing
-  std::string peer_;
+  const peer_facts peer_;
+  const int64_t accepted_ns_;                     // nanotime
+  const std::shared_ptr<warren::stream> socket_;  // its own rules of sharing; shared with who ends its sending side (end_sending)
 
   // The reader's.
   int64_t run_ns_ = 0;       // how long a handler takes in place: a moving average
@@ -170,6 +198,7 @@ class connection final : private session::events, private alarm {
   uint32_t batch_size_ = 0;  // requests in it; written under ownership when it is taken
 
   // The owner's.
+  connection_counts counts_;
   session session_;
   int64_t now_ = 0;
   stream* batch_first_ = nullptr;  // requests complete and not yet run, in order of arrival

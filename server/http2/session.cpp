@@ -68,6 +68,7 @@ struct session::callbacks {
 
   static int begin_frame(nghttp2_session*, const nghttp2_frame_hd* hd, void* user) {
     session& s = self(user);
+    if (hd->type != NGHTTP2_CONTINUATION) s.header_block_since_ = 0;  // the one before is over, or came to nothing
     switch (hd->type) {
       case NGHTTP2_HEADERS:
         s.idle_frames_ = 0;
@@ -104,6 +105,7 @@ struct session::callbacks {
 
   static int begin_headers(nghttp2_session* ng, const nghttp2_frame* frame, void* user) {
     session& s = self(user);
+    s.header_block_since_ = s.now_;
     if (frame->hd.type != NGHTTP2_HEADERS || frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
     const int32_t id = frame->hd.stream_id;
     // Above the last stream of a GOAWAY that is about to be sent: the client will be told that it was not processed, so it must not be.
@@ -111,11 +113,15 @@ struct session::callbacks {
     stream* st = s.to_.open_stream(id);
     if (st == nullptr) {
       s.streams_refused_++;
+      // The peer has no more calls open than it was told it may: what is in the way are handlers that outlive their calls. Refusing is
+      // right, but it is nothing the peer could have known, so it is not charged for it.
+      if (s.streams_open_ < s.limits_.max_concurrent_streams) s.forgiven_resets_++;
       submitted(nghttp2_submit_rst_stream(ng, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM));
       return 0;
     }
     st->id_ = id;
     st->open_ = true;
+    s.streams_open_++;
     st->request_ended_ = false;
     st->header_bytes_ = 0;
     st->header_count_ = 0;
@@ -159,6 +165,7 @@ struct session::callbacks {
     session& s = self(user);
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS: {
+        s.header_block_since_ = 0;
         stream* st = s.in_headers_;
         if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
           s.in_headers_ = nullptr;
@@ -208,7 +215,11 @@ struct session::callbacks {
     stream* st = find(s, id);
     if (st == nullptr) return 0;
     nghttp2_session_set_stream_user_data(ng, id, nullptr);
-    if (s.in_headers_ == st) s.in_headers_ = nullptr;
+    s.streams_open_--;
+    if (s.in_headers_ == st) {
+      s.in_headers_ = nullptr;
+      s.header_block_since_ = 0;
+    }
     st->open_ = false;
     st->on_closed(code);
     s.to_.stream_closed(*st);
@@ -232,7 +243,11 @@ struct session::callbacks {
         break;
       }
       case NGHTTP2_RST_STREAM:
-        if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR) s.own_reset();
+        if (frame->rst_stream.error_code == NGHTTP2_REFUSED_STREAM && s.forgiven_resets_ != 0) {
+          s.forgiven_resets_--;
+        } else if (frame->rst_stream.error_code != NGHTTP2_NO_ERROR) {
+          s.own_reset();
+        }
         break;
       case NGHTTP2_GOAWAY:
         if (frame->goaway.error_code != NGHTTP2_NO_ERROR && s.reason_ == end_reason::none) s.reason_ = end_reason::protocol;

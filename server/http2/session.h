@@ -92,6 +92,8 @@ class session {
   void terminate(uint32_t error_code);                                 // GOAWAY(error) and nothing more
 
   uint32_t streams_refused() const noexcept { return streams_refused_; }
+  // When the header block began that has not ended yet; 0: there is none.
+  int64_t header_block_since() const noexcept { return header_block_since_; }
 
  private:
   struct callbacks;
@@ -115,6 +117,9 @@ class session {
   bool failed_ = false;           // nghttp2 cannot go on sending
   stream* in_headers_ = nullptr;  // whose header block is being read
   uint32_t streams_refused_ = 0;
+  uint32_t streams_open_ = 0;     // that the peer has opened and that nghttp2 still knows
+  uint32_t forgiven_resets_ = 0;  // refusals on their way out that are not the peer's fault
+  int64_t header_block_since_ = 0;
   int32_t last_id_ = 0;
 
   // Ids the peer skipped: a stream must not be opened there later (RFC 9113 §5.1.1). nghttp2 takes such HEADERS for late ones of a

@@ -1,4 +1,4 @@
-// A gRPC client for tests that need to see, and to break, every frame: HTTP/2 written by hand on a warren::tcp_conn; of nghttp2 only HPACK.
+// A gRPC client for tests that need to see, and to break, every frame: HTTP/2 written by hand on a warren::stream; of nghttp2 only HPACK.
 // Use on a goroutine. Every wait has a limit, so that a server that keeps silent fails a test instead of hanging it.
 #pragma once
 #include <nghttp2/nghttp2.h>
@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -78,9 +79,11 @@ class raw_client {
   static constexpr std::chrono::seconds kPatience{20};
 
   // greet: send the preface and an empty SETTINGS.
-  explicit raw_client(const std::string& address, bool greet = true) : socket_(dial(address)) {
-    socket_.read_deadline(kPatience);
-    socket_.write_deadline(kPatience);
+  explicit raw_client(const std::string& address, bool greet = true) : raw_client(dial_stream(address), greet) {}
+  // Over a connection made before: through TLS, say.
+  explicit raw_client(std::unique_ptr<warren::stream> connected, bool greet = true) : socket_(std::move(connected)) {
+    socket_->read_deadline(kPatience);
+    socket_->write_deadline(kPatience);
     nghttp2_hd_deflate_new(&deflater_, 4096);
     nghttp2_hd_inflate_new(&inflater_);
     if (greet) {
@@ -95,13 +98,13 @@ class raw_client {
   raw_client(const raw_client&) = delete;
   raw_client& operator=(const raw_client&) = delete;
 
-  tcp_conn& socket() { return socket_; }
-  void close() { socket_.close(); }
+  warren::stream& socket() { return *socket_; }
+  void close() { socket_->close(); }
 
   // --- sending ---
   void send(std::string_view bytes) {
     asio::error_code ec;
-    socket_.write(asio::buffer(bytes.data(), bytes.size()), ec);
+    socket_->write(asio::buffer(bytes.data(), bytes.size()), ec);
     write_error = ec;
   }
   static std::string frame_bytes(uint8_t type, uint8_t flags, int32_t id, std::string_view payload) {
@@ -234,7 +237,7 @@ class raw_client {
     while (in_.size() < n) {
       char block[16 << 10];
       asio::error_code ec;
-      const size_t got = socket_.read_some(asio::buffer(block), ec);
+      const size_t got = socket_->read_some(asio::buffer(block), ec);
       if (ec) {
         closed = true;
         timed_out = ec == asio::error::timed_out;
@@ -327,7 +330,7 @@ class raw_client {
     }
   }
 
-  tcp_conn socket_;
+  std::unique_ptr<warren::stream> socket_;
   nghttp2_hd_deflater* deflater_ = nullptr;
   nghttp2_hd_inflater* inflater_ = nullptr;
   std::string in_;

@@ -22,14 +22,16 @@
 // and the others run beside it. A handler that computes for long without parking therefore holds up the requests that came with it on
 // its connection, but for those that an idle P takes over: let it compute in a goroutine of its own.
 //
-// What is here: methods of all four kinds, status, metadata, deadlines, cancellation, compression, per-method counters.
-// What is not yet: TLS, a client.
+// What is here: methods of all four kinds, status and rich errors, metadata, deadlines, cancellation, compression, TLS, interceptors, counters.
 #pragma once
 #include <warren/grpc/call.h>
 #include <warren/grpc/compression.h>
 #include <warren/grpc/context.h>
 #include <warren/grpc/counters.h>
+#include <warren/grpc/error_details.h>
+#include <warren/grpc/interceptor.h>
 #include <warren/grpc/metadata.h>
 #include <warren/grpc/server.h>
 #include <warren/grpc/service.h>
 #include <warren/grpc/status.h>
+#include <warren/grpc/tls.h>

@@ -64,9 +64,21 @@ class Flags(unittest.TestCase):
         self.expect_line(2, "--transport grpcpp: .*not built yet; use native", "--transport", "grpcpp")
         self.expect_line(2, "--transport carrier-pigeon: .*use native", "--transport", "carrier-pigeon")
 
-    def test_tls_is_not_there_yet(self):
-        for flag in ("--tls-cert", "--tls-key", "--tls-ca"):
-            self.expect_line(2, f"{flag} x.pem: TLS is not there yet", flag, "x.pem")
+    def test_tls_files_that_cannot_be_used(self):
+        self.expect_line(2, "--tls-cert without --tls-key: ", "--tls-cert", "x.pem")
+        self.expect_line(2, "--tls-key without --tls-cert: ", "--tls-key", "x.pem")
+        self.expect_line(2, "--tls-ca x.pem: there is no TLS without", "--tls-ca", "x.pem")
+        self.expect_line(2, "--tls-client maybe: must be required or optional", "--tls-client", "maybe")
+        self.expect_line(2, "TLS certificate /no-such.pem: No such file", "--tls-cert", "/no-such.pem", "--tls-key", "/no-such.pem",
+                         "--listen", "127.0.0.1:0", "--admin", "off")
+
+    def test_unix_sockets(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "x.sock")
+            with open(path, "w", encoding="ascii"):
+                self.expect_line(1, "--listen: .*" + re.escape(path) + ".*in use", "--listen", "unix:" + path, "--admin", "off")
+        self.expect_line(2, "--listen: .*unix:", "--listen", "unix:", "--admin", "off")
+        self.expect_line(2, "--listen: .*SO_REUSEPORT", "--listen", "unix:/x", "--reuse-port", "--admin", "off")
 
     def test_grace_out_of_range_or_no_number(self):
         for bad in ("-1", "soon", "1e9", "nan"):

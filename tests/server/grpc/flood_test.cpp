@@ -103,6 +103,90 @@ TEST(flood, made_you_reset) {
       400, {NGHTTP2_ENHANCE_YOUR_CALM});
 }
 
+// The same by other means: frames that are errors of their stream alone, on streams that have hardly begun.
+TEST(flood, made_you_reset_by_window_updates_of_zero) {
+  expect_cut_off(
+      [](raw_client& c) {
+        std::string bytes = open_stream(c, kEcho, false);
+        return bytes + raw_client::frame_bytes(NGHTTP2_WINDOW_UPDATE, 0, c.next_id() - 2, be32(0));
+      },
+      1000, {NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_PROTOCOL_ERROR}, false);
+}
+
+TEST(flood, made_you_reset_by_window_overflow) {
+  expect_cut_off(
+      [](raw_client& c) {
+        std::string bytes = open_stream(c, kEcho, false);
+        return bytes + raw_client::frame_bytes(NGHTTP2_WINDOW_UPDATE, 0, c.next_id() - 2, be32(0x7fffffff));
+      },
+      1000, {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+TEST(flood, made_you_reset_by_data_after_the_end) {
+  expect_cut_off(
+      [](raw_client& c) {
+        std::string bytes = open_stream(c, "/test.Text/Wait", false);
+        const int32_t id = c.next_id() - 2;
+        bytes += raw_client::frame_bytes(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, warren::testing::message("x"));
+        return bytes + raw_client::frame_bytes(NGHTTP2_DATA, 0, id, warren::testing::message(std::string(300, 'y')));
+      },
+      1000, {NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_STREAM_CLOSED}, false);
+}
+
+// Thousands of indexed fields of one byte each (CVE-2026-49975): the work per request is bounded, and so is their number.
+TEST(flood, hpack_bombs) {
+  bool first = true;
+  expect_cut_off(
+      [&](raw_client& c) {
+        warren::testing::fields f = raw_client::request_fields(kEcho);
+        f.emplace_back("x-bomb", std::string(3000, 'b'));
+        std::string block = c.encode(f);
+        if (first) {
+          // What was just sent is now the newest entry of the dynamic table: index 62, one byte.
+          first = false;
+        }
+        block += std::string(10'000, static_cast<char>(0x80 | 62));
+        return raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, c.next_id(), block);
+      },
+      400, {NGHTTP2_ENHANCE_YOUR_CALM});
+}
+
+// Handlers that outlive their calls use up the limit: later calls are refused, which is not the client's fault, however often it tries. A
+// client that opens more than it was told it may is charged (wire_rules, rule_49).
+TEST(flood, refusals_because_of_old_handlers_are_not_charged) {
+  with_server({.max_concurrent_streams = 4}, [](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    std::vector<int32_t> old;
+    for (int i = 0; i < 4; i++) old.push_back(c.start("/test.Text/Wait", ""));
+    ASSERT_TRUE(warren::testing::until([&] { return svc.ran == 4; }));
+    for (const int32_t id : old) c.reset(id);
+    for (int i = 0; i < 2 * http2::kOwnResetBurst; i++) {
+      ASSERT_EQ(c.call(kEcho, "x").reset, NGHTTP2_REFUSED_STREAM) << i;
+    }
+    EXPECT_TRUE(c.ping());
+    EXPECT_TRUE(c.goaway.empty());
+    EXPECT_EQ(s.counters().streams_refused, 2u * http2::kOwnResetBurst);
+    svc.hold = false;
+    EXPECT_TRUE(warren::testing::until([&] { return c.call(kEcho, "x").grpc_status() == "0"; }));
+  });
+}
+
+TEST(flood, streams_beyond_the_announced_limit_are_charged) {
+  with_server({.max_concurrent_streams = 4}, [](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    ASSERT_TRUE(c.ping());
+    for (int i = 0; i < 4; i++) c.start("/test.Text/Wait", "");
+    ASSERT_TRUE(warren::testing::until([&] { return svc.ran == 4; }));
+    for (int i = 0; i < 2 * http2::kOwnResetBurst && !c.write_error; i++) c.start(kEcho, "x");
+    c.wait_closed();
+    EXPECT_FALSE(c.timed_out);
+    ASSERT_FALSE(c.goaway.empty());
+    EXPECT_EQ(c.goaway.back().second, NGHTTP2_ENHANCE_YOUR_CALM);
+    EXPECT_EQ(s.counters().connections_abused, 1u);
+    svc.hold = false;
+  });
+}
+
 TEST(flood, continuations) {
   with_server([](grpc::server& s, text_service&) {
     raw_client c(s.address());

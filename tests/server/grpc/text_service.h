@@ -11,6 +11,7 @@
 #include <warren/go.h>
 #include <warren/grpc.h>
 #include <warren/select.h>
+#include <warren/unix.h>
 
 namespace warren::testing {
 
@@ -120,6 +121,23 @@ struct text_service final : grpc::service {
   grpc::result<text> Facts(grpc::server_context& ctx, const text&) {
     return text{std::string(ctx.method()) + " " + std::string(ctx.authority()) + " " + std::string(ctx.peer().substr(0, 10)) + " " +
                 (ctx.deadline() ? "limited" : "unlimited") + " " + (ctx.cancelled() ? "over" : "on")};
+  }
+  // Who calls, as far as the connection proves it.
+  grpc::result<text> Who(grpc::server_context& ctx, const text&) {
+    std::string out;
+    if (const grpc::tls_info* t = ctx.tls()) {
+      out = t->protocol + " " + t->cipher + " " + (t->has_certificate ? "shown" : "none") + " subject=" + t->subject +
+            " cn=" + t->common_name + " issuer=" + t->issuer;
+      for (const auto& v : t->dns_names) out += " dns=" + v;
+      for (const auto& v : t->uris) out += " uri=" + v;
+      for (const auto& v : t->emails) out += " email=" + v;
+      for (const auto& v : t->ip_addresses) out += " ip=" + v;
+      out += " serial=" + t->serial + " fingerprint=" + std::to_string(t->fingerprint.size()) + " der=" + (t->der.empty() ? "no" : "yes");
+    } else {
+      out = "plain";
+    }
+    if (const peer_credentials* p = ctx.process()) out += " uid=" + std::to_string(p->uid) + " pid=" + std::to_string(p->pid);
+    return text{out};
   }
   // The request is "<count> <size>".
   grpc::status Stream(grpc::server_context& ctx, const text& request, grpc::writer<text>& out) {
@@ -266,6 +284,7 @@ struct text_service final : grpc::service {
         {"Context", unary, &grpc::unary<&s::Context, text, text>},
         {"Metadata", unary, &grpc::unary<&s::Metadata, text, text>},
         {"Facts", unary, &grpc::unary<&s::Facts, text, text>},
+        {"Who", unary, &grpc::unary<&s::Who, text, text>},
         {"Stream", server_streaming, &grpc::server_streaming<&s::Stream, text, text>},
         {"StreamFail", server_streaming, &grpc::server_streaming<&s::StreamFail, text, text>},
         {"Hang", server_streaming, &grpc::server_streaming<&s::Hang, text, text>},
@@ -297,7 +316,7 @@ template <class F>
 void with_server(grpc::server_options options, F body) {
   warren::run([&] {
     auto service = std::make_unique<text_service>();
-    options.listen = "127.0.0.1:0";
+    if (options.listen == grpc::server_options().listen) options.listen = "127.0.0.1:0";
     // Tests ping to learn that the server has come so far; those about pings ask for another interval than the default.
     if (options.min_ping_interval == grpc::server_options().min_ping_interval) options.min_ping_interval = {};
     grpc::server server(options);

@@ -14,6 +14,7 @@
 
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <functional>
@@ -178,6 +179,19 @@ int call_any(const std::shared_ptr<grpc::Channel>& channel, const std::string& m
   return 0;
 }
 
+std::string file_of(const char* variable) {
+  const char* const name = std::getenv(variable);
+  if (name == nullptr) return {};
+  std::ifstream in(name, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// Through TLS if SMOKE_TLS_CA names the file of an authority; with a certificate of its own if SMOKE_TLS_CERT and SMOKE_TLS_KEY do.
+std::shared_ptr<grpc::ChannelCredentials> credentials() {
+  if (std::getenv("SMOKE_TLS_CA") == nullptr) return grpc::InsecureChannelCredentials();
+  return grpc::SslCredentials({file_of("SMOKE_TLS_CA"), file_of("SMOKE_TLS_KEY"), file_of("SMOKE_TLS_CERT")});
+}
+
 // False at the first failed attempt: the server was there before us or it is not there.
 bool connected(grpc::Channel& channel) {
   const auto end = std::chrono::system_clock::now() + patience;
@@ -197,7 +211,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "smoke_client: wrong arguments; use smoke_client --target HOST:PORT [--call /SERVICE/METHOD [FILE]]\n");
     return 2;
   }
-  const auto channel = grpc::CreateChannel(argv[2], grpc::InsecureChannelCredentials());
+  const auto channel = grpc::CreateChannel(argv[2], credentials());
   if (!connected(*channel)) {
     std::fprintf(stderr, "smoke_client: no connection to %s; is warrend running there?\n", argv[2]);
     return 1;

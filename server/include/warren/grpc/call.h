@@ -59,14 +59,18 @@ class server_call {
   // That status; OK if there is none.
   virtual status failure() const = 0;
 
+  // Where the call keeps its request message for the next call.
+  virtual detail::message_slot& request_slot() noexcept { return request_slot_; }
+
   // A cleared T that lives until the call's end.
   template <class T>
   T& request_message() {
-    detail::message_slot& s = request_slot_;
+    detail::message_slot& s = request_slot();
     if (s.type == &detail::message_type<T>) {
       codec<T>::clear(*static_cast<T*>(s.message));
     } else {
-      drop_request_message();
+      if (s.destroy != nullptr) s.destroy(s.message);
+      s = {};
       s.message = new T();
       s.type = &detail::message_type<T>;
       s.destroy = [](void* m) { delete static_cast<T*>(m); };

@@ -10,14 +10,19 @@
 #include <warren/grpc/compression.h>
 #include <warren/grpc/metadata.h>
 #include <warren/grpc/status.h>
+#include <warren/grpc/tls.h>
+
+namespace warren {
+struct peer_credentials;  // <warren/unix.h>
+}
 
 namespace warren::grpc {
 
 class server_call;
 
 // Lives as long as the handler runs; a goroutine that outlives the handler must not keep it (take as_context() along instead).
-// cancelled(), done(), as_context(), cause(), deadline(), method() and peer() may be called by any goroutine, the rest by the handler's
-// only.
+// cancelled(), done(), as_context(), cause(), deadline(), method(), peer(), tls() and process() may be called by any goroutine, the rest by
+// the handler's only.
 class server_context {
  public:
   using clock = std::chrono::steady_clock;
@@ -63,8 +68,12 @@ class server_context {
   // Whether the message read last came compressed (of a unary call: the request).
   virtual bool request_compressed() const noexcept = 0;
 
-  // "127.0.0.1:40000"
+  // "127.0.0.1:40000", "unix:"
   virtual std::string_view peer() const noexcept = 0;
+  // What TLS says of the caller, the certificate it proved to be its own among it; nullptr if the connection is not encrypted.
+  virtual const tls_info* tls() const noexcept { return nullptr; }
+  // Of a unix socket: the caller's process and user, as the kernel says; else nullptr.
+  virtual const peer_credentials* process() const noexcept { return nullptr; }
   // "/helloworld.Greeter/SayHello"
   virtual std::string_view method() const noexcept = 0;
   // What the caller called the server: :authority, else host.

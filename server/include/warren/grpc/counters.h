@@ -1,12 +1,15 @@
 // What a server has counted, as plain numbers: for whoever exports them.
 #pragma once
 #include <array>
+#include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include <warren/grpc/service.h>
 #include <warren/grpc/status.h>
+#include <warren/grpc/tls.h>
 
 namespace warren::grpc {
 
@@ -42,11 +45,40 @@ struct server_counters {
   uint64_t connections_dead = 0;       // ended: the peer did not answer a keepalive ping
   uint64_t connections_aged = 0;       // told to go: max_connection_age
   uint64_t connections_idle = 0;       // told to go: max_connection_idle
+  uint64_t calls_slow = 0;             // ended: the request did not come whole within request_timeout
   uint64_t calls_over_limit = 0;       // answered UNAVAILABLE: max_concurrent_calls or server::limit
-  uint64_t bytes_received = 0;         // on sockets
+
+  // TLS; all 0 without it.
+  uint64_t tls_handshakes = 0;
+  uint64_t tls_handshakes_failed = 0;     // not TLS, nothing in common, a bad certificate or none
+  uint64_t tls_handshakes_timed_out = 0;  // handshake_timeout
+  uint64_t tls_handshakes_evicted = 0;    // the oldest of more than max_handshakes
+  uint64_t tls_handshakes_not_h2 = 0;     // ALPN did not choose h2
+  uint64_t tls_handshakes_open = 0;       // under way now
+  uint64_t tls_reloads = 0;
+  uint64_t tls_reload_failures = 0;
+  int64_t tls_certificate_expires = 0;  // of the server's certificate, seconds since 1970
+
+  uint64_t bytes_received = 0;  // on sockets
   uint64_t bytes_sent = 0;
   uint64_t reads = 0;  // system calls that returned data
   uint64_t writes = 0;
+};
+
+// One connection, as it is now.
+struct connection_info {
+  uint64_t id = 0;                      // of this server: 1, 2, 3 … in the order of accept
+  std::string peer;                     // "127.0.0.1:40112", "unix:"
+  std::string local;                    // where it was accepted: the server's address
+  std::shared_ptr<const tls_info> tls;  // null: not encrypted
+  std::chrono::system_clock::time_point accepted;
+  uint64_t streams_started = 0;    // calls that began, whatever became of them
+  uint64_t streams_succeeded = 0;  // the whole answer was sent, also one that says no
+  uint64_t streams_failed = 0;     // reset, or gone with the connection
+  uint64_t messages_received = 0;  // counted when a handler ends
+  uint64_t messages_sent = 0;
+  uint64_t keepalives_sent = 0;
+  std::chrono::system_clock::time_point last_stream;  // began; the clock's beginning: there was none
 };
 
 }  // namespace warren::grpc

@@ -49,6 +49,11 @@ class [[nodiscard]] status {
   const std::string& message() const noexcept { return message_; }
   const std::string& details() const noexcept { return details_; }
 
+  // Adds one message to the details, serialised, with its type's URL: "type.googleapis.com/google.rpc.RetryInfo". For protobuf messages and
+  // the usual kinds see <warren/grpc/error_details.h>. The first one fixes code and message in the details as they are now. Nothing for an
+  // OK status, which has no details.
+  status& add_detail(std::string_view type_url, std::string_view message);
+
   friend bool operator==(const status&, const status&) = default;
 
  private:
