@@ -139,6 +139,14 @@ TEST(GcModelLarge, HybridPtrsOnStacksWrittenByOthers) {
   ONLY_LARGE();
   holds(modes(mode::hybrid), {.objects = 2, .cell = false, .stack_ptr = true, .captured = true, .lifetimes = true, .one_buffer = true});
 }
+TEST(GcModelLarge, DijkstraFourObjects) {
+  ONLY_LARGE();
+  holds(modes(mode::dijkstra), {.objects = 4, .one_buffer = true});
+}
+TEST(GcModelLarge, YuasaThreeObjects) {
+  ONLY_LARGE();
+  holds(modes(mode::yuasa), {.objects = 3, .one_buffer = true});
+}
 TEST(GcModelLarge, DijkstraPsAreLostAndStoresDelayed) {
   ONLY_LARGE();
   holds({.mode = mode::dijkstra}, {.objects = 2, .loses_p = true, .store_buffers = true});
