@@ -176,10 +176,14 @@ ptr<weak_cell> weak_cell_of(const volatile void* target) {
   const void* const at = const_cast<const void*>(target);
   if (at == nullptr) return {};
   weak_table& table = memory().gc.weaks();
-  if (weak_cell* const c = table.find(at)) return ptr<weak_cell>(c);
+  auto found = [](weak_cell* c) {
+    shade_words(&c, sizeof c);  // the table does not keep it
+    return ptr<weak_cell>(c);
+  };
+  if (weak_cell* const c = table.find(at)) return found(c);
   ptr<weak_cell> fresh = make<weak_cell>();
   fresh->target.store(const_cast<void*>(at), std::memory_order_relaxed);
-  return ptr<weak_cell>(table.insert(at, fresh.get()));
+  return found(table.insert(at, fresh.get()));
 }
 
 uint64_t add_cleanup(const volatile void* object, void* box, size_t box_bytes) {

@@ -26,7 +26,7 @@ void bulk_barrier(void** slots, void* const* old, size_t n, size_t first, const 
 void shade_words_slow(void* const* at, size_t n) noexcept {
   for (size_t i = 0; i < n; ++i) {
     void* const now = load_word(at + i);
-    if (now != nullptr) barrier_construct(const_cast<void**>(at + i), now);
+    if (now != nullptr) barrier_assign(const_cast<void**>(at + i), now, now);  // as old and as new value: shaded in every mode
   }
 }
 

@@ -11,10 +11,10 @@
 // So a target is cleared in the collection that finds it unreachable, before its finalizer is queued and before its memory is free: lock()
 // never returns an address whose object is not whole, and an object that only its own finalizer can see has no weak pointers left.
 //
-// lock() reads the cell and makes a ptr of what it finds, which shades it: while a marking runs, that is an object that was reachable when
-// the marking began or will be by this shading. There is no safepoint between the two; a thread stopped by a signal in between is scanned,
-// registers and all, before the marking ends, like every thread that ran since its scan (ARCHITECTURE §6). Found in the table is a cell
-// likewise: the ptr that is made of it shades it before the next safepoint.
+// lock() reads the cell and shades what it finds, in every mode (yuasa's barrier looks at what a store overwrites, and here nothing is):
+// while a marking runs, that is an object that was reachable when the marking began or will be by this shading. There is no safepoint
+// between the two; a thread stopped by a signal in between is scanned, registers and all, before the marking ends, like every thread that
+// ran since its scan (ARCHITECTURE §6). Found in the table is a cell likewise: it is shaded before the next safepoint.
 //
 // Rejected: Go's way, a record at the span that the sweep finds. It spreads the work over the sweep, but then lock() must ask of every
 // target whether its span is swept and its mark bit set. Cost here: 20-odd ns per weak pointer's target inside the pause.

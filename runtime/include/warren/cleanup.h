@@ -58,6 +58,7 @@ bool stop_cleanup(uint64_t id) noexcept;
 // A cleanup that was added. May be copied, kept anywhere, and forgotten.
 class cleanup {
  public:
+  using collected = noscan;
   constexpr cleanup() noexcept = default;
   // Takes it back: it will not run, and its function and arguments are destroyed. false: it runs, has run or was stopped. On a goroutine.
   bool stop() noexcept { return detail::stop_cleanup(id_); }

@@ -355,7 +355,13 @@ class ordered_map {
     take_out(p.at, p.i, gone);
     return 1;
   }
-  void clear() noexcept { forget(); }
+  // The nodes are forgotten whole. Only elements that are not moved word by word, whose destructors somebody might look for, are destroyed.
+  void clear() noexcept {
+    if constexpr (!detail::relocatable<value_type>) {
+      for (auto i = begin(); i != end(); ++i) detail::end_elements(&*i, 1);
+    }
+    forget();
+  }
 
   void swap(ordered_map& o) noexcept {
     using std::swap;

@@ -15,6 +15,7 @@
 #include <functional>
 #include <type_traits>
 
+#include "warren/detail/bulk.h"
 #include "warren/hash.h"
 #include "warren/ptr.h"
 
@@ -46,7 +47,9 @@ class weak {
   ptr<T> lock() const noexcept {
     const detail::weak_cell* const c = cell_.get();
     if (c == nullptr) return {};
-    return ptr<T>(static_cast<T*>(c->target.load(std::memory_order_relaxed)));
+    void* const target = c->target.load(std::memory_order_relaxed);
+    detail::shade_words(&target, sizeof target);  // in every mode: the object may be reachable from here alone
+    return ptr<T>(static_cast<T*>(target));
   }
   // Once true it stays true. False says nothing about the next moment: lock().
   bool expired() const noexcept {

@@ -117,7 +117,9 @@ void agrees_with_std(uint64_t seed, int steps) {
           if constexpr (std::is_copy_constructible_v<V>) {
             hash_map<K, V, Hash> copy = moved;
             EXPECT_EQ(copy.size(), moved.size());
+            moved.clear();  // a map that is only forgotten destroys nothing
             moved = copy;
+            copy.clear();
           }
           ours.swap(moved);
           break;
@@ -257,8 +259,7 @@ TEST(HashMap, ComparesAndPrints) {
     std::ostringstream out;
     out << a << hash_map<int, int>();
     EXPECT_EQ(out.str(), "{x: 1, y: 2}{}");
-    auto keys = a | std::views::keys;
-    EXPECT_EQ(*keys.begin(), "x");
+    EXPECT_EQ(std::ranges::count_if(a, [](const auto& kv) { return kv.second > 1; }), 1);
     const std::map<string, int> sorted(a.begin(), a.end());
     EXPECT_EQ((hash_map<string, int>(sorted.begin(), sorted.end())), a);
   });

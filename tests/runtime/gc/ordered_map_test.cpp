@@ -94,7 +94,9 @@ void agrees_with_std(uint64_t seed, int steps, int range, MakeK make_key, MakeV 
           if constexpr (std::is_copy_constructible_v<V>) {
             ordered_map<K, V> copy = moved;
             EXPECT_EQ(copy.check_for_testing(), nullptr);
+            moved.clear();  // a map that is only forgotten destroys nothing
             moved = copy;
+            copy.clear();
           }
           ours.swap(moved);
           break;
@@ -181,7 +183,7 @@ TEST(OrderedMap, InOrderReverseAndRandomInsertionGiveTheSame) {
       EXPECT_EQ(up, mixed);
     }
     EXPECT_EQ(std::ranges::distance(up), n);
-    EXPECT_TRUE(std::ranges::is_sorted(up | std::views::keys));
+    EXPECT_TRUE(std::ranges::is_sorted(up, {}, [](const auto& kv) { return kv.first; }));
     EXPECT_EQ(erase_if(up, [](const auto& kv) { return kv.first % 10 != 0; }), static_cast<size_t>(n - (n + 9) / 10));
     EXPECT_STREQ(up.check_for_testing(), nullptr);
   });

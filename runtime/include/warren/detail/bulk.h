@@ -110,7 +110,8 @@ void shade_words_slow(void* const* at, size_t n) noexcept;
 // Elements of that type that fit into the memory the heap would hand out for n of them (spare byte included). At least n.
 size_t array_capacity(const type_descriptor& element, size_t n) noexcept;
 
-// After an object of unknown layout was written to collected memory that nobody else knows yet: a closure.
+// For words that may be pointers and did not come through a ptr: a closure that was written to collected memory, a pointer that the
+// collector does not follow and we do (weak). Shades all of them, whatever the mode shades of a store.
 inline void shade_words(const void* at, size_t bytes) noexcept {
   compiler_barrier();
   if (barrier_flags.load(std::memory_order_relaxed) != 0) [[unlikely]]
