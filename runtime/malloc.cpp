@@ -82,7 +82,7 @@ using namespace rt;
   return malloc_slow(bytes + 1, element, n);
 }
 
-void register_finalizer(void* object, const type_descriptor& t) { memory().gc.finalizers().add({object, t.destroy}); }
+void register_finalizer(void* object, const type_descriptor& t) { memory().gc.finalizers().add({object, t.destroy, t.name}); }
 
 root_cell* root_new(const volatile void* value) { return value == nullptr ? nullptr : memory().roots.make(const_cast<void*>(value)); }
 root_cell* root_copy(const root_cell* from) { return from == nullptr ? nullptr : memory().roots.copy(from); }

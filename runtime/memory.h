@@ -39,8 +39,11 @@ void* mallocgc(size_t bytes, const detail::type_descriptor& t, size_t count = 1)
 // Set with WARREN_GCSTRESS: the fast path counts nothing.
 extern std::atomic<bool> every_allocation_is_slow;
 
-// Starts a goroutine that runs the destructors a collection has queued, if there are any. On a goroutine, outside a bracket.
+// Starts goroutines that run the destructors and cleanups a collection has queued, if there are any (runtime/finalizer_pool.h). On a
+// goroutine, outside a bracket.
 void start_finalizers();
+// The same at the beginning of a run, when no goroutine of an earlier one exists any more.
+void restart_finalizers();
 
 // Runs a collection that two minutes without one have made due. On a goroutine.
 void start_background_gc();

@@ -130,7 +130,7 @@ bool is_scanned(const void* addr) {
 const bool hooks_set = [] {
   sched_hooks.p_created = &on_p_created;
   sched_hooks.p_destroyed = &on_p_destroyed;
-  sched_hooks.runtime_started = &start_finalizers;  // what an earlier run left
+  sched_hooks.runtime_started = &restart_finalizers;  // what an earlier run left
   sched_hooks.gc_is_due = &gc_is_due;
   sched_hooks.forced_gc = &start_background_gc;
   the_barrier_hooks.has_p = &thread_has_p;
@@ -174,18 +174,6 @@ memory_manager& memory() {
 }
 
 memory_manager* memory_if_any() noexcept { return the_memory.load(std::memory_order_acquire); }
-
-void start_finalizers() {
-  if (memory().gc.finalizers().waiting() == 0) return;
-  go([] {
-    finalizer f;
-    while (memory().gc.finalizers().take(&f)) {
-      // The object is reachable from here alone: f lies on this stack.
-      f.destroy(f.object);
-      f = {};
-    }
-  });
-}
 
 void start_background_gc() {
   memory().gc.collect(gc_trigger::background);

@@ -31,6 +31,12 @@ const char* to_string(gc_phase p) noexcept {
   return "?";
 }
 
+#ifdef NDEBUG
+constexpr bool kReportHopelessCleanups = false;
+#else
+constexpr bool kReportHopelessCleanups = true;
+#endif
+
 collector::collector(mheap& h, root_set& roots, world& w, const collector_options& options)
     : heap_(h), roots_(roots), world_(w), marker_(h), percent_(options.percent), checkmark_(options.checkmark) {
   last_end_.store(world_.nanotime(), std::memory_order_relaxed);
@@ -121,9 +127,14 @@ void collector::cycle(gc_report& report) {
   marker_.drain();
 
   set_phase(gc_phase::mark_termination);
+  // In this order: runtime/gc/weak.h and runtime/gc/cleanup.h say why.
+  weaks_.clear_unreachable(heap_);
   report.finalizers_queued = finalizers_.find_unreachable(heap_, marker_);
+  weaks_.drop_unused(heap_);
+  report.cleanups_queued = cleanups_.find_unreachable(heap_);
   if (after_mark_for_testing != nullptr) after_mark_for_testing(after_mark_arg_for_testing);
   if (checkmark_) check();
+  if (checkmark_ || kReportHopelessCleanups) cleanups_.report_hopeless(heap_);
   if (!marker_.idle()) fatal("marking ended with grey objects: this is a bug in the runtime");
   report.cycle = ++cycles_;
   report.bytes_marked = report.bytes_after = marker_.bytes();
@@ -196,6 +207,11 @@ gc_stats collector::read_stats() noexcept {
   s.next_bytes = heap_.trigger();
   s.finalizers_run = finalizers_.run();
   s.finalizers_waiting = finalizers_.waiting();
+  s.cleanups_run = cleanups_.run();
+  s.cleanups_ready = cleanups_.ready();
+  s.cleanups_waiting = cleanups_.waiting();
+  s.weak_cells = weaks_.size();
+  s.weak_cells_cleared = weaks_.cleared();
   s.percent = percent();
   return s;
 }

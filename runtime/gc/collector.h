@@ -5,7 +5,8 @@
 //     world.stop
 //     sweep_termination                     mcaches emptied, every span swept: mark bits are zero, alloc bits exact
 //     mark                                  roots (cells of root<T>, ranges, objects whose destructor waits, stacks), then the heap
-//     mark_termination                      unreachable finalized objects are queued and revived; [checkmark]; accounts; sweepgen += 2
+//     mark_termination                      weak pointers to the unreachable are cleared; unreachable finalized objects are queued and
+//                                           revived; cleanups of what is unreachable then are queued; [checkmark]; accounts; sweepgen += 2
 //     world.start
 //     manual collections sweep all; others leave it to the allocations that need the memory
 //
@@ -20,10 +21,12 @@
 #include <cstdint>
 
 #include "runtime/gc/checkmark.h"
+#include "runtime/gc/cleanup.h"
 #include "runtime/gc/finalizer.h"
 #include "runtime/gc/mark.h"
 #include "runtime/gc/phase.h"
 #include "runtime/gc/roots.h"
+#include "runtime/gc/weak.h"
 #include "runtime/gc/world.h"
 #include "runtime/heap/mheap.h"
 #include "runtime/os/critical.h"
@@ -49,6 +52,8 @@ class collector {
   void finish_sweep() noexcept;
 
   finalizer_set& finalizers() noexcept { return finalizers_; }
+  weak_table& weaks() noexcept { return weaks_; }
+  cleanup_set& cleanups() noexcept { return cleanups_; }
   gc_phase phase() const noexcept { return phase_.load(std::memory_order_relaxed); }
 
   int percent() const noexcept { return percent_.load(std::memory_order_relaxed); }
@@ -79,6 +84,8 @@ class collector {
   world& world_;
   marker marker_;
   finalizer_set finalizers_;
+  weak_table weaks_;
+  cleanup_set cleanups_;
   std::atomic<gc_phase> phase_{gc_phase::off};
   int64_t phase_start_ = 0;
   int64_t phase_ns_[kGcPhases] = {};

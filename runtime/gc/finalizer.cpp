@@ -1,34 +1,9 @@
 #include "runtime/gc/finalizer.h"
 
-#include <sys/mman.h>
-
 #include <mutex>
 #include <new>
 
 namespace warren::rt {
-
-finalizer_list::~finalizer_list() {
-  if (items_ != nullptr) munmap(items_, capacity_ * sizeof(finalizer));
-}
-
-bool finalizer_list::reserve(size_t n) noexcept {
-  if (n <= capacity_) return true;
-  size_t capacity = capacity_ == 0 ? 4096 / sizeof(finalizer) : capacity_;
-  while (capacity < n) capacity *= 2;
-  void* const p = items_ == nullptr
-                      ? mmap(nullptr, capacity * sizeof(finalizer), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                      : mremap(items_, capacity_ * sizeof(finalizer), capacity * sizeof(finalizer), MREMAP_MAYMOVE);
-  if (p == MAP_FAILED) return false;
-  items_ = static_cast<finalizer*>(p);
-  capacity_ = capacity;
-  return true;
-}
-
-bool finalizer_list::push(finalizer f) noexcept {
-  if (!reserve(size_ + 1)) return false;
-  items_[size_++] = f;
-  return true;
-}
 
 void finalizer_set::add(finalizer f) {
   std::lock_guard guard(lock_);

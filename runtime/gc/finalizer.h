@@ -3,8 +3,7 @@
 // registered: made and constructed; the table does not keep it alive.
 // ready:      a collection found it unreachable. It and all it reaches are kept: its destructor may read them.
 // done:       its destructor has run, or runs. Nothing keeps it: the next collection frees it.
-// Destructors run unordered, each once, on a goroutine that a collection starts when there is something to do. One that throws ends the
-// process.
+// Destructors run unordered, each once, on goroutines that a collection starts when there is something to do (runtime/finalizer_pool.cpp).
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -12,29 +11,17 @@
 
 #include "runtime/gc/mark.h"
 #include "runtime/os/critical.h"
+#include "runtime/os/mapped_array.h"
 
 namespace warren::rt {
 
 struct finalizer {
   void* object = nullptr;
   void (*destroy)(void*) = nullptr;
+  const char* type = "";  // contains the type's name, for reports
 };
 
-// An array that grows without malloc (the world may be stopped): by mremap.
-class finalizer_list {
- public:
-  ~finalizer_list();
-  bool push(finalizer f) noexcept;  // false: out of memory
-  bool reserve(size_t n) noexcept;
-  finalizer* begin() noexcept { return items_; }
-  size_t size() const noexcept { return size_; }
-  finalizer pop() noexcept { return items_[--size_]; }
-  void remove(size_t i) noexcept { items_[i] = items_[--size_]; }
-
- private:
-  finalizer* items_ = nullptr;
-  size_t size_ = 0, capacity_ = 0;
-};
+using finalizer_list = mapped_array<finalizer>;
 
 class finalizer_set {
  public:

@@ -38,6 +38,7 @@ struct gc_report {
   uint64_t stack_bytes = 0;  // scanned conservatively
   uint64_t root_words = 0;   // cells of root<T> and registered ranges
   uint64_t finalizers_queued = 0;
+  uint64_t cleanups_queued = 0;
   int64_t stop_ns = 0;  // from the request until the world stood
   int64_t sweep_termination_ns = 0, mark_ns = 0, mark_termination_ns = 0;
   int64_t pause_ns = 0;  // the world stood still
@@ -69,7 +70,12 @@ struct gc_stats {
   int64_t last_end_unix_ns = 0;  // wall time; 0 before the first
   uint64_t next_bytes = 0;       // heap size at which the next starts
   uint64_t finalizers_run = 0;
-  uint64_t finalizers_waiting = 0;
+  uint64_t finalizers_waiting = 0;  // their object was found unreachable, they have not run
+  uint64_t cleanups_run = 0;
+  uint64_t cleanups_ready = 0;      // as finalizers_waiting
+  uint64_t cleanups_waiting = 0;    // their object was reachable so far
+  uint64_t weak_cells = 0;          // addresses that some weak<T> knows
+  uint64_t weak_cells_cleared = 0;  // so far, since their object was gone
   int percent = 100;
   gc_report last;
 };

@@ -19,8 +19,10 @@
 #include <compare>
 #include <cstddef>
 #include <functional>
+#include <initializer_list>
 #include <iterator>
 #include <new>
+#include <ranges>
 #include <type_traits>
 #include <utility>
 
@@ -281,21 +283,86 @@ template <class T, class... A>
   return ptr<T>(object);
 }
 
-// Makes n collected elements, value-initialized. n = 0 gives an empty array without memory. One byte more than n elements is taken, so that
-// the address one past the end belongs to the array. Throws as make does.
+namespace detail {
 template <class T>
-[[nodiscard]] array<T> make_array(size_t n) {
-  static_assert(std::is_object_v<T> && !std::is_const_v<T>, "warren: make_array needs a plain object type");
-  static_assert(!detail::is_finalized<T>, "warren: arrays of finalized types are not there: make_array<ptr<T>> and make<T> each element");
-  detail::check_collected<T>();
+constexpr bool is_finalized_element() {
+  if constexpr (std::is_class_v<T> || std::is_union_v<T>) {
+    return is_finalized<T>;
+  } else {
+    return false;
+  }
+}
+// n elements, element i constructed by construct(place, i). If that throws, the elements made so far are forgotten; finalized ones are
+// destroyed by the finalizers, since each is registered as soon as it is there.
+template <class T, class F>
+array<T> make_elements(size_t n, F&& construct) {
+  static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>, "warren: make_array needs a plain object type");
+  check_collected<T>();
   if (n == 0) return {};
-  T* const first = static_cast<T*>(detail::new_array(detail::descriptor_of<T>, n));
-  // Fresh memory is zero, which is what value-initialization means for these.
-  if constexpr (!std::is_trivially_default_constructible_v<T> && !detail::zero_is_default<T>) {
-    for (size_t i = 0; i < n; ++i) ::new (static_cast<void*>(first + i)) T();
+  T* const first = static_cast<T*>(new_array(descriptor_of<T>, n));
+  for (size_t i = 0; i < n; ++i) {
+    construct(static_cast<void*>(first + i), i);
+    if constexpr (is_finalized_element<T>()) {
+      try {
+        register_finalizer(first + i, descriptor_of<T>);
+      } catch (...) {
+        first[i].~T();
+        throw;
+      }
+    }
   }
   return array<T>(ptr<T[]>(first), n);
 }
+}  // namespace detail
+
+// Makes n collected elements, value-initialized. n = 0 gives an empty array without memory. One byte more than n elements is taken, so that
+// the address one past the end belongs to the array. Finalized elements are destroyed one by one, in no order, when the whole array is
+// unreachable. Throws as make does, and std::bad_array_new_length.
+template <class T>
+[[nodiscard]] array<T> make_array(size_t n) {
+  // Fresh memory is zero, which is what value-initialization means for many.
+  if constexpr ((std::is_trivially_default_constructible_v<T> || detail::zero_is_default<T>)&&!detail::is_finalized_element<T>()) {
+    static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>, "warren: make_array needs a plain object type");
+    detail::check_collected<T>();
+    if (n == 0) return {};
+    return array<T>(ptr<T[]>(static_cast<T*>(detail::new_array(detail::descriptor_of<T>, n))), n);
+  } else {
+    return detail::make_elements<T>(n, [](void* place, size_t) { ::new (place) T(); });
+  }
+}
+// n copies of value.
+template <class T>
+[[nodiscard]] array<T> make_array(size_t n, const T& value) {
+  return detail::make_elements<T>(n, [&](void* place, size_t) { ::new (place) T(value); });
+}
+// The elements of a list or another range, which is gone through once: its size must be known.
+template <class T>
+[[nodiscard]] array<T> make_array(std::initializer_list<T> list) {
+  return detail::make_elements<T>(list.size(), [&](void* place, size_t i) { ::new (place) T(list.begin()[i]); });
+}
+template <std::ranges::sized_range R>
+requires(std::ranges::input_range<R>) [[nodiscard]] array<std::ranges::range_value_t<R>> make_array_from(R&& range) {
+  auto at = std::ranges::begin(range);
+  return detail::make_elements<std::ranges::range_value_t<R>>(static_cast<size_t>(std::ranges::size(range)), [&](void* place, size_t) {
+    ::new (place) std::ranges::range_value_t<R>(*at);
+    ++at;
+  });
+}
+
+// ---- keep_alive -------------------------------------------------------------------------------------------------------------------------
+// What p points to is reachable up to here. Needed where the object's destructor or cleanup takes away what is still in use through
+// something that does not point to the object:
+//
+//   const int fd = file->fd();
+//   read(fd, …);                  // the compiler needs `file` no more: a collection may close fd meanwhile
+//   warren::keep_alive(file);
+//
+// Costs nothing but the pointer's being somewhere.
+template <class T>
+void keep_alive(const ptr<T>& p) noexcept {
+  asm volatile("" : : "r"(p.get()) : "memory");
+}
+inline void keep_alive(const volatile void* p) noexcept { asm volatile("" : : "r"(p) : "memory"); }
 
 }  // namespace warren
 

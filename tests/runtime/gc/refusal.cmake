@@ -13,7 +13,13 @@ if(NOT found)
   message(FATAL_ERROR "no line ${NAME} in ${LIST}")
 endif()
 set(text
-  "#include <warren/ptr.h>\n#include <atomic>\n#include <memory>\n#include <optional>\n#include <set>\n#include <string>\n#include <string_view>\n#include <functional>\n#include <map>\n#include <variant>\n#include <vector>\nusing namespace warren@\nstruct node { int n@ ptr<node> next@ }@\n${body}\n")
+  "#include <warren/ptr.h>\n#include <atomic>\n#include <memory>\n#include <optional>\n#include <set>\n#include <string>\n#include <string_view>\n#include <functional>\n#include <map>\n#include <variant>\n#include <vector>\nusing warren::ambiguous@ using warren::array@ using warren::finalized@ using warren::finalized_with@ using warren::make@ using warren::make_array@ using warren::noscan@ using warren::ptr@ using warren::root@ using warren::weak@\nstruct node { int n@ ptr<node> next@ }@\n${body}\n")
+# The containers' headers only where they are meant: they double what there is to compile.
+if(body MATCHES "warren::|weak")
+  set(text "#include <warren/cleanup.h>\n#include <warren/function.h>\n#include <warren/hash_map.h>\n#include <warren/ordered_map.h>\n#include <warren/string.h>\n#include <warren/vector.h>\n#include <warren/weak.h>\n${text}")
+else()
+  string(REPLACE "using warren::weak@" "" text "${text}")
+endif()
 string(REPLACE "@" ";" text "${text}")
 file(WRITE ${WORK}/refusal_${NAME}.cpp "${text}")
 execute_process(COMMAND ${COMPILER} -std=c++20 -fsyntax-only -I${INCLUDE} ${WORK}/refusal_${NAME}.cpp

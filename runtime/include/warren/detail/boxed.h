@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "warren/chan.h"
+#include "warren/detail/bulk.h"
 #include "warren/ptr.h"
 
 namespace warren::detail {
@@ -47,6 +48,7 @@ boxed_function box_function(F&& f) {
   using fn = std::decay_t<F>;
   static_assert(std::is_invocable_v<fn&>, "warren: the function takes no arguments: capture what it needs");
   const ptr<boxed<fn>> b = make<boxed<fn>>(std::forward<F>(f));
+  shade_words(b.get(), sizeof(boxed<fn>));  // captured addresses were stored without a barrier
   return {b, [](void* closure) { static_cast<boxed<fn>*>(closure)->value(); }};
 }
 

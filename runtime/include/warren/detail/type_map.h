@@ -9,6 +9,7 @@
 // flag that tells (which may change meanwhile).
 #pragma once
 #include <array>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -344,6 +345,22 @@ concept view = !std_container<T> && requires(T & t) {
   t.size();
 };
 template <class T>
+concept std_function = requires(const T& t) {
+  typename T::result_type;
+  t.target_type();
+};
+template <class T>
+concept iterator = requires {
+  typename T::iterator_category;
+  typename T::difference_type;
+  typename T::reference;
+};
+template <class T>
+concept reference_wrapper = requires(const T& t) {
+  typename T::type;
+  { t.get() } -> std::same_as<typename T::type&>;
+};
+template <class T>
 concept duration = requires {
   typename T::rep;
   typename T::period;
@@ -382,8 +399,8 @@ constexpr auto map_class() {
     return nothing_map();
   } else if constexpr (std_container<T>) {
     static_assert(!map_of<std::remove_cv_t<typename T::value_type>>::scan,
-                  "warren: a std container of collected pointers: the collector does not see its memory; use warren::array, or elements of "
-                  "warren::root");
+                  "warren: a std container of collected pointers: the collector does not see its memory; use warren::vector, "
+                  "warren::hash_map or warren::ordered_map, or elements of warren::root");
     return opaque_map<true>();
   } else if constexpr (owning_pointer<T>) {
     static_assert(always_false<T>,
@@ -391,8 +408,23 @@ constexpr auto map_class() {
                   "warren::ptr");
     return nothing_map();
   } else if constexpr (view<T>) {
+    static_assert(
+        always_false<T>,
+        "warren: a collected object cannot hold a view (string_view, span): it does not keep what it shows; use warren::string or "
+        "warren::array");
+    return nothing_map();
+  } else if constexpr (std_function<T>) {
     static_assert(always_false<T>,
-                  "warren: a collected object cannot hold a view (string_view, span): it does not keep what it shows; use warren::array");
+                  "warren: a collected object cannot hold a std::function: it keeps its closure where the collector does not look; use "
+                  "warren::function");
+    return nothing_map();
+  } else if constexpr (iterator<T>) {
+    static_assert(always_false<T>,
+                  "warren: a collected object cannot hold an iterator: it does not keep what it points into; hold a key, an index or a "
+                  "warren::ptr to the element");
+    return nothing_map();
+  } else if constexpr (reference_wrapper<T>) {
+    static_assert(always_false<T>, "warren: a collected object cannot hold a reference: use warren::ptr");
     return nothing_map();
   } else if constexpr (duration<T> || time_point<T>) {
     return nothing_map();
@@ -530,7 +562,7 @@ constexpr void check_collected() {
     static_assert(
         is_finalized<T> || !map::destructor,
         "warren: this type holds something the collector cannot free (its destructor does more than end ptrs): state `using collected = "
-        "warren::finalized;` to have the destructor run, or hold something else");
+        "warren::finalized;` to have the destructor run, or hold what needs none (warren::string, vector, hash_map, function)");
   } else {
     static_assert(!map::destructor, "warren: this type holds something the collector cannot free");
   }
