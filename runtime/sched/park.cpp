@@ -164,7 +164,7 @@ m* tiny_entry(m* mp) noexcept {
     case tiny_action::preempt:
       // Not with the world stopped, nor in a park hook, whose caller holds a lock. A goroutine that has a hook may be about to call it.
       if (gp->no_safepoint || gp->park_hook != nullptr) break;
-      mcall(&yield_on_g0, mp);
+      mcall(&let_yield, mp);
       return getm();
     case tiny_action::lose_processor: tiny_lose_processor(); break;
     case tiny_action::nothing: break;

@@ -13,6 +13,7 @@
 #include <cstdint>
 
 #include "interleave.h"
+#include "runtime/sched/direct_switch.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/netpoller.h"
 #include "runtime/sched/scheduler.h"
@@ -79,7 +80,7 @@ struct world {
  private:
   template <class F>
   static void body(void* f) {
-    warren::rt::rt_leave(warren::rt::getm());
+    warren::rt::resumed();
     (*static_cast<F*>(f))();
     end_goroutine();
   }
