@@ -111,6 +111,7 @@ void fatal(const char* format, ...) noexcept {
 }
 
 std::atomic<scheduler*> scheduler::running_{nullptr};
+std::atomic<scheduler*> scheduler::admitting_{nullptr};
 std::atomic<int> scheduler::guests_{0};
 
 namespace {
@@ -135,6 +136,7 @@ struct scheduler_test {
     s->all_p_.use(procs);
     for (uint32_t i = procs; i-- > 0;) s->idle_p_put(s->all_p_[i].get());
     scheduler::running_.store(s, std::memory_order_relaxed);
+    scheduler::admitting_.store(s, std::memory_order_relaxed);
     return s;
   }
   static void add_m(scheduler* s, m* mp) {
