@@ -11,7 +11,8 @@
 #                            else a small one on top of epoll that comes with the tests (tests/netpoll/kqueue)
 #
 # Several may be named: they run one after the other. Options:
-#   --quick                  leaves out the tests labelled "stress"; with --clang builds libraries and servers only, and runs nothing
+#   --quick                  leaves out the tests labelled "stress"; with --tiny builds and runs those of runtime/sched and runtime/sync only;
+#                            with --clang builds libraries and servers only, and runs nothing
 #   --no-install             installs nothing; for machines where that is somebody else's job
 #   -- ARGUMENTS…            go to ctest, e.g. `-- -R chan`
 #
@@ -106,7 +107,20 @@ configure_and_build() {
 run_mode() {
   local mode=$1
   case $mode in
-    release | asan | tsan | tiny | arm64)
+    tiny)
+      local -a part=()
+      if [[ $quick == yes ]]; then part=(--target tests/runtime/sched/all tests/runtime/sync/all); fi
+      cmake --preset tiny "${strict[@]}" && cmake --build build/tiny -j "$jobs" "${part[@]}" || return 1
+      if [[ $quick == no ]]; then
+        run_ctest tiny build/tiny
+      else
+        local status=0
+        run_ctest tiny build/tiny/tests/runtime/sched || status=1
+        run_ctest tiny build/tiny/tests/runtime/sync || status=1
+        return "$status"
+      fi
+      ;;
+    release | asan | tsan | arm64)
       configure_and_build "build/$mode" --preset "$mode" && run_ctest "$mode" "build/$mode"
       ;;
     kqueue)

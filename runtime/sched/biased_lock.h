@@ -21,8 +21,8 @@
 // Two of the same P. Steps 1 to 4 lie in a bracket, so the P does not change hands between them, and all who act as its owner do so one
 // after the other: 1 is not a race. It is needed because the lock is also held outside brackets (the channels' move constructors, the park
 // that unlocks on the scheduler's stack): a P that was revoked from a thread in that state brings its next owner to 1 with fast set, and
-// the same goes for a thread that holds the underlying lock and has just made its P the owner. That next owner takes the slow way, whose
-// (b) and (c) hold for it as for others.
+// the same goes for a thread that holds the underlying lock and has just made its P the owner: fast is not set then, and is_locked() tells.
+// That next owner takes the slow way, whose (b) and (c) hold for it as for others.
 // Order. fast is stored with release in 5 and read with acquire in 1 and (c). `none` to biased happens under the underlying lock, by the P
 // that becomes the owner: what others did under the lock before is visible to that P's owner, and to the next ones by the P's hand-over.
 //
@@ -38,6 +38,7 @@
 #include <cstdint>
 
 #include "runtime/os/membarrier.h"
+#include "runtime/os/tiny.h"
 #include "runtime/sched/m.h"
 
 namespace warren::rt {
@@ -53,7 +54,11 @@ class bias {
     const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);  // 1 on the scheduler's stack
     mp->in_rt.store(1, std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);  // pairs with the revoker's membarrier, as in rt_enter
-    const bool done = mp->revoked.load(std::memory_order_relaxed) == 0 && try_fast(mp->current_p);
+    const bool done = mp->revoked.load(std::memory_order_relaxed) == 0 &&
+#ifdef WARREN_TINY
+                      (outer != 0 || tiny_choice(mp->next_random()) != tiny_action::preempt) &&
+#endif
+                      try_fast(mp->current_p);
     mp->in_rt.store(outer, std::memory_order_release);
     return done;
   }
@@ -92,7 +97,7 @@ class bias {
   std::atomic<bool> by_bias_{false};      // how the holder took it; the holder's (atomic: TSan does not know membarrier)
   // Guarded by the underlying lock.
   uint16_t streak_ = 0;
-  uint16_t patience_ = 32;
+  uint16_t patience_ = WARREN_CAPACITY(32, 2);
   const p* last_ = nullptr;
 };
 

@@ -33,11 +33,19 @@ bool owner_settles(m* mp) noexcept;
 // The same, and gets a P if it is gone. Returns the M, as rt_enter does.
 m* regain_p(m* mp);
 
+#ifdef WARREN_TINY
+// At an entry that may lead to the queue: perhaps it does. Returns the M the goroutine is on afterwards.
+m* tiny_entry(m* mp) noexcept;
+#endif
+
 // Begins a bracket on a goroutine. Returns the M, whose current_p is the caller's until rt_leave.
 inline m* rt_enter() noexcept {
   m* mp = getm();
   if (mp == nullptr || mp->current_p == nullptr) [[unlikely]]
     return rt_enter_slow(mp);
+#ifdef WARREN_TINY
+  mp = tiny_entry(mp);
+#endif
   mp->in_rt.store(1, std::memory_order_relaxed);
   asm volatile("" ::: "memory");
   if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]]
@@ -58,6 +66,9 @@ class bracket_without_wait {
     mp->in_rt.store(1, std::memory_order_relaxed);
     asm volatile("" ::: "memory");
     has_p_ = mp->current_p != nullptr && (mp->revoked.load(std::memory_order_relaxed) == p_kept || !owner_settles(mp));
+#ifdef WARREN_TINY
+    if (outer_ == 0 && tiny_choice(mp->next_random()) == tiny_action::preempt) has_p_ = false;
+#endif
   }
   ~bracket_without_wait() { mp_->in_rt.store(outer_, std::memory_order_release); }
   bracket_without_wait(const bracket_without_wait&) = delete;

@@ -156,6 +156,23 @@ void safepoint_slow(m* mp) {
   mcall(&let_yield, mp);
 }
 
+#ifdef WARREN_TINY
+m* tiny_entry(m* mp) noexcept {
+  g* gp = mp->curg;
+  if (gp == nullptr) return mp;  // fatal in a moment, or the scheduler's own stack
+  switch (tiny_choice(mp->next_random())) {
+    case tiny_action::preempt:
+      // Not with the world stopped, nor in a park hook, whose caller holds a lock. A goroutine that has a hook may be about to call it.
+      if (gp->no_safepoint || gp->park_hook != nullptr) break;
+      mcall(&let_yield, mp);
+      return getm();
+    case tiny_action::lose_processor: tiny_lose_processor(); break;
+    case tiny_action::nothing: break;
+  }
+  return mp;
+}
+#endif
+
 bool other_p_available() noexcept {
   const scheduler* s = scheduler::current();
   return s != nullptr && (s->idle_p_count() > 0 || s->spinning() > 0);

@@ -20,8 +20,9 @@
 // Submission and (3) form Dekker's pattern:
 //     submitter: put the work in a queue;  StoreLoad;  read idle_p_count_ and spinning_
 //     idler:     idle_p_count_++, spinning_--;  StoreLoad;  read the queues
-// If the submitter reads old values, its work was in the queue before, and the idler sees it. The submitter's barrier is the fence in
-// wake_p, the idler's its seq_cst read-modify-writes.
+// If the submitter reads old values, its work was in the queue before, and the idler sees it. Both barriers are fences. (The idler's
+// read-modify-writes are full barriers on x86 and were taken for such everywhere; but in C++ they order nothing before the acquire loads of
+// the queues, and aarch64's LDAPR may indeed come before an LDADDAL's store. tests/interleave/wake_test.cpp found it.)
 //   (4) An M that may not spin, because enough others do, goes idle without the second look. If the others stop spinning at that moment,
 //       with work, a P would be idle beside queued work until the next submission. So a submitter that sees no idle P sets
 //       need_spinning_, and an M going idle that finds it set takes its P back and spins.
@@ -52,6 +53,11 @@ constexpr uint32_t kReadySampling = 16;
 constexpr int64_t kQuickHandOver = 10'000;   // ns: about what waking a thread costs
 constexpr int64_t kLongestSample = 100'000;  // so that 18 quick samples forget a long one
 constexpr int64_t kRunnextGrace = 15'000;    // ns: see steal_work
+#ifdef WARREN_TINY
+constexpr bool kTiny = true;
+#else
+constexpr bool kTiny = false;
+#endif
 }  // namespace
 
 // ---- Ps ----------------------------------------------------------------------------------------------------------------------------
@@ -145,8 +151,10 @@ void scheduler::put_local(m* mp, runnable* r) noexcept {
 // After put_local, by a goroutine or the scheduler. Rule (5) of the essay.
 void scheduler::wake_for_runnext(m* mp) noexcept {
 #ifdef WARREN_TINY
-  if (tiny_choice(mp->next_random()) == tiny_action::lose_processor) tiny_lose_processor();  // a thief may be first
-  return wake_p(true);
+  wake_p(true);
+  if (tiny_choice(mp->next_random()) == tiny_action::lose_processor)  // thieves may be first
+    for (int i = 0; i < kTinyThiefTurns && !mp->current_p->runq.empty(); ++i) tiny_lose_processor();
+  return;
 #endif
   p* pp = mp->current_p;
   if (mp->curg == nullptr || !pp->runq.ring_empty()) {
@@ -164,7 +172,7 @@ void scheduler::ready(m* mp, g* gp) noexcept {
   if (gp->status.load(std::memory_order_relaxed) != g_status::waiting) [[unlikely]]
     fatal("goready of goroutine %llu, which is %s: it was readied twice, or never parked", static_cast<unsigned long long>(gp->goid),
           to_string(gp->status.load(std::memory_order_relaxed)));
-  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  gp->status.store(g_status::runnable, std::memory_order_release);  // as `waiting` before it: stack_claim.h
   if (mp != nullptr && mp->current_p != nullptr) {
     p* pp = mp->current_p;
     pp->counters.readies.add();
@@ -186,7 +194,7 @@ void scheduler::inject(m* mp, g_list list) noexcept {
   runnable* tail = nullptr;
   uint32_t global = 0;
   while (g* gp = list.pop()) {
-    gp->status.store(g_status::runnable, std::memory_order_relaxed);
+    gp->status.store(g_status::runnable, std::memory_order_release);  // as in ready
     ++n;
     run_queue::spill over;
     if (pp != nullptr) {
@@ -292,7 +300,8 @@ void scheduler::start_m(p* pp, bool spinning) noexcept {
           "calls at once\n",
           m_count(), error);
   }
-  // No thread to be had: the P waits in the list for one that comes back from a blocking call.
+  // No thread to be had: the P waits in the list for one that comes back from a blocking call, or that has looked at the queues already
+  // and is on its way to stop_m, where it looks at p_without_thread_.
   if (spinning) spinning_.fetch_sub(1, std::memory_order_seq_cst);
   std::unique_lock guard(lock_);
   if (stopping_.load(std::memory_order_relaxed) != 0) {
@@ -307,6 +316,7 @@ void scheduler::start_m(p* pp, bool spinning) noexcept {
   }
   pp->status.store(p_status::idle, std::memory_order_relaxed);
   idle_p_put(pp);
+  p_without_thread_ = true;
 }
 
 m* scheduler::new_m() noexcept {
@@ -351,6 +361,15 @@ void scheduler::stop_m(m* mp) noexcept {
   if (exiting()) {
     lock_.unlock();
     return;
+  }
+  if (p_without_thread_) [[unlikely]] {
+    p_without_thread_ = false;
+    if (p* pp = idle_p_get()) {
+      lock_.unlock();
+      acquire_p(mp, pp);
+      become_spinning(mp);
+      return;
+    }
   }
   mp->idle_link = idle_ms_;
   idle_ms_ = mp;
@@ -457,8 +476,8 @@ runnable* scheduler::steal_work(m* mp, int64_t* now, int64_t* poll_until, bool* 
       // woke us takes the waker itself 5 µs and more in the kernel, so it gets 15 (Go sleeps for 3, which Linux makes some 50). If the
       // victim has switched meanwhile, it turns over what it has by itself: taking the one that happens to lie there would only carry a
       // conversation of two to another cache. A P that does not run at this moment will not switch, so nothing is waited for.
-      bool take_next = last_pass && victim->runq.has_next();
-      if (take_next && victim->runq.ring_empty() && victim->status.load(std::memory_order_relaxed) == p_status::running) {
+      bool take_next = (last_pass || kTiny) && victim->runq.has_next();
+      if (!kTiny && take_next && victim->runq.ring_empty() && victim->status.load(std::memory_order_relaxed) == p_status::running) {
         const uint64_t switches = victim->counters.scheduled.read();
         const int64_t until = nanotime() + kRunnextGrace;
         do {
@@ -506,6 +525,12 @@ top:
     if (const uint32_t ran = pp->timers.run(now, &poll_until)) pp->counters.timers_fired.add(ran);
   }
 
+#ifdef WARREN_TINY
+  if (pp->runq.ring_empty() && tiny_quarter(mp->next_random())) {  // before its own runnext
+    bool ran_timers = false;
+    if (runnable* r = steal_work(mp, &now, &poll_until, &ran_timers)) return r;
+  }
+#endif
   if (global_tick(pp)) {
     std::lock_guard guard(lock_);
     if (runnable* r = global_get_locked(pp, 1)) return r;
@@ -522,7 +547,7 @@ top:
     if (!list.empty()) {
       pp->counters.netpoll_ready.add(list.size);
       g* first = list.pop();
-      first->status.store(g_status::runnable, std::memory_order_relaxed);
+      first->status.store(g_status::runnable, std::memory_order_release);
       inject(mp, list);
       return first;
     }
@@ -560,6 +585,7 @@ top:
   if (was_spinning) {
     mp->spinning = false;
     spinning_.fetch_sub(1, std::memory_order_seq_cst);
+    std::atomic_thread_fence(std::memory_order_seq_cst);  // the StoreLoad of the idler's side
     // Rule (3): look again, at everything that a submitter may have filled before it could see that nobody spins.
     if (global_size_.load(std::memory_order_seq_cst) != 0 || any_queued()) {
       lock_.lock();
@@ -600,7 +626,7 @@ top:
       if (!list.empty()) {
         again->counters.netpoll_ready.add(list.size);
         g* first = list.pop();
-        first->status.store(g_status::runnable, std::memory_order_relaxed);
+        first->status.store(g_status::runnable, std::memory_order_release);
         inject(mp, list);
         return first;
       }

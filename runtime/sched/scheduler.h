@@ -238,9 +238,10 @@ class scheduler {
   std::atomic<uint32_t> idle_p_count_{0};
   m* idle_ms_ = nullptr;
   uint32_t idle_m_count_ = 0;
-  uint32_t locked_asleep_ = 0;  // Ms that wait for their locked goroutine to be scheduled; and m0
-  m* dead_ms_ = nullptr;        // retired: their thread has ended or is about to; linked by idle_link
-  g* thread_first_ = nullptr;   // goroutines that wait to enter a blocking region because threads are short
+  bool p_without_thread_ = false;  // there was work for a P, and no thread: the next M to go idle takes one
+  uint32_t locked_asleep_ = 0;     // Ms that wait for their locked goroutine to be scheduled; and m0
+  m* dead_ms_ = nullptr;           // retired: their thread has ended or is about to; linked by idle_link
+  g* thread_first_ = nullptr;      // goroutines that wait to enter a blocking region because threads are short
   g* thread_last_ = nullptr;
   std::atomic<uint32_t> thread_waiters_{0};
   std::atomic<bool> threads_short_{false};  // look at threads_are_short() before entering a blocking region

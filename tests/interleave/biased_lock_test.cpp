@@ -101,9 +101,40 @@ void p_changes_hands(scenario& s) {
   s.at_end([=] { require(w->guarded == 4, "two held the lock at once"); });
 }
 
+// The lock becomes biased by an acquisition of the underlying lock; its holder loses the P before it unlocks. To the P's next owner the
+// bias is its own and nobody holds the lock by it: only that the underlying lock is held tells.
+void p_changes_hands_as_the_bias_begins(scenario& s) {
+  auto* w = s.make<world>();
+  s.name(w, "lock");
+  world::run_on(w->home);
+  for (int i = 0; i < 32; ++i) {
+    w->lock.lock();
+    w->lock.unlock();
+  }
+  auto* handed_over = s.make<interleave::event>();
+  s.thread("first", [=] {
+    world::run_on(w->home);
+    w->lock.lock();  // 32 in a row after the first
+    ++w->guarded;
+    handed_over->signal();
+    interleave::step();
+    ++w->guarded;
+    w->lock.unlock();
+  });
+  s.thread("next", [=] {
+    handed_over->wait("the P");
+    world::run_on(w->home);
+    w->critical();
+  });
+  s.at_end([=] { require(w->guarded == 4, "two held the lock at once"); });
+}
+
 constexpr interleave::subject kSubjects[] = {
-    {"HomeAndAway", home_and_away<1, 1>, {.preemptions = 3, .weak = 2}}, {"PChangesHands", p_changes_hands, {.preemptions = 3, .weak = 1}},
-    {"HomeTwice", home_and_away<2, 1>, {.preemptions = 3, .weak = 1}},   {"AwayTwice", home_and_away<1, 2>, {.preemptions = 2, .weak = 1}},
+    {"HomeAndAway", home_and_away<1, 1>, {.preemptions = 3, .weak = 2}},
+    {"PChangesHands", p_changes_hands, {.preemptions = 3, .weak = 1}},
+    {"HomeTwice", home_and_away<2, 1>, {.preemptions = 3, .weak = 1}},
+    {"AwayTwice", home_and_away<1, 2>, {.preemptions = 2, .weak = 1}},
+    {"PChangesHandsAsTheBiasBegins", p_changes_hands_as_the_bias_begins, {.preemptions = 3, .weak = 1}},
     {"TwoStrangers", two_strangers, {.preemptions = 2, .weak = 1}},
 };
 INTERLEAVE_SUBJECTS(BiasedLock, kSubjects)

@@ -7,8 +7,7 @@
 //   - goready of one that does not wait is an error at once. A goroutine that nobody readies is a deadlock.
 //   - What precedes goready happens before what follows gopark; nothing else is ordered.
 //   - A timer may fire at any moment after timer_start, or not at all. Its function runs on a thread of its own.
-// The code that is tested against this model is checked against the promises of park.h. Whether the scheduler keeps them is not checked
-// here.
+// The code that is tested against this model is checked against the promises of park.h. That the scheduler keeps them is park_test.cpp's.
 #pragma once
 #include "interleave.h"
 #include "runtime/sched/park.h"

@@ -348,7 +348,7 @@ void execution::membarrier() {
   mem_.end_membarrier(me);
 }
 
-bool execution::futex_wait(uintptr_t address, uint32_t expected, bool timed, source_place place) {
+bool execution::futex_wait(uintptr_t address, uint32_t expected, int64_t timeout_ns, source_place place) {
   schedule_point();
   const int t = current_;
   mem_.full_fence(t, false);
@@ -361,7 +361,7 @@ bool execution::futex_wait(uintptr_t address, uint32_t expected, bool timed, sou
     thread& me = threads_[static_cast<size_t>(t)];
     me.futex = address;
     me.woken = false;
-    me.timed = timed;
+    me.timed = timeout_ns >= 0;
   }
   record({step_record::remark, static_cast<uint8_t>(t), 0, 0, !mem_.read_newest(t), address, 0, 0, place, "futex_wait: sleeps"});
   struct sleep {
@@ -373,6 +373,7 @@ bool execution::futex_wait(uintptr_t address, uint32_t expected, bool timed, sou
   thread& me = threads_[static_cast<size_t>(t)];
   me.futex = 0;
   me.timed = false;
+  if (!me.woken) clock_ += timeout_ns;
   mem_.full_fence(t, false);
   return me.woken;
 }
@@ -671,6 +672,8 @@ result explore_erased(void (*setup)(void*, scenario&), void* arg, const limits& 
 }
 
 void before_each_execution(void (*fn)()) { execution::get().before_each.push_back(fn); }
+
+void at_tgkill(void (*fn)(int)) { execution::get().at_tgkill = fn; }
 
 void at_each_switch(void (*fn)(int)) { execution::get().at_switch = fn; }
 

@@ -63,9 +63,10 @@ class execution {
 
   std::vector<void (*)()> before_each;
   void (*at_switch)(int) = nullptr;
+  void (*at_tgkill)(int) = nullptr;
 
   // The futex queue.
-  bool futex_wait(uintptr_t address, uint32_t expected, bool timed, source_place place);
+  bool futex_wait(uintptr_t address, uint32_t expected, int64_t timeout_ns, source_place place);  // < 0: none
   int futex_wake(uintptr_t address, int count, source_place place);
 
   int depth = 0;  // > 0: the engine itself is running, its accesses are not the program's

@@ -13,6 +13,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include <new>
 
@@ -247,9 +248,19 @@ long syscall(long n, ...) noexcept {
       in_engine in;
       const auto address = static_cast<uintptr_t>(a[0]);
       switch (a[1] & FUTEX_CMD_MASK) {
-        case FUTEX_WAIT: return e.futex_wait(address, static_cast<uint32_t>(a[2]), a[3] != 0, PLACE) ? 0 : -1;
+        case FUTEX_WAIT: {
+          const auto* limit = reinterpret_cast<const timespec*>(a[3]);
+          const int64_t ns = limit == nullptr ? -1 : limit->tv_sec * 1'000'000'000 + limit->tv_nsec;
+          return e.futex_wait(address, static_cast<uint32_t>(a[2]), ns, PLACE) ? 0 : -1;
+        }
         case FUTEX_WAKE: return e.futex_wake(address, static_cast<int>(a[2]), PLACE);
       }
+    }
+    if (n == SYS_tgkill && e.at_tgkill != nullptr) {
+      in_engine in;
+      e.schedule_point();
+      e.at_tgkill(static_cast<int>(a[1]));
+      return 0;
     }
     if (n == SYS_membarrier) {
       in_engine in;

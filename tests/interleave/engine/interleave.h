@@ -121,6 +121,8 @@ result explore(F setup, const weakening& mistake, const limits& l = {}) {
 
 // fn is called before every execution: for models that keep something in globals.
 void before_each_execution(void (*fn)());
+// fn(tid) is called in place of the system call when the program sends a signal to a thread (tgkill).
+void at_tgkill(void (*fn)(int tid));
 // fn(t) is called whenever thread t of the scenario begins to run, at first and after every switch.
 void at_each_switch(void (*fn)(int thread));
 

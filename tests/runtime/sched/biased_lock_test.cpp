@@ -39,8 +39,10 @@ TEST(BiasedLock, OnePTakesTheUnderlyingLockOnlyAtFirst) {
     lock_under_test lock;
     counting_lock::taken = 0;
     for (int i = 0; i < 1000; ++i) std::lock_guard hold(lock);
-    EXPECT_GE(counting_lock::taken, 32);
+    EXPECT_GE(counting_lock::taken, WARREN_CAPACITY(32, 2));
+#ifndef WARREN_TINY                        // there the lock is taken as if without a P one time in eight, which ends the bias
     EXPECT_LT(counting_lock::taken, 200);  // 34, and some more each time that this goroutine was moved to another P
+#endif
   });
 }
 
