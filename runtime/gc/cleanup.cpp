@@ -96,8 +96,7 @@ bool leads_to(const mheap& h, const void* from, uintptr_t to) noexcept {
   const object_ref wanted = h.find_object(to);
   if (!wanted) return false;
   h.for_each_span([&](mspan* s) { memset(bits_of(s), 0, s->groups() * 8); });
-  uintptr_t* const stack = r.mark_stack();
-  size_t top = 0;
+  mapped_array<uintptr_t> stack;
   bool found = false;
   auto visit = [&](uintptr_t word) {
     const object_ref o = h.find_object(word);
@@ -107,11 +106,11 @@ bool leads_to(const mheap& h, const void* from, uintptr_t to) noexcept {
     if ((bits & bit) != 0) return;
     bits |= bit;
     if (o.span == wanted.span && o.index == wanted.index) found = true;
-    if (o.span->kind() != scan_kind::noscan) stack[top++] = o.address();
+    if (o.span->kind() != scan_kind::noscan) stack.push(o.address());  // out of memory: a report less
   };
   visit(reinterpret_cast<uintptr_t>(from));
-  while (top > 0 && !found) {
-    const uintptr_t object = stack[--top];
+  while (stack.size() > 0 && !found) {
+    const uintptr_t object = stack.pop();
     const mspan* const s = h.span_at(h.page_of(object));
     for (uintptr_t a = object; a + sizeof(void*) <= object + s->elem_size; a += sizeof(void*)) {
       const size_t bit = (a - r.base()) / sizeof(void*);

@@ -62,8 +62,7 @@ class cleanup_set {
   std::atomic<uint64_t> run_{0};
 };
 
-// Does following pointers from the object at `from` lead to the object at `to`? World stopped, marking over. Uses the heap's check bits and
-// mark stack.
+// Does following pointers from the object at `from` lead to the object at `to`? World stopped, marking over. Uses the heap's check bits.
 bool leads_to(const mheap& h, const void* from, uintptr_t to) noexcept;
 
 }  // namespace warren::rt
