@@ -686,6 +686,7 @@ void call::attempt::on_closed(ending how, uint32_t error_code, std::string_view 
       case ending::never_sent: s = unavailable("the call was not sent: " + std::string(why)); break;
       case ending::refused: s = unavailable("the server refused the call without looking at it (REFUSED_STREAM or GOAWAY)"); break;
       case ending::lost: s = unavailable("the connection to " + via->peer() + " was lost: " + std::string(why)); break;
+      case ending::closed: s = cancelled(std::string(why)); break;
       case ending::reset:
       case ending::finished:
         s = {code_of_reset(error_code), std::string("the stream was reset: ") + nghttp2_http2_strerror(error_code)};

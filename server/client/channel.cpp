@@ -103,9 +103,9 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
   bool closed = false;
   int tasks = 0;
   std::vector<sub_ptr> subs;
-  std::vector<std::shared_ptr<connection>> connections;  // all that live
-  std::vector<std::shared_ptr<warren::stream>> handshaking;      // sockets in a TLS handshake
-  size_t turn = 0;                                       // round_robin's next
+  std::vector<std::shared_ptr<connection>> connections;      // all that live
+  std::vector<std::shared_ptr<warren::stream>> handshaking;  // sockets in a TLS handshake
+  size_t turn = 0;                                           // round_robin's next
   bool resolving = false;
   bool resolve_failed = false;  // and there is no address
   int64_t resolved_at = 0;      // 0: never

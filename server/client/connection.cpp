@@ -145,6 +145,7 @@ void connection::handle(node& n) {
         stop_accepting("the channel has no use for the connection any more", false);
       }
       if ((bits & kKill) != 0) {
+        killed_ = true;
         if (!dead_) {
           // The server learns it, if its socket has room.
           session_.terminate(NGHTTP2_NO_ERROR);
@@ -375,8 +376,9 @@ bool connection::read_once() {
     }
     word_.acquire(reader_node_);
     tick(rt::nanotime());
+    const bool more = !dead_;  // otherwise what was due stays due
     release();
-    return true;
+    return more;
   }
   char* const block = blocks_->take();
   const size_t n = socket_->try_read_some(asio::buffer(block, http2::kBlockSize), ec);
@@ -439,7 +441,7 @@ void connection::end_reading() {
     stream& s = *open_first_;
     take_out(open_first_, open_last_, s);
     open_count_--;
-    close_stream(s, s.response_ended_ ? ending::finished : ending::lost, NGHTTP2_CANCEL, why_);
+    close_stream(s, s.response_ended_ ? ending::finished : killed_ ? ending::closed : ending::lost, NGHTTP2_CANCEL, why_);
   }
   const std::string why = why_;
   release();

@@ -119,6 +119,7 @@ class connection final : private session::events, public std::enable_shared_from
   bool accepting_ = true;  // new streams may begin
   bool draining_ = false;  // end it when no stream is open
   bool dead_ = false;      // the socket is no longer written to
+  bool killed_ = false;    // … because the channel was closed
   bool reader_alive_ = true;
   bool reader_queued_ = false;
   bool reader_needs_drain_ = false;

@@ -20,6 +20,7 @@ enum class ending : uint8_t {
   reset,       // RST_STREAM from the peer, or HTTP/2 itself was broken on it
   finished,    // both sides had sent their last
   lost,        // the connection is gone
+  closed,      // … because this side closed it
 };
 
 // All functions are called by the owner of the connection, but pin and unpin.

@@ -27,26 +27,26 @@ const char* to_string(connectivity_state s) noexcept;
 
 // TLS 1.2 or later with ALPN h2. Certificates and keys are the text of PEM files.
 struct tls_options {
-  std::string root_certificates;  // whom to trust; empty: whom the system trusts
-  std::string certificate_chain;  // our own, for servers that want one; with private_key
-  std::string private_key;
-  std::string server_name;  // what the server's certificate must be for, and SNI; empty: the target's host
+  std::string root_certificates{};  // whom to trust; empty: whom the system trusts
+  std::string certificate_chain{};  // our own, for servers that want one; with private_key
+  std::string private_key{};
+  std::string server_name{};  // what the server's certificate must be for, and SNI; empty: the target's host
 };
 
 // Each default's reason is in server/client/limits.h.
 struct channel_options {
-  std::optional<tls_options> tls;  // nothing: plain text
-  std::string authority;           // :authority; empty: the target's host and port
-  std::string user_agent;          // put before our own
+  std::optional<tls_options> tls{};  // nothing: plain text
+  std::string authority{};           // :authority; empty: the target's host and port
+  std::string user_agent{};          // put before our own
 
   // A service config as JSON (gRPC's doc/service_config.md): per method timeout, waitForReady, message limits, retryPolicy, hedgingPolicy;
   // retryThrottling; loadBalancingConfig. What is wrong with it is thrown by the channel's constructor.
-  std::string service_config;
-  std::string load_balancing;  // "pick_first" or "round_robin"; empty: as the service config says, else pick_first
-  bool retries = true;         // false: no retry policy, no hedging; what no server has looked at is still sent again
+  std::string service_config{};
+  std::string load_balancing{};  // "pick_first" or "round_robin"; empty: as the service config says, else pick_first
+  bool retries = true;           // false: no retry policy, no hedging; what no server has looked at is still sent again
 
-  std::vector<std::shared_ptr<client_interceptor>> interceptors;  // the first sees a call first
-  std::shared_ptr<call_credentials> credentials;                  // of every call that has none of its own
+  std::vector<std::shared_ptr<client_interceptor>> interceptors{};  // the first sees a call first
+  std::shared_ptr<call_credentials> credentials{};                  // of every call that has none of its own
 
   size_t max_receive_message = 4u << 20;  // bytes of one message, also after inflating; over it: RESOURCE_EXHAUSTED
   size_t max_send_message = 64u << 20;
