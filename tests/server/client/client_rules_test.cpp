@@ -186,7 +186,7 @@ TEST(client_rule_21, a_length_over_the_limit_is_refused_before_it_is_buffered) {
         c.data(id, std::string("\0\xff\xff\xff\xff", 5), false);
         c.wait_closed();
       },
-      {.stream_window = 1});
+      {.stream_window = 1000});
   EXPECT_EQ(s.code(), status_code::resource_exhausted) << s.message();
   EXPECT_NE(s.message().find("4294967295"), std::string::npos);
 }
