@@ -92,10 +92,12 @@ class call::attempt final : public stream {
   std::shared_ptr<connection> via;  // set before kStart
 
   // Guarded by the call's mutex_.
-  uint64_t sent = 0;    // of the call's output
-  size_t promised = 0;  // bytes that a DATA frame header has announced
-  byte_buffer inbox;    // came and was not taken
-  size_t consumed = 0;  // taken, and the window not yet opened for it
+  uint64_t sent = 0;       // of the call's output
+  size_t promised = 0;     // bytes that a DATA frame header has announced
+  byte_buffer inbox;       // came and was not taken
+  uint64_t received = 0;   // of the body
+  bool refusable = false;  // of a single reply: its prefix cannot be accepted
+  size_t consumed = 0;     // taken, and the window not yet opened for it
   bool headers_in = false;
   bool over = false;
 
@@ -665,8 +667,15 @@ void call::attempt::on_data(session&, std::string_view bytes) {
   if (decided_) return;
   hold h(of_);
   if (of_.finished_ || of_.committed_ != this) return;
+  const bool begins = received < kPrefixSize;
+  received += bytes.size();
   inbox.append(bytes);
-  if (inbox.size() >= of_.reader_needs_) h.wake(of_.reader_);
+  if (begins && received >= kPrefixSize && of_.one_reply()) {
+    // Who waits for a single reply sleeps until all of it is there, but not for one that will be refused.
+    const auto byte = [this](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(inbox.data()[i])); };
+    refusable = byte(0) > 1 || (byte(1) << 24 | byte(2) << 16 | byte(3) << 8 | byte(4)) > of_.max_receive_;
+  }
+  if (refusable || inbox.size() >= of_.reader_needs_) h.wake(of_.reader_);
 }
 
 void call::attempt::on_data_end(session&) {
@@ -737,7 +746,7 @@ bool call::take_inbox() {
     over_now(h);
     attempt* const a = committed_;
     if (finished_ && (local_ || a == nullptr)) return false;
-    if (a != nullptr && (finished_ || a->inbox.size() >= enough)) {
+    if (a != nullptr && (finished_ || a->refusable || a->inbox.size() >= enough)) {
       if (!a->inbox.empty()) {
         cutter_.add(a->inbox);
         return true;

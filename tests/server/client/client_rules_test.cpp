@@ -101,10 +101,9 @@ TEST(client_rule, an_empty_message_is_a_message_and_half_close_follows_the_last)
       {},
       [](raw_server& s) {
         const auto c = s.accept();
-        c->wait_for(1, "HD");
-        EXPECT_EQ(c->replies[1].data, message(""));
-        EXPECT_FALSE(c->replies[1].ended);
         c->wait(1);
+        EXPECT_EQ(c->replies[1].data, message(""));
+        EXPECT_TRUE(c->replies[1].shape == "HDd" || c->replies[1].shape == "Hd") << c->replies[1].shape;
         raw_server::answer(*c, 1, "");
         c->wait_closed();
       },
