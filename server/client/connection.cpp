@@ -147,7 +147,9 @@ void connection::handle(node& n) {
       if ((bits & kKill) != 0) {
         killed_ = true;
         if (!dead_) {
-          // The server learns it, if its socket has room.
+          // The server learns it, if its socket has room: first what was queued before (GOAWAY would take its place), then that this is the
+          // end.
+          flush();
           session_.terminate(NGHTTP2_NO_ERROR);
           flush();
         }

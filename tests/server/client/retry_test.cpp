@@ -107,12 +107,12 @@ TEST(client_retry, a_stream_is_replayed_from_its_first_message) {
   against(
       kRetry,
       [](raw_client& c) {
-        c.wait_for(1, "HDD");
-        const std::string first = c.replies[1].data;
+        const std::string two = message("one") + message("two");
+        while (c.replies[1].data.size() < two.size() && !c.closed) c.read_frame();
+        EXPECT_TRUE(c.replies[1].data.starts_with(two));
         raw_server::trailers_only(c, 1, "14");
         const int32_t id = raw_server::next_request(c, 1);
         EXPECT_EQ(c.replies[id].data, message("one") + message("two") + message("three"));
-        EXPECT_EQ(first, message("one") + message("two"));
         raw_server::answer(c, id, "all three");
       },
       [](const text_stub& stub) {
