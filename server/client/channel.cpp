@@ -18,6 +18,7 @@
 //
 // Every goroutine and every connection counts as a task; close() kills, stops, wakes, and waits until no task is left.
 #include <algorithm>
+#include <mutex>
 #include <stdexcept>
 #include <stop_token>
 #include <utility>
@@ -25,10 +26,10 @@
 #include <warren/go.h>
 #include <warren/grpc/channel.h>
 #include <warren/net.h>
+#include <warren/sync.h>
 
 #include "netpoll/resolver.h"
 #include "runtime/os/clock.h"
-#include "runtime/os/mutex.h"
 #include "server/client/backoff.h"
 #include "server/client/call.h"
 #include "server/client/connection.h"
@@ -99,7 +100,7 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
   std::string server_name;
   const std::shared_ptr<http2::block_pool> blocks = std::make_shared<http2::block_pool>();
 
-  mutable rt::mutex mutex;  // guards the following
+  mutable warren::mutex mutex;  // guards the following
   bool closed = false;
   int tasks = 0;
   std::vector<sub_ptr> subs;

@@ -27,7 +27,8 @@ struct connection_options {
 
 class connection final : private session::events, public std::enable_shared_from_this<connection> {
  public:
-  // The layer above. Its functions are called by the owner, must not park, and may take the layer's own locks.
+  // The layer above. Its functions are called by the owner, in the midst of its work: they may wait for a lock that is held for moments,
+  // and for nothing else, and must not call the connection.
   class host {
    public:
     virtual void connection_ready(connection& c) = 0;  // the server's first SETTINGS came
