@@ -83,7 +83,7 @@ TEST(client_channel, wait_ready_connects_without_a_call_and_gives_up_with_its_co
     grpc::channel nowhere(closed_port());
     const auto limit = with_timeout(background(), milliseconds(30));
     EXPECT_FALSE(nowhere.wait_ready(limit.ctx));
-    EXPECT_EQ(nowhere.state(), connectivity_state::transient_failure);
+    EXPECT_TRUE(until([&] { return nowhere.state() == connectivity_state::transient_failure; }));
   });
 }
 
