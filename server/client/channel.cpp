@@ -593,7 +593,7 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
     const std::shared_ptr<call_credentials>& own = access::credentials(ctx);
     if (call_credentials* const credentials = own != nullptr ? own.get() : options.credentials.get()) {
       if (tls == nullptr && !credentials->plain_text_allowed()) {
-        return failed_call(unauthenticated("credentials do not travel in plain text; give the channel tls_options"));
+        return failed_call(unauthenticated("credentials do not travel in plain text; give the channel client_tls_options"));
       }
       const std::string url = "https://" + call_settings.authority + std::string(method.path.substr(0, method.path.rfind('/')));
       if (status s = credentials->add(parent, url, method.path, sent); !s.ok()) return failed_call(std::move(s));

@@ -61,7 +61,13 @@ void split(std::string_view whole, std::string_view text, std::string& host, uin
 }
 
 std::string joined(const std::string& host, uint16_t port) {
-  return (host.find(':') != host.npos ? "[" + host + "]" : host) + ":" + std::to_string(port);
+  const bool brackets = host.find(':') != host.npos;
+  std::string out;
+  if (brackets) out += '[';
+  out += host;
+  if (brackets) out += ']';
+  out += ':';
+  return out += std::to_string(port);
 }
 
 }  // namespace

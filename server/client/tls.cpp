@@ -7,11 +7,12 @@ namespace warren::grpc::client {
 
 namespace {
 void must(const asio::error_code& ec, const char* what) {
-  if (ec) throw std::invalid_argument(std::string("grpc: tls_options: ") + what + ": " + ec.message() + "; give the text of a PEM file");
+  if (ec)
+    throw std::invalid_argument(std::string("grpc: client_tls_options: ") + what + ": " + ec.message() + "; give the text of a PEM file");
 }
 }  // namespace
 
-std::unique_ptr<asio::ssl::context> make_tls_context(const tls_options& options) {
+std::unique_ptr<asio::ssl::context> make_tls_context(const client_tls_options& options) {
   auto c = std::make_unique<asio::ssl::context>(asio::ssl::context::tls_client);
   asio::error_code ec;
   // RFC 9113 §9.2: TLS 1.2 at least.
@@ -27,7 +28,7 @@ std::unique_ptr<asio::ssl::context> make_tls_context(const tls_options& options)
     must(ec, "root_certificates");
   }
   if (options.certificate_chain.empty() != options.private_key.empty()) {
-    throw std::invalid_argument("grpc: tls_options: certificate_chain and private_key belong together; give both or none");
+    throw std::invalid_argument("grpc: client_tls_options: certificate_chain and private_key belong together; give both or none");
   }
   if (!options.certificate_chain.empty()) {
     c->use_certificate_chain(asio::buffer(options.certificate_chain), ec);

@@ -11,6 +11,6 @@
 namespace warren::grpc::client {
 
 // Throws std::invalid_argument, one line, for certificates or keys that cannot be used.
-std::unique_ptr<asio::ssl::context> make_tls_context(const tls_options& options);
+std::unique_ptr<asio::ssl::context> make_tls_context(const client_tls_options& options);
 
 }  // namespace warren::grpc::client

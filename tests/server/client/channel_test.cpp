@@ -15,7 +15,6 @@
 
 #include <warren/sync.h>
 #include <warren/tls.h>
-#include <warren/unix.h>
 
 #include "netpoll/resolver.h"
 #include "tests/netpoll/certificate.h"
@@ -199,7 +198,7 @@ TEST(client_channel, closing_does_not_wait_for_a_pause_a_dial_or_a_handshake) {
       greeting.close();
     }
     {
-      grpc::channel shaking(silent.address(), {.tls = grpc::tls_options{}});
+      grpc::channel shaking(silent.address(), {.tls = grpc::client_tls_options{}});
       shaking.connect();
       tcp_conn c = silent.accept();
       char b[1];
@@ -245,31 +244,17 @@ TEST(client_channel, too_many_pings_makes_the_next_connection_ping_less_often) {
 
 TEST(client_channel, unix_sockets_by_path_and_by_abstract_name) {
   warren::run([] {
-    // Our server listens on TCP only: the other side is a raw one, as everything below HTTP/2 is the same.
-    unix_listener l = listen_unix("@warren-client-test-" + std::to_string(::getpid()));
-    grpc::channel channel("unix-abstract:warren-client-test-" + std::to_string(::getpid()));
-    running_server s;
-    wait_group proxy;
-    proxy.go([&] {
-      unix_conn in = l.accept();
-      tcp_conn out = dial(s.server.address());
-      wait_group both;
-      const auto copy = [](stream& from, stream& to) {
-        char b[4096];
-        asio::error_code ec;
-        while (const size_t n = from.read_some(asio::buffer(b), ec)) to.write(asio::buffer(b, n), ec);
-        to.shutdown(asio::socket_base::shutdown_send, ec);
-      };
-      both.go([&] { copy(in, out); });
-      copy(out, in);
-      both.wait();
-    });
-    limited_context ctx;
-    const auto r = text_stub{channel}.unary(ctx, "/test.Text/Facts", "");
-    ASSERT_TRUE(r.ok()) << r.status().message();
-    EXPECT_NE((*r).bytes.find(" localhost "), std::string::npos) << (*r).bytes;
-    channel.close();
-    proxy.wait();
+    const std::string name = "warren-client-test-" + std::to_string(::getpid());
+    const std::string path = ::testing::TempDir() + name;
+    for (const auto& [listen_at, target] :
+         {std::pair("unix:@" + name, "unix-abstract:" + name), std::pair("unix:" + path, "unix:" + path)}) {
+      running_server s(listen_at);
+      grpc::channel channel(target);
+      limited_context ctx;
+      const auto r = text_stub{channel}.unary(ctx, "/test.Text/Facts", "");
+      ASSERT_TRUE(r.ok()) << r.status().message();
+      EXPECT_NE((*r).bytes.find(" localhost "), std::string::npos) << (*r).bytes;
+    }
   });
 }
 
@@ -446,7 +431,7 @@ TEST(client_tls, calls_go_through_with_the_right_certificate_and_name) {
     running_server s;
     const auto mine = net_test::make_certificate("shop.test");
     tls_front front(s.server.address(), mine);
-    grpc::tls_options tls{.root_certificates = mine.pem, .server_name = "shop.test"};
+    grpc::client_tls_options tls{.root_certificates = mine.pem, .server_name = "shop.test"};
     {
       grpc::channel channel(front.address(), {.tls = tls});
       std::string reply;
@@ -463,7 +448,7 @@ TEST(client_tls, calls_go_through_with_the_right_certificate_and_name) {
       EXPECT_EQ(wrong.code(), status_code::unavailable);
       EXPECT_NE(wrong.message().find("TLS"), std::string::npos) << wrong.message();
     }
-    grpc::channel untrusting(front.address(), {.tls = grpc::tls_options{.server_name = "shop.test"}});
+    grpc::channel untrusting(front.address(), {.tls = grpc::client_tls_options{.server_name = "shop.test"}});
     EXPECT_EQ(call(untrusting).code(), status_code::unavailable);
   });
 }
@@ -477,11 +462,11 @@ TEST(client_tls, a_client_certificate_is_shown_to_a_server_that_wants_one) {
     {
       grpc::channel channel(
           front.address(),
-          {.tls = grpc::tls_options{
+          {.tls = grpc::client_tls_options{
                .root_certificates = mine.pem, .certificate_chain = theirs.pem, .private_key = theirs.key_pem, .server_name = "shop.test"}});
       EXPECT_TRUE(call(channel).ok());
     }
-    grpc::channel without(front.address(), {.tls = grpc::tls_options{.root_certificates = mine.pem, .server_name = "shop.test"}});
+    grpc::channel without(front.address(), {.tls = grpc::client_tls_options{.root_certificates = mine.pem, .server_name = "shop.test"}});
     EXPECT_EQ(call(without).code(), status_code::unavailable);
   });
 }
@@ -491,7 +476,7 @@ TEST(client_tls, a_server_that_does_not_choose_h2_is_refused) {
     running_server s;
     const auto mine = net_test::make_certificate("shop.test");
     tls_front front(s.server.address(), mine, "", false);
-    grpc::channel channel(front.address(), {.tls = grpc::tls_options{.root_certificates = mine.pem, .server_name = "shop.test"}});
+    grpc::channel channel(front.address(), {.tls = grpc::client_tls_options{.root_certificates = mine.pem, .server_name = "shop.test"}});
     const grpc::status r = call(channel);
     EXPECT_EQ(r.code(), status_code::unavailable);
     EXPECT_NE(r.message().find("ALPN"), std::string::npos) << r.message();
@@ -499,8 +484,8 @@ TEST(client_tls, a_server_that_does_not_choose_h2_is_refused) {
 }
 
 TEST(client_tls, bad_certificates_are_refused_by_the_constructor) {
-  EXPECT_THROW(grpc::channel("localhost:1", {.tls = grpc::tls_options{.root_certificates = "no pem"}}), std::invalid_argument);
-  EXPECT_THROW(grpc::channel("localhost:1", {.tls = grpc::tls_options{.certificate_chain = "half"}}), std::invalid_argument);
+  EXPECT_THROW(grpc::channel("localhost:1", {.tls = grpc::client_tls_options{.root_certificates = "no pem"}}), std::invalid_argument);
+  EXPECT_THROW(grpc::channel("localhost:1", {.tls = grpc::client_tls_options{.certificate_chain = "half"}}), std::invalid_argument);
 }
 
 // --- interceptors and credentials

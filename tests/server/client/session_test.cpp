@@ -36,7 +36,7 @@ struct one_stream final : stream {
     std::memcpy(into, body.data() + at, n);
     at += n;
   }
-  void on_header(std::string_view name, std::string_view) override { events += "h(" + std::string(name) + ")"; }
+  void on_header(std::string_view name, std::string_view) override { events.append("h(").append(name).append(")"); }
   void on_headers_over_limit() override { events += "over "; }
   void on_headers_end(session&, bool end) override { events += end ? "H! " : "H "; }
   void on_data(session& s, std::string_view bytes) override {

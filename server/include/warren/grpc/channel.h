@@ -26,7 +26,7 @@ enum class connectivity_state : uint8_t {
 const char* to_string(connectivity_state s) noexcept;
 
 // TLS 1.2 or later with ALPN h2. Certificates and keys are the text of PEM files.
-struct tls_options {
+struct client_tls_options {
   std::string root_certificates{};  // whom to trust; empty: whom the system trusts
   std::string certificate_chain{};  // our own, for servers that want one; with private_key
   std::string private_key{};
@@ -35,9 +35,9 @@ struct tls_options {
 
 // Each default's reason is in server/client/limits.h.
 struct channel_options {
-  std::optional<tls_options> tls{};  // nothing: plain text
-  std::string authority{};           // :authority; empty: the target's host and port
-  std::string user_agent{};          // put before our own
+  std::optional<client_tls_options> tls{};  // nothing: plain text
+  std::string authority{};                  // :authority; empty: the target's host and port
+  std::string user_agent{};                 // put before our own
 
   // A service config as JSON (gRPC's doc/service_config.md): per method timeout, waitForReady, message limits, retryPolicy, hedgingPolicy;
   // retryThrottling; loadBalancingConfig. What is wrong with it is thrown by the channel's constructor.
