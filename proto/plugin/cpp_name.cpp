@@ -29,7 +29,7 @@ constexpr std::array keywords{
 };
 static_assert(std::is_sorted(keywords.begin(), keywords.end()));
 
-// What the generated class has besides the methods. A method of that name would hide or override it.
+// What the generated classes have besides the methods. A method of that name would hide or override it.
 constexpr std::array members{"full_name"sv, "methods"sv, "service_name"sv};
 
 }  // namespace
@@ -55,10 +55,13 @@ bool namespace_of(const google::protobuf::FileDescriptor& file, std::string* out
 
 std::string class_name(const google::protobuf::ServiceDescriptor& service) { return service.name() + "Service"; }
 
+std::string stub_name(const google::protobuf::ServiceDescriptor& service) { return service.name() + "Stub"; }
+
 std::string method_name(const google::protobuf::MethodDescriptor& method) {
   const std::string& name = method.name();
   const bool taken = is_keyword(name) || std::find(members.begin(), members.end(), name) != members.end() ||
-                     name == class_name(*method.service());  // a member may not have its class's name
+                     name == class_name(*method.service()) ||
+                     name == stub_name(*method.service());  // a member may not have its class's name
   return taken ? name + "_" : name;
 }
 

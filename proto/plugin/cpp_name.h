@@ -6,7 +6,8 @@
 //   package a.b     → namespace a::b. A component that is a C++ keyword is refused: protoc 3.21 writes it as it is, and its header
 //                     does not compile, so no file we could write next to it would.
 //   service Greeter → class GreeterService. gRPC C++ calls its class Greeter, and both may meet in one program.
-//   method SayHello → SayHello. A keyword, or a name the service class needs for itself, gets one underscore at its end, as
+//                     Its stub is GreeterStub.
+//   method SayHello → SayHello, in both. A keyword, or a name that one of the classes needs for itself, gets one underscore at its end, as
 //                     protobuf does with fields.
 #pragma once
 #include <string>
@@ -28,6 +29,9 @@ bool namespace_of(const google::protobuf::FileDescriptor& file, std::string* out
 
 // "GreeterService".
 std::string class_name(const google::protobuf::ServiceDescriptor& service);
+
+// "GreeterStub".
+std::string stub_name(const google::protobuf::ServiceDescriptor& service);
 
 // "SayHello", or "delete_" for a method called delete.
 std::string method_name(const google::protobuf::MethodDescriptor& method);

@@ -9,6 +9,7 @@
 #include <memory>
 #include <set>
 #include <string_view>
+#include <utility>
 
 #include "proto/plugin/cpp_name.h"
 
@@ -55,6 +56,7 @@ const char* kind_of(shape s) {
 variables variables_of(const pb::MethodDescriptor& method) {
   return {
       {"class", class_name(*method.service())},
+      {"path", "/" + method.service()->full_name() + "/" + method.name()},
       {"method", method_name(method)},
       {"name", method.name()},
       {"kind", kind_of(shape_of(method))},
@@ -130,15 +132,55 @@ void print_service(const pb::ServiceDescriptor& service, pb::io::Printer& out) {
   out.Print("};\n");
 }
 
+void print_stub_method(const pb::MethodDescriptor& method, pb::io::Printer& out) {
+  const variables v = variables_of(method);
+  out.Print("\n");
+  print_comment(method, out);
+  const shape s = shape_of(method);
+  switch (s) {
+    case shape::unary: out.Print(v, "::warren::grpc::result<$reply$> $method$("); break;
+    case shape::server_streaming: out.Print(v, "::warren::grpc::client_reader<$reply$> $method$("); break;
+    case shape::client_streaming: out.Print(v, "::warren::grpc::client_writer<$request$, $reply$> $method$("); break;
+    case shape::bidi_streaming: out.Print(v, "::warren::grpc::client_stream<$request$, $reply$> $method$("); break;
+  }
+  const bool one_request = s == shape::unary || s == shape::server_streaming;
+  out.Print(v, one_request ? "::warren::grpc::client_context& ctx,\n    const $request$& request) const {\n"
+                           : "::warren::grpc::client_context& ctx) const {\n");
+  out.Print(v,
+            "  return ::warren::grpc::call_$kind$<$request$, $reply$>(*channel_, ctx,\n"
+            "      {\"$path$\", ::warren::grpc::method_kind::$kind$}");
+  out.Print(one_request ? ", request);\n}\n" : ");\n}\n");
+}
+
+void print_stub(const pb::ServiceDescriptor& service, pb::io::Printer& out) {
+  const variables v{{"stub", stub_name(service)}, {"full_name", service.full_name()}};
+  out.Print(v,
+            "\n"
+            "// Calls $full_name$. Copied freely; used by any number of goroutines at once.\n"
+            "class $stub$ {\n"
+            " public:\n");
+  out.Indent();
+  out.Print(v, "explicit $stub$(::warren::grpc::channel& channel) noexcept : channel_(&channel) {}\n");
+  for (int i = 0; i < service.method_count(); i++) print_stub_method(*service.method(i), out);
+  out.Outdent();
+  out.Print(
+      "\n"
+      " private:\n"
+      "  ::warren::grpc::channel* channel_;\n"
+      "};\n");
+}
+
 // Two C++ names that would collide, which the .proto allows.
 bool check_names(const pb::ServiceDescriptor& service, std::string* error) {
   const std::string& package = service.file()->package();
-  const std::string rival = package.empty() ? class_name(service) : package + "." + class_name(service);
   const pb::DescriptorPool* pool = service.file()->pool();
-  if (pool->FindMessageTypeByName(rival) != nullptr || pool->FindEnumTypeByName(rival) != nullptr) {
-    *error = "service " + service.full_name() + ": its class would be called " + class_name(service) + ", as " + rival +
-             " already is; rename one of them";
-    return false;
+  for (const auto& [what, name] : {std::pair("class", class_name(service)), std::pair("stub", stub_name(service))}) {
+    const std::string rival = package.empty() ? name : package + "." + name;
+    if (pool->FindMessageTypeByName(rival) != nullptr || pool->FindEnumTypeByName(rival) != nullptr) {
+      *error = "service " + service.full_name() + ": its " + what + " would be called " + name + ", as " + rival +
+               " already is; rename one of them";
+      return false;
+    }
   }
   std::set<std::string> seen;
   for (int i = 0; i < service.method_count(); i++) {
@@ -175,6 +217,7 @@ bool generator::Generate(const pb::FileDescriptor* file, const std::string& para
       "#include <string_view>\n"
       "\n"
       "#include <warren/grpc.h>\n"
+      "#include <warren/grpc/client.h>\n"
       "#include <warren/grpc/protobuf.h>\n"
       "\n"
       "#include \"$base$.pb.h\"\n",
@@ -182,7 +225,10 @@ bool generator::Generate(const pb::FileDescriptor* file, const std::string& para
   if (file->service_count() == 0) return !out.failed();
 
   if (!scope.empty()) out.Print("\nnamespace $scope$ {\n", "scope", scope);
-  for (int i = 0; i < file->service_count(); i++) print_service(*file->service(i), out);
+  for (int i = 0; i < file->service_count(); i++) {
+    print_service(*file->service(i), out);
+    print_stub(*file->service(i), out);
+  }
   if (!scope.empty()) out.Print("\n}  // namespace $scope$\n", "scope", scope);
   if (out.failed()) {
     *error = "cannot write " + base + ".warren.h";

@@ -33,4 +33,15 @@ std::optional<int64_t> parse_timeout(std::string_view text) noexcept {
   return value > most / unit ? most : value * unit;
 }
 
+std::string format_timeout(int64_t ns) {
+  constexpr int64_t kMost = 99'999'999;
+  if (ns < 1) ns = 1;
+  for (const char unit : {'n', 'u', 'm', 'S', 'M'}) {
+    const int64_t of_unit = nanoseconds_of(unit);
+    const int64_t value = ns / of_unit + (ns % of_unit != 0 ? 1 : 0);
+    if (value <= kMost) return std::to_string(value) + unit;
+  }
+  return std::to_string(ns / nanoseconds_of('H') + 1) + 'H';  // int64_t holds 2.6 million hours
+}
+
 }  // namespace warren::grpc

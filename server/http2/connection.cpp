@@ -8,24 +8,7 @@
 //     deadline reaper, a shutdown. They post a node and go on.
 // The FLUSHER exists only while the socket is full: it waits for room with the bytes that are left, owning nothing.
 //
-// The word. Ownership and the queue of posted nodes are one atomic word (free / owned / top of a chain). To post: if the word is free, make
-// it owned, and the poster, now the owner, handles its node itself; else push the node in front of the chain. To let go: compare-and-swap
-// owned → free, which fails if anything was pushed; then take the chain, handle it, try again. So a node is never left
-// without an owner: it is pushed only onto a word that says "owned", and the owner cannot leave while the word is anything else. This is
-// the wait-free write of brpc's sockets, with responses of many streams combined into one write instead of one write each.
-//
-// Memory order. Pushing is a release CAS, taking the chain an acquire exchange: what the poster wrote before posting (the reply of a
-// handler, bits in node::events) is visible to the owner who handles the node. Letting go is a release CAS, becoming owner an acquire CAS:
-// the next owner sees the session as the last one left it. A node that is already queued is not pushed twice: the poster's fetch_or on
-// node::events and the owner's exchange are both acq_rel on the same word, so either the poster sees kQueued and the owner's
-// exchange, which comes later in that word's order, sees its bits; or the poster sees it clear and pushes the node anew. node::next is
-// written by the pusher alone and read by the owner after taking the chain; it is not touched again before the owner's exchange on events
-// made the node free to be pushed.
-//
-// The reader waits for ownership when somebody else has it, since its bytes must go in: it pushes its own node and parks. An
-// owner that finds the reader's node does not let go but hands over: the word stays owned, grant_ goes to kGranted, the reader is readied.
-// grant_ is 0 → g* (reader's park commit) → kGranted (owner), or 0 → kGranted if the owner was faster; the commit then fails and
-// the reader goes on at once.
+// The word (owner_word.h) says who owns and holds what was posted; its essay has the memory order, and how the reader waits for its turn.
 //
 // Handlers in place. Before a batch the reader arms its park hook (runtime/sched/park.h). If a handler is about to park, the hook starts
 // another goroutine, which becomes the reader and gets the rest of the batch and what is finished of it; the handler's goroutine, no
@@ -98,7 +81,7 @@ void connection::start() {
     age_due_ = now_ + options_.max_age.count() - spread + static_cast<int64_t>((mixed >> 33) % static_cast<uint64_t>(2 * spread + 1));
   }
   // Owned for the moment: the timer may go off at once.
-  word_.store(kOwned, std::memory_order_relaxed);
+  word_.own_first();
   rearm();
   go([this] { read_loop(nullptr, nullptr); });
   release_quick();
@@ -106,42 +89,14 @@ void connection::start() {
 
 // --- owning ------------------------------------------------------------------------------------------------------------------------------
 
-bool connection::enqueue(node& n) noexcept {
-  uintptr_t seen = word_.load(std::memory_order_relaxed);
-  for (;;) {
-    if (seen == kFree) {
-      if (word_.compare_exchange_weak(seen, kOwned, std::memory_order_acquire, std::memory_order_relaxed)) return true;
-      continue;
-    }
-    n.next = seen == kOwned ? nullptr : reinterpret_cast<node*>(seen);
-    if (word_.compare_exchange_weak(seen, reinterpret_cast<uintptr_t>(&n), std::memory_order_release, std::memory_order_relaxed)) {
-      return false;
-    }
-  }
-}
-
 void connection::post_node(node& n, uint32_t bits) {
   if ((n.events.fetch_or(bits | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) return;
-  if (!enqueue(n)) return;
+  if (!word_.enqueue(n)) return;
   handle(n);
   release();
 }
 
-void connection::acquire() {
-  if (!enqueue(reader_node_)) wait_grant();
-}
-
-void connection::wait_grant() {
-  rt::gopark(
-      [](rt::g* self, void* arg) {
-        uintptr_t none = 0;
-        // Release: the owner's goready must find our context saved. A failure means the grant is there already.
-        return static_cast<connection*>(arg)->grant_.compare_exchange_strong(none, reinterpret_cast<uintptr_t>(self),
-                                                                             std::memory_order_acq_rel, std::memory_order_acquire);
-      },
-      this, rt::wait_reason::other);
-  grant_.store(0, std::memory_order_relaxed);  // next used by us alone, until we queue again
-}
+void connection::acquire() { word_.acquire(reader_node_); }
 
 void connection::release() {
   for (;;) {
@@ -155,25 +110,19 @@ void connection::release() {
     if (reader_queued_ && (!reader_needs_drain_ || dead_ || !session_.backed_up())) {
       reader_queued_ = false;
       reader_needs_drain_ = false;
-      // acq_rel: the reader sees the session as we leave it; we see the g it published.
-      const uintptr_t waiting = grant_.exchange(kGranted, std::memory_order_acq_rel);
-      if (waiting != 0) rt::goready(reinterpret_cast<rt::g*>(waiting));
+      word_.grant();
       return;
     }
-    uintptr_t owned = kOwned;
-    if (word_.compare_exchange_strong(owned, kFree, std::memory_order_release, std::memory_order_relaxed)) return;
+    if (word_.leave()) return;
   }
 }
 
 void connection::release_quick() {
-  uintptr_t owned = kOwned;
-  if (!word_.compare_exchange_strong(owned, kFree, std::memory_order_release, std::memory_order_relaxed)) release();
+  if (!word_.leave()) release();
 }
 
 void connection::drain() {
-  while (word_.load(std::memory_order_relaxed) != kOwned) {
-    // Latest first; streams have no order among each other, and a stream is in the chain once.
-    auto* n = reinterpret_cast<node*>(word_.exchange(kOwned, std::memory_order_acquire));
+  while (node* n = word_.take()) {
     while (n != nullptr) {
       node* const after = n->next;  // handling n may free it or let it be pushed again
       handle(*n);
@@ -510,7 +459,7 @@ bool connection::read_once(stream*& todo) {
     reader_queued_ = true;
     reader_needs_drain_ = true;
     release();
-    wait_grant();
+    word_.wait_grant();
     answer_first = true;
   }
   if (todo == nullptr || answer_first) {
@@ -599,7 +548,7 @@ void connection::post_finished(stream* finished) {
   while (finished != nullptr) {
     stream& s = *std::exchange(finished, finished->batch_next_);
     if ((s.events.fetch_or(node::kRunEnded | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) continue;
-    if (!own && !enqueue(s)) continue;
+    if (!own && !word_.enqueue(s)) continue;
     own = true;
     handle(s);
   }

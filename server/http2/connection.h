@@ -9,10 +9,10 @@
 
 #include <warren/stream.h>
 
-#include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 #include "server/http2/alarms.h"
 #include "server/http2/block_pool.h"
+#include "server/http2/owner_word.h"
 #include "server/http2/peer.h"
 #include "server/http2/session.h"
 #include "server/http2/stream.h"
@@ -118,20 +118,11 @@ class connection final : private session::events, private alarm {
   }
 
  private:
-  // The word: who owns the connection and what is queued for the owner.
-  //   0          nobody, nothing is queued
-  //   kOwned     somebody, nothing is queued
-  //   a node*    somebody; the chain of nodes (latest first) ends with kOwned
-  static constexpr uintptr_t kFree = 0;
-  static constexpr uintptr_t kOwned = 1;
-
   struct batch_run;
 
   ~connection();
   void post_node(node& n, uint32_t bits);
-  bool enqueue(node& n) noexcept;  // true: the caller is the owner now, and n is not queued
-  void acquire();                  // reader only: parks until it owns
-  void wait_grant();
+  void acquire();        // reader only: parks until it owns
   void release();        // handles what is queued, writes, lets go (or hands over, or destroys)
   void release_quick();  // lets go without writing, unless something is queued
   void drain();
@@ -176,9 +167,7 @@ class connection final : private session::events, private alarm {
   static constexpr uint32_t kTick = 1u << 8;                 // beside what control() takes
 
   // Shared.
-  std::atomic<uintptr_t> word_{kFree};
-  std::atomic<uintptr_t> grant_{0};  // the reader's wait: 0, its g*, or kGranted
-  static constexpr uintptr_t kGranted = 1;
+  owner_word word_;
   std::atomic<int> references_{1};
   node reader_node_{node::kind::reader};
   node flusher_node_{node::kind::flusher};

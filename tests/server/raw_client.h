@@ -80,7 +80,7 @@ class raw_client {
 
   // greet: send the preface and an empty SETTINGS.
   explicit raw_client(const std::string& address, bool greet = true) : raw_client(dial_stream(address), greet) {}
-  // Over a connection made before: through TLS, say.
+  // Over a connection made before: through TLS, say, or the server's side of one (tests/server/raw_server.h).
   explicit raw_client(std::unique_ptr<warren::stream> connected, bool greet = true) : socket_(std::move(connected)) {
     socket_->read_deadline(kPatience);
     socket_->write_deadline(kPatience);
@@ -211,6 +211,13 @@ class raw_client {
     while (pong.empty() && !closed && read_frame()) {
     }
     return pong == eight;
+  }
+  // The next n bytes as they are; fewer at the end of the connection.
+  std::string take(size_t n) {
+    fill(n);
+    std::string out = in_.substr(0, n);
+    in_.erase(0, n);
+    return out;
   }
   // Everything until the server closes, as bytes.
   std::string read_all() {

@@ -97,6 +97,11 @@ TEST_F(plugin, a_message_with_the_name_of_the_class_is_an_error) {
             "service clash.Greeter: its class would be called GreeterService, as clash.GreeterService already is; rename one of them");
 }
 
+TEST_F(plugin, a_message_with_the_name_of_the_stub_is_an_error) {
+  EXPECT_EQ(generate("bad_stub.proto"), "");
+  EXPECT_EQ(error_, "service clash.Greeter: its stub would be called GreeterStub, as clash.GreeterStub already is; rename one of them");
+}
+
 TEST_F(plugin, two_methods_with_one_cpp_name_are_an_error) {
   EXPECT_EQ(generate("bad_method.proto"), "");
   EXPECT_EQ(error_, "method clash.S.delete_: its C++ name delete_ is that of another method; rename one of them");

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <warren/grpc.h>
+#include <warren/grpc/client.h>
 #include <warren/grpc/protobuf.h>
 
 #include "keywords.pb.h"
@@ -45,6 +46,11 @@ class switchService : public ::warren::grpc::service {
     return ::warren::grpc::unimplemented();
   }
 
+  virtual ::warren::grpc::result<::keywords::Outer> switchStub_(::warren::grpc::server_context& /*ctx*/,
+      const ::keywords::Outer& /*request*/) {
+    return ::warren::grpc::unimplemented();
+  }
+
   // What the server needs; nothing to override.
   ::std::string_view full_name() const final { return service_name; }
   ::std::span<const ::warren::grpc::method_descriptor> methods() const final {
@@ -61,9 +67,63 @@ class switchService : public ::warren::grpc::service {
          &::warren::grpc::unary<&switchService::service_name_, ::keywords::Outer, ::keywords::Outer>},
         {"switchService", ::warren::grpc::method_kind::unary,
          &::warren::grpc::unary<&switchService::switchService_, ::keywords::Outer, ::keywords::Outer>},
+        {"switchStub", ::warren::grpc::method_kind::unary,
+         &::warren::grpc::unary<&switchService::switchStub_, ::keywords::Outer, ::keywords::Outer>},
     };
     return table;
   }
+};
+
+// Calls keywords.switch. Copied freely; used by any number of goroutines at once.
+class switchStub {
+ public:
+  explicit switchStub(::warren::grpc::channel& channel) noexcept : channel_(&channel) {}
+
+  ::warren::grpc::result<::keywords::class__new> delete_(::warren::grpc::client_context& ctx,
+      const ::keywords::class_& request) const {
+    return ::warren::grpc::call_unary<::keywords::class_, ::keywords::class__new>(*channel_, ctx,
+        {"/keywords.switch/delete", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  ::warren::grpc::result<::keywords::Outer> and_eq_(::warren::grpc::client_context& ctx,
+      const ::keywords::Outer_Inner& request) const {
+    return ::warren::grpc::call_unary<::keywords::Outer_Inner, ::keywords::Outer>(*channel_, ctx,
+        {"/keywords.switch/and_eq", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  // Names that the generated class needs for itself.
+  ::warren::grpc::result<::keywords::Outer> methods_(::warren::grpc::client_context& ctx,
+      const ::keywords::Outer& request) const {
+    return ::warren::grpc::call_unary<::keywords::Outer, ::keywords::Outer>(*channel_, ctx,
+        {"/keywords.switch/methods", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  ::warren::grpc::result<::keywords::Outer> full_name_(::warren::grpc::client_context& ctx,
+      const ::keywords::Outer& request) const {
+    return ::warren::grpc::call_unary<::keywords::Outer, ::keywords::Outer>(*channel_, ctx,
+        {"/keywords.switch/full_name", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  ::warren::grpc::result<::keywords::Outer> service_name_(::warren::grpc::client_context& ctx,
+      const ::keywords::Outer& request) const {
+    return ::warren::grpc::call_unary<::keywords::Outer, ::keywords::Outer>(*channel_, ctx,
+        {"/keywords.switch/service_name", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  ::warren::grpc::result<::keywords::Outer> switchService_(::warren::grpc::client_context& ctx,
+      const ::keywords::Outer& request) const {
+    return ::warren::grpc::call_unary<::keywords::Outer, ::keywords::Outer>(*channel_, ctx,
+        {"/keywords.switch/switchService", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  ::warren::grpc::result<::keywords::Outer> switchStub_(::warren::grpc::client_context& ctx,
+      const ::keywords::Outer& request) const {
+    return ::warren::grpc::call_unary<::keywords::Outer, ::keywords::Outer>(*channel_, ctx,
+        {"/keywords.switch/switchStub", ::warren::grpc::method_kind::unary}, request);
+  }
+
+ private:
+  ::warren::grpc::channel* channel_;
 };
 
 }  // namespace keywords

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <warren/grpc.h>
+#include <warren/grpc/client.h>
 #include <warren/grpc/protobuf.h>
 
 #include "no_package.pb.h"
@@ -26,4 +27,19 @@ class PingerService : public ::warren::grpc::service {
     };
     return table;
   }
+};
+
+// Calls Pinger. Copied freely; used by any number of goroutines at once.
+class PingerStub {
+ public:
+  explicit PingerStub(::warren::grpc::channel& channel) noexcept : channel_(&channel) {}
+
+  ::warren::grpc::result<::Ping> Do(::warren::grpc::client_context& ctx,
+      const ::Ping& request) const {
+    return ::warren::grpc::call_unary<::Ping, ::Ping>(*channel_, ctx,
+        {"/Pinger/Do", ::warren::grpc::method_kind::unary}, request);
+  }
+
+ private:
+  ::warren::grpc::channel* channel_;
 };

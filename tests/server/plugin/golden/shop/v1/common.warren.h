@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <warren/grpc.h>
+#include <warren/grpc/client.h>
 #include <warren/grpc/protobuf.h>
 
 #include "shop/v1/common.pb.h"

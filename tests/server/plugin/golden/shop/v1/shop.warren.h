@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include <warren/grpc.h>
+#include <warren/grpc/client.h>
 #include <warren/grpc/protobuf.h>
 
 #include "shop/v1/shop.pb.h"
@@ -56,6 +57,40 @@ class ShopService : public ::warren::grpc::service {
   }
 };
 
+// Calls shop.v1.Shop. Copied freely; used by any number of goroutines at once.
+class ShopStub {
+ public:
+  explicit ShopStub(::warren::grpc::channel& channel) noexcept : channel_(&channel) {}
+
+  // Asks for one thing.
+  ::warren::grpc::result<::shop::v1::Item> Get(::warren::grpc::client_context& ctx,
+      const ::google::protobuf::Empty& request) const {
+    return ::warren::grpc::call_unary<::google::protobuf::Empty, ::shop::v1::Item>(*channel_, ctx,
+        {"/shop.v1.Shop/Get", ::warren::grpc::method_kind::unary}, request);
+  }
+
+  // A block comment,
+  // two lines of it.
+  ::warren::grpc::client_reader<::shop::v1::Item> List(::warren::grpc::client_context& ctx,
+      const ::google::protobuf::Empty& request) const {
+    return ::warren::grpc::call_server_streaming<::google::protobuf::Empty, ::shop::v1::Item>(*channel_, ctx,
+        {"/shop.v1.Shop/List", ::warren::grpc::method_kind::server_streaming}, request);
+  }
+
+  ::warren::grpc::client_writer<::shop::v1::Item, ::google::protobuf::Empty> Fill(::warren::grpc::client_context& ctx) const {
+    return ::warren::grpc::call_client_streaming<::shop::v1::Item, ::google::protobuf::Empty>(*channel_, ctx,
+        {"/shop.v1.Shop/Fill", ::warren::grpc::method_kind::client_streaming});
+  }
+
+  ::warren::grpc::client_stream<::shop::v1::Item, ::shop::v1::Item> Haggle(::warren::grpc::client_context& ctx) const {
+    return ::warren::grpc::call_bidi_streaming<::shop::v1::Item, ::shop::v1::Item>(*channel_, ctx,
+        {"/shop.v1.Shop/Haggle", ::warren::grpc::method_kind::bidi_streaming});
+  }
+
+ private:
+  ::warren::grpc::channel* channel_;
+};
+
 class EmptyService : public ::warren::grpc::service {
  public:
   static constexpr ::std::string_view service_name = "shop.v1.Empty";
@@ -65,6 +100,15 @@ class EmptyService : public ::warren::grpc::service {
   ::std::span<const ::warren::grpc::method_descriptor> methods() const final {
     return {};
   }
+};
+
+// Calls shop.v1.Empty. Copied freely; used by any number of goroutines at once.
+class EmptyStub {
+ public:
+  explicit EmptyStub(::warren::grpc::channel& channel) noexcept : channel_(&channel) {}
+
+ private:
+  ::warren::grpc::channel* channel_;
 };
 
 }  // namespace shop::v1
