@@ -5,6 +5,7 @@ Usage: migration_test.py NOTES_ON_WARREN NOTES_ON_GRPCPP SMOKE_CLIENT
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 import tempfile
@@ -71,7 +72,7 @@ def main():
             print(f"  gRPC C++ says {b!r}")
             faults += 1
     # And they are answers, not failures of two kinds that happen to be alike.
-    if [a.count("message ") for a in after] != [0, 1, 1, 0, 1, 1, 2, 1, 0, 1, 0, 0]:
+    if [len(re.findall("(?m)^message ", a)) for a in after] != [0, 1, 1, 0, 1, 1, 2, 1, 0, 1, 0, 0]:
         print("not the number of messages that the service sends")
         faults += 1
     return 1 if faults else 0
