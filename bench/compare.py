@@ -20,6 +20,7 @@ TWINS = {
     "sched": ["spawn_join", "yield", "pingpong", "chan_buffered", "select2", "timer_start_stop", "mutex_contended",
               "skynet", "fib30", "nqueens10"],
     "heap": ["make16", "make64_noscan", "make1k_noscan"],
+    "gc": ["binary_trees/16", "mark_rate", "collect_million_parked"],
     "net": ["echo/1", "echo/1000"],
 }
 # Goroutines by the million: bytes each, and whether kernel mappings grow with them. In bench_sched and its twin.
@@ -33,6 +34,7 @@ PEERS = ["grpc_cpp_callback", "grpc_cpp_async", "grpc_go"]
 TIME_BARS = {
     "spawn_join": 0.35, "yield": 0.40, ("pingpong", 1): 0.30, ("pingpong", 2): 0.35, "chan_buffered": 0.45, "select2": 0.45,
     "timer_start_stop": 0.30, "mutex_contended": 1.0, "skynet": 0.6, "fib30": 0.6, "nqueens10": 0.6,
+    "binary_trees/16": 0.5, "mark_rate": 1.0, "collect_million_parked": 0.5,
 }
 CPU_BARS = {"echo/1": 0.8, "echo/1000": 0.6}
 CALL_BARS = {"10x100": 3.0, "10x10": 2.0}

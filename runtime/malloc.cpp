@@ -27,16 +27,15 @@ gc_trigger trigger_of(const type_descriptor& t, size_t bytes) noexcept {
 
 std::atomic<uint64_t> stress_count{0};
 
-void collect_for(gc_trigger why, bool force) {
-  memory().gc.collect(why, force);
-  start_finalizers();
-}
-
 [[gnu::noinline]] void* malloc_slow(size_t bytes, const type_descriptor& t, size_t count) {
   memory_manager& mm = memory();
   const uint64_t stress = mm.options.stress;
-  if (stress != 0 && stress_count.fetch_add(1, std::memory_order_relaxed) % stress == stress - 1) collect_for(trigger_of(t, bytes), true);
-  if (mm.heap.should_collect()) collect_for(trigger_of(t, bytes), false);
+  if (stress != 0 && stress_count.fetch_add(1, std::memory_order_relaxed) % stress == stress - 1) run_gc(trigger_of(t, bytes));
+  if (mm.gc.phase() == gc_phase::off) {
+    if (mm.heap.should_collect()) request_gc(trigger_of(t, bytes));
+  } else {
+    assist_gc();
+  }
   for (bool last_try = false;; last_try = true) {
     safepoint();
     m* const mp = rt_enter();
@@ -44,7 +43,7 @@ void collect_for(gc_trigger why, bool force) {
     rt_leave(mp);
     if (at != nullptr) return at;
     if (last_try) throw std::bad_alloc();
-    collect_for(trigger_of(t, bytes), true);  // the reservation is exhausted: only a full collection can help
+    run_gc(trigger_of(t, bytes));  // the reservation is exhausted: only a full collection can help
   }
 }
 

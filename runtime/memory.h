@@ -39,11 +39,22 @@ void* mallocgc(size_t bytes, const detail::type_descriptor& t, size_t count = 1)
 // Set with WARREN_GCSTRESS: the fast path counts nothing.
 extern std::atomic<bool> every_allocation_is_slow;
 
+// ---- collections of the running program (gc_cycle.cpp) ----
+// Wants a collection because of an allocation, and goes on. On a goroutine, outside a bracket.
+void request_gc(gc_trigger why);
+// Waits for one that begins after the call. The same.
+gc_report run_gc(gc_trigger why);
+// A goroutine that allocates pays for what it has charged to the heap, while a collection marks. The same.
+void assist_gc() noexcept;
+
 // Starts goroutines that run the destructors and cleanups a collection has queued, if there are any (runtime/finalizer_pool.h). On a
 // goroutine, outside a bracket.
 void start_finalizers();
 // The same at the beginning of a run, when no goroutine of an earlier one exists any more.
 void restart_finalizers();
+
+// At the start of a run, before user code.
+void begin_run_of_gc() noexcept;
 
 // Runs a collection that two minutes without one have made due. On a goroutine.
 void start_background_gc();

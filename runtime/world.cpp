@@ -15,6 +15,7 @@
 #include "runtime/os/fatal.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
+#include "runtime/sched/scheduler.h"
 #include "runtime/sched/stop.h"
 #include "warren/go.h"
 
@@ -30,7 +31,7 @@ class live_world final : public world {
   void stop(const char* why) override { stop_the_world(why); }
   void start() override { start_the_world(); }
   void on_system_stack(void (*fn)(void*), void* arg) override { systemstack(fn, arg); }
-  void for_each_stack(void (*visit)(void*, const void*, const void*), void* ctx) override { rt::for_each_stack(visit, ctx); }
+  void for_each_stack(stack_visitor visit, void* ctx) override { scan().all(visit, ctx); }
   void for_each_mcache(void (*visit)(void*, mcache*), void* ctx) override {
     struct both {
       void (*visit)(void*, mcache*);
@@ -44,6 +45,21 @@ class live_world final : public world {
         &b);
   }
   int64_t nanotime() override { return rt::nanotime(); }
+  int procs() override { return maxprocs(); }
+
+  void begin_marking(uint32_t cycle, bool clear_stacks) override { scan().begin(cycle, clear_stacks); }
+  void end_marking() override { scan().end(); }
+  void rest_of_stacks(stack_visitor visit, void* ctx) override { scan().rest(visit, ctx); }
+  size_t stack_batches() override { return scan().batches(); }
+  void scan_batch(size_t i, stack_visitor visit, void* ctx) override { scan().batch(i, visit, ctx); }
+  size_t retry_stacks(stack_visitor visit, void* ctx) override { return scan().retry(visit, ctx); }
+  void take_barriers(void (*visit)(void*, uintptr_t), void* ctx) override {
+    for (m* mp = getm()->sched->all_m(); mp != nullptr; mp = mp->all_link)
+      if (!mp->shaded.empty()) mp->shaded.take([&](uintptr_t word) { visit(ctx, word); });
+  }
+
+ private:
+  static stack_scan& scan() noexcept { return getm()->sched->stacks_scan(); }
 };
 
 live_world& the_world() noexcept {
@@ -126,16 +142,30 @@ bool is_scanned(const void* addr) {
   return !is_static_data(a) && !is_thread_stack(a);
 }
 
+// In a critical section, on a thread with an M.
+void shade(const void* object) {
+  const auto word = reinterpret_cast<uintptr_t>(object);
+  m* const mp = getm();
+  if (mp->shaded.push(word)) return;
+  memory().gc.take_buffer(mp->shaded);
+  mp->shaded.push(word);
+}
+
+void on_run_started() {
+  begin_run_of_gc();
+  restart_finalizers();  // what an earlier run left
+}
+
 // Static initialization of this file, which is linked wherever collected memory is used.
 const bool hooks_set = [] {
   sched_hooks.p_created = &on_p_created;
   sched_hooks.p_destroyed = &on_p_destroyed;
-  sched_hooks.runtime_started = &restart_finalizers;  // what an earlier run left
+  sched_hooks.runtime_started = &on_run_started;
   sched_hooks.gc_is_due = &gc_is_due;
   sched_hooks.forced_gc = &start_background_gc;
   the_barrier_hooks.has_p = &thread_has_p;
   the_barrier_hooks.is_scanned = &is_scanned;
-  the_barrier_hooks.shade = [](const void* object) { memory().gc.shade(object); };
+  the_barrier_hooks.shade = &shade;
   return true;
 }();
 
@@ -143,8 +173,9 @@ const bool hooks_set = [] {
 
 memory_options read_memory_options() {
   memory_options o;
-  if (const char* mode = getenv("WARREN_GCMODE"); mode != nullptr && *mode != '\0' && strcmp(mode, "stw") != 0)
-    fatal("WARREN_GCMODE=%s is not there yet: this version has stw only; unset it", mode);
+  o.collector.mode = gc_mode::hybrid;
+  if (const char* mode = getenv("WARREN_GCMODE"); mode != nullptr && *mode != '\0' && !parse_gc_mode(mode, &o.collector.mode))
+    fatal("WARREN_GCMODE=%s: want hybrid, dijkstra, yuasa or stw", mode);
   if (const char* size = getenv("WARREN_HEAP_RESERVE"); size != nullptr && *size != '\0') {
     o.heap.reserve = parse_size(size);
     if (o.heap.reserve < (size_t{64} << 20) || o.heap.reserve > (size_t{4} << 40))
@@ -153,6 +184,7 @@ memory_options read_memory_options() {
   o.heap.poison = number_from("WARREN_GCPOISON", 0, 1, 0) != 0;
   o.collector.percent = percent_from_environment();
   o.collector.checkmark = number_from("WARREN_GCCHECKMARK", 0, 1, 0) != 0;
+  o.collector.rescan = number_from("WARREN_GCRESCAN", 0, 1, 0) != 0;
   o.stress = number_from("WARREN_GCSTRESS", 0, ~uint64_t{0} >> 1, 0);
   o.check_ptr = number_from("WARREN_CHECKPTR", 0, 1, 0) != 0;
   return o;
@@ -175,10 +207,7 @@ memory_manager& memory() {
 
 memory_manager* memory_if_any() noexcept { return the_memory.load(std::memory_order_acquire); }
 
-void start_background_gc() {
-  memory().gc.collect(gc_trigger::background);
-  start_finalizers();
-}
+void start_background_gc() { run_gc(gc_trigger::background); }
 
 }  // namespace warren::rt
 
@@ -186,9 +215,7 @@ namespace warren {
 
 gc_report collect() {
   rt::rt_leave(rt::rt_enter());  // fatal, with the reason, on a thread that cannot
-  const gc_report r = rt::memory().gc.collect(gc_trigger::manual);
-  rt::start_finalizers();
-  return r;
+  return rt::run_gc(gc_trigger::manual);
 }
 
 void gc() { collect(); }

@@ -1,5 +1,6 @@
 #include "runtime/gc/barrier.h"
 
+#include "runtime/os/critical.h"
 #include "runtime/os/fatal.h"
 
 namespace warren::detail {
@@ -52,10 +53,14 @@ void slow(store_kind kind, const void* slot, const volatile void* old, const vol
           "warren::root there",
           slot, to_string(kind));
     }
-    if (h.shade != nullptr) {
-      if (old != nullptr) h.shade(const_cast<const void*>(old));
-      if (now != nullptr) h.shade(const_cast<const void*>(now));
-    }
+    if (h.shade == nullptr) return;
+    // Here the world does not stop. The thread may have been held since the flag was tested, and the marking be over: then `old` and `now`
+    // were found in its registers.
+    const critical_section undisturbed;
+    const uint32_t mode = detail::barrier_flags.load(std::memory_order_relaxed);
+    if ((mode & detail::barrier_marking) == 0) return;
+    if (old != nullptr && (mode & detail::barrier_new_only) == 0) h.shade(const_cast<const void*>(old));
+    if (now != nullptr && (mode & detail::barrier_old_only) == 0) h.shade(const_cast<const void*>(now));
   }
 }
 }  // namespace
@@ -67,6 +72,15 @@ namespace warren::detail {
 void barrier_construct(void* slot, const volatile void* now) noexcept { rt::slow(rt::store_kind::construct, slot, nullptr, now); }
 void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept {
   rt::slow(rt::store_kind::assign, slot, old, now);
+}
+void barrier_words_slow(const void* from, size_t bytes) noexcept {
+  const rt::barrier_hooks& h = rt::the_barrier_hooks;
+  if (h.shade == nullptr || (h.has_p != nullptr && !h.has_p())) return;
+  const auto* const words = static_cast<void* const*>(from);
+  const rt::critical_section undisturbed;
+  if ((barrier_flags.load(std::memory_order_relaxed) & barrier_marking) == 0) return;
+  for (size_t i = 0; i < bytes / sizeof(void*); ++i)
+    if (const void* const word = __atomic_load_n(&words[i], __ATOMIC_RELAXED); word != nullptr) h.shade(word);
 }
 void barrier_destroy(void* slot) noexcept {
   void* const old = __atomic_load_n(static_cast<void**>(slot), __ATOMIC_RELAXED);

@@ -1,10 +1,13 @@
 #include "runtime/gc/collector.h"
 
+#include <string.h>
+
 #include <mutex>
 
 #include "runtime/gc/barrier.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
+#include "runtime/os/membarrier.h"
 
 namespace warren {
 
@@ -20,6 +23,23 @@ const char* to_string(gc_trigger t) noexcept {
 }
 
 namespace rt {
+
+namespace {
+// Of marking, what mark_termination does itself rather than start the world for another round: 30 µs or so.
+constexpr uint64_t kMarkInPause = WARREN_CAPACITY(32 * 1024, 64);
+// After so many rounds it does all that is left: a program that moves pointers about on shared stacks could go on for long.
+constexpr uint64_t kMostRounds = 50;
+
+struct stack_call {
+  marker* m;
+  uint64_t bytes = 0;
+  static void visit(void* ctx, const void* lo, const void* hi, bool) {
+    auto* const c = static_cast<stack_call*>(ctx);
+    c->m->mark_range(lo, hi);
+    if (hi > lo) c->bytes += static_cast<uint64_t>(static_cast<const std::byte*>(hi) - static_cast<const std::byte*>(lo));
+  }
+};
+}  // namespace
 
 const char* to_string(gc_phase p) noexcept {
   switch (p) {
@@ -37,38 +57,78 @@ constexpr bool kReportHopelessCleanups = false;
 constexpr bool kReportHopelessCleanups = true;
 #endif
 
-collector::collector(mheap& h, root_set& roots, world& w, const collector_options& options)
-    : heap_(h), roots_(roots), world_(w), marker_(h), percent_(options.percent), checkmark_(options.checkmark) {
-  last_end_.store(world_.nanotime(), std::memory_order_relaxed);
-  heap_.set_trigger(trigger_for(0));
+const char* to_string(gc_mode m) noexcept {
+  switch (m) {
+    case gc_mode::stw: return "stw";
+    case gc_mode::dijkstra: return "dijkstra";
+    case gc_mode::yuasa: return "yuasa";
+    case gc_mode::hybrid: return "hybrid";
+  }
+  return "?";
 }
 
-// The one place where the phase changes. The barrier is on exactly while marking may be incomplete.
+bool parse_gc_mode(const char* text, gc_mode* out) noexcept {
+  for (size_t i = 0; i < kGcModes; ++i) {
+    const auto m = static_cast<gc_mode>(i);
+    if (strcmp(text, to_string(m)) != 0) continue;
+    *out = m;
+    return true;
+  }
+  return false;
+}
+
+collector::collector(mheap& h, root_set& roots, world& w, const collector_options& options)
+    : heap_(h),
+      roots_(roots),
+      world_(w),
+      pool_(h.space().mark_work(), h.space().mark_work_bytes()),
+      mode_(options.mode),
+      percent_(options.percent),
+      checkmark_(options.checkmark),
+      rescan_(options.rescan),
+      shared_(h, pool_),
+      pacer_(options.percent, options.mode != gc_mode::stw) {
+  last_end_.store(world_.nanotime(), std::memory_order_relaxed);
+  limited_at_ = last_end();
+  publish_trigger();
+}
+
+// The one place where the phase changes, and with it what a store does: the barrier is on exactly while marking may be incomplete.
 void collector::set_phase(gc_phase next) noexcept {
   const int64_t now = world_.nanotime();
   const gc_phase was = phase();
-  const bool legal =
-      (was == gc_phase::off && next == gc_phase::sweep_termination) || (was == gc_phase::sweep_termination && next == gc_phase::mark) ||
-      (was == gc_phase::mark && next == gc_phase::mark_termination) || (was == gc_phase::mark_termination && next == gc_phase::off);
+  const bool legal = (was == gc_phase::off && next == gc_phase::sweep_termination) ||
+                     (was == gc_phase::sweep_termination && next == gc_phase::mark) ||
+                     (was == gc_phase::mark && next == gc_phase::mark_termination) ||
+                     (was == gc_phase::mark_termination && (next == gc_phase::mark || next == gc_phase::off));
   if (!legal) fatal("the collector went from phase %s to %s: this is a bug in the runtime", to_string(was), to_string(next));
-  phase_ns_[static_cast<int>(was)] = now - phase_start_;
+  phase_ns_[static_cast<int>(was)] += now - phase_start_;
   phase_start_ = now;
-  phase_.store(next, std::memory_order_relaxed);
+  phase_.store(next, std::memory_order_release);
+  if (was == gc_phase::sweep_termination) {
+    set_barrier_flag(detail::barrier_new_only, mode_ == gc_mode::dijkstra);
+    set_barrier_flag(detail::barrier_old_only, mode_ == gc_mode::yuasa);
+  }
   set_barrier_flag(detail::barrier_marking, next == gc_phase::mark || next == gc_phase::mark_termination);
+  if (has_membarrier) membarrier();
 }
 
-uint64_t collector::trigger_for(uint64_t marked) const noexcept {
-  const int p = percent();
-  if (p < 0) return ~uint64_t{0};
-  const uint64_t percent = static_cast<uint64_t>(p);
-  const uint64_t least = kMinTriggerBytes * percent / 100;
-  const uint64_t goal = marked + marked / 100 * percent + marked % 100 * percent / 100;
-  return goal > least ? goal : least;
+void collector::set_mode(gc_mode mode) noexcept {
+  if (phase() != gc_phase::off) fatal("the collector's mode was changed during a collection: this is a bug in the runtime");
+  std::lock_guard guard(pacer_lock_);
+  mode_ = mode;
+  pacer_.set(percent(), mode_ != gc_mode::stw);
+  publish_trigger();
 }
+
+void collector::publish_trigger() noexcept { heap_.set_trigger(pacer_.trigger()); }
 
 int collector::set_percent(int percent) noexcept {
-  const int was = percent_.exchange(percent < 0 ? -1 : percent, std::memory_order_relaxed);
-  heap_.set_trigger(trigger_for(marked_.load(std::memory_order_relaxed)));
+  if (percent < 0) percent = -1;
+  std::lock_guard guard(pacer_lock_);
+  const int was = percent_.exchange(percent, std::memory_order_relaxed);
+  pacer_.set(percent, mode_ != gc_mode::stw);
+  publish_trigger();
   return was;
 }
 
@@ -77,11 +137,45 @@ void collector::finish_sweep() noexcept {
   }
 }
 
+void collector::add(marker& m) noexcept {
+  m.flush();
+  bytes_.fetch_add(m.bytes, std::memory_order_relaxed);
+  objects_.fetch_add(m.objects, std::memory_order_relaxed);
+  scanned_.fetch_add(m.scanned, std::memory_order_relaxed);
+  m.bytes = m.objects = m.scanned = 0;
+}
+
+void collector::shade(const void* object) noexcept {
+  shared_lock_.lock();
+  if (phase() == gc_phase::mark || phase() == gc_phase::mark_termination) shared_.mark_word(reinterpret_cast<uintptr_t>(object));
+  shared_lock_.unlock();
+}
+
+// ---- a whole collection -----------------------------------------------------------------------------------------------------------------
 gc_report collector::collect(gc_trigger trigger, bool force) {
-  gc_report report;
-  report.trigger = trigger;
+  if (!start(trigger, force)) {
+    gc_report nothing;
+    nothing.trigger = trigger;
+    return nothing;
+  }
+  while (phase() == gc_phase::mark) {
+    while (mark(~uint64_t{0}) != 0) {
+    }
+    retry_stacks();
+    finish();
+  }
+  if (trigger == gc_trigger::manual) {
+    const int64_t before = world_.nanotime();
+    finish_sweep();
+    swept(world_.nanotime() - before);
+  }
+  return report_;
+}
+
+// ---- start ------------------------------------------------------------------------------------------------------------------------------
+bool collector::start(gc_trigger trigger, bool force) {
   const bool by_allocation = !force && trigger != gc_trigger::manual && trigger != gc_trigger::background;
-  if (by_allocation && !heap_.should_collect()) return report;
+  if (by_allocation && !heap_.should_collect()) return false;
   finish_sweep();
 
   const int64_t asked = world_.nanotime();
@@ -89,111 +183,377 @@ gc_report collector::collect(gc_trigger trigger, bool force) {
   const int64_t stopped = world_.nanotime();
   if (by_allocation && !heap_.should_collect()) {
     world_.start();
-    return report;
+    return false;
   }
-  struct call {
-    collector* self;
-    gc_report* report;
-  } c{this, &report};
-  world_.on_system_stack([](void* arg) { static_cast<call*>(arg)->self->cycle(*static_cast<call*>(arg)->report); }, &c);
-  report.stop_ns = stopped - asked;
-  const int64_t end = world_.nanotime();
-  report.pause_ns = end - stopped;
-  last_end_.store(end, std::memory_order_relaxed);
-  account(report);
+  report_ = {};
+  report_.trigger = trigger;
+  report_.stop_ns = stopped - asked;
+  for (int64_t& ns : phase_ns_) ns = 0;
+  phase_start_ = stopped;
+  world_.on_system_stack([](void* self) { static_cast<collector*>(self)->stopped_start(); }, this);
+  record_pause(world_.nanotime() - stopped);
+  if (phase() == gc_phase::off) account();
   world_.start();
-
-  if (trigger == gc_trigger::manual) {
-    finish_sweep();
-    report.sweep_ns = world_.nanotime() - end;
-  }
-  return report;
+  return true;
 }
 
-void collector::cycle(gc_report& report) {
+void collector::stopped_start() {
   set_phase(gc_phase::sweep_termination);
   finish_sweep();
   if (!heap_.sweep_done()) fatal("a span is still being swept although the world stands: this is a bug in the runtime");
   world_.for_each_mcache([](void* heap, mcache* c) { static_cast<mheap*>(heap)->flush(*c); }, &heap_);
   const mheap::totals before = heap_.read_totals();
-  report.bytes_before = before.bytes;
-  report.objects_before = before.objects;
+  report_.bytes_before = before.bytes;
+  report_.objects_before = before.objects;
+  report_.cycle = ++cycles_;
+  bytes_ = objects_ = scanned_ = stack_bytes_ = root_words_ = 0;
+  worker_ns_ = assist_ns_ = idle_ns_ = 0;
+  credit_ = 0;
+  mark_began_ = world_.nanotime();
+  pacer_lock_.lock();
+  pacer_.start_cycle(heap_.live_bytes());
+  pacer_lock_.unlock();
 
   // Threads that the stop does not hold wait at their next use of a root.
   roots_.lock();
+  heap_.set_allocate_black(true);
+  world_.begin_marking(static_cast<uint32_t>(cycles_), checkmark_ || rescan_);
+  const auto shader = [](void* self, const void* object) { static_cast<collector*>(self)->shade(object); };
+  roots_.set_shader(shader, this);
+  finalizers_.set_shader(shader, this);
   set_phase(gc_phase::mark);
-  marker_.reset();
-  mark_roots(report);
-  marker_.drain();
+  jobs_ = (mode_ == gc_mode::hybrid || mode_ == gc_mode::dijkstra ? world_.stack_batches() : 0) + 1;
+  next_job_.store(0, std::memory_order_relaxed);
+  revise();
 
+  if (mode_ == gc_mode::yuasa || mode_ == gc_mode::stw) {
+    marker m(heap_, pool_);
+    scan_stacks(m, &world::for_each_stack);
+    if (mode_ == gc_mode::stw) {
+      report_.root_words = roots_.for_each_word([&m](uintptr_t w) { m.mark_word(w); });
+      finalizers_.mark_ready(m);
+      m.drain();
+    }
+    add(m);
+  }
+  if (mode_ == gc_mode::stw) {
+    stopped_finish();
+  } else {
+    roots_.unlock();
+  }
+}
+
+void collector::scan_stacks(marker& m, void (world::*scan)(world::stack_visitor, void*)) {
+  stack_call c{&m};
+  (world_.*scan)(&stack_call::visit, &c);
+  stack_bytes_.fetch_add(c.bytes, std::memory_order_relaxed);
+}
+
+// ---- mark -------------------------------------------------------------------------------------------------------------------------------
+// One piece of the roots: batches of stacks, then the queue of finalizers, then chunks of cells.
+bool collector::root_job(marker& m, uint64_t* work, bool roots_locked) noexcept {
+  if (next_job_.load(std::memory_order_relaxed) < jobs_) {
+    const size_t job = next_job_.fetch_add(1, std::memory_order_relaxed);
+    if (job < jobs_ - 1) {
+      stack_call c{&m};
+      world_.scan_batch(job, &stack_call::visit, &c);
+      stack_bytes_.fetch_add(c.bytes, std::memory_order_relaxed);
+      *work += c.bytes + 64;
+      return true;
+    }
+    if (job == jobs_ - 1) {
+      finalizers_.mark_ready(m);
+      *work += 64;
+      return true;
+    }
+  }
+  size_t words = 0;
+  if (!roots_locked) roots_.lock();
+  const bool any = roots_.scan_chunk(&words, [&m](uintptr_t w) { m.mark_word(w); });
+  if (!roots_locked) roots_.unlock();
+  if (!any) return false;
+  root_words_.fetch_add(words, std::memory_order_relaxed);
+  *work += words * sizeof(void*) + 64;
+  return true;
+}
+
+uint64_t collector::mark(uint64_t work) noexcept {
+  participants_.fetch_add(1, std::memory_order_seq_cst);
+  uint64_t done = 0;
+  if (phase() == gc_phase::mark) {
+    marker m(heap_, pool_);
+    while (done < work) {
+      done += m.drain(work - done);
+      if (done >= work) break;
+      if (root_job(m, &done, false)) continue;
+      // What has been shaded, by threads and by roots.
+      const uint64_t before = m.objects;
+      world_.take_barriers([](void* m, uintptr_t word) { static_cast<marker*>(m)->mark_word(word); }, &m);
+      shared_lock_.lock();
+      const uint64_t shared = shared_.objects;
+      add(shared_);
+      shared_lock_.unlock();
+      if (m.objects == before && shared == 0) break;
+      done += 64;
+    }
+    add(m);
+  }
+  participants_.fetch_sub(1, std::memory_order_seq_cst);
+  return done;
+}
+
+bool collector::idle() const noexcept {
+  return participants_.load(std::memory_order_seq_cst) == 0 && !pool_.has_work() && next_job_.load(std::memory_order_relaxed) >= jobs_;
+}
+
+// ---- pacing -----------------------------------------------------------------------------------------------------------------------------
+// What an allocated byte costs from here on; and whether it costs anything.
+void collector::revise() noexcept {
+  std::lock_guard guard(pacer_lock_);
+  const uint64_t done = scanned_.load(std::memory_order_relaxed) + stack_bytes_.load(std::memory_order_relaxed) +
+                        root_words_.load(std::memory_order_relaxed) * sizeof(void*);
+  ratio_.store(pacer_.ratio(heap_.live_bytes(), done), std::memory_order_relaxed);
+  const int64_t now = world_.nanotime();
+  const int64_t spent = assist_ns_.load(std::memory_order_relaxed) + worker_ns_.load(std::memory_order_relaxed);
+  const int procs = world_.procs();
+  limiter_.update((now - limited_at_) * procs, spent > limited_gc_ ? spent - limited_gc_ : 0, procs);
+  limited_at_ = now;
+  limited_gc_ = spent;
+  limiting_.store(limiter_.limiting(), std::memory_order_relaxed);
+}
+
+uint64_t collector::work(uint64_t amount, worker kind) noexcept {
+  const int64_t before = world_.nanotime();
+  const uint64_t done = mark(amount);
+  (kind == worker::idle ? idle_ns_ : worker_ns_).fetch_add(world_.nanotime() - before, std::memory_order_relaxed);
+  credit_.fetch_add(static_cast<int64_t>(done), std::memory_order_relaxed);
+  revise();
+  return done;
+}
+
+void collector::assist(uint64_t bytes, int64_t* credit) noexcept {
+  constexpr int64_t kLeast = WARREN_CAPACITY(64 * 1024, 256);  // more than is owed, so that one does not come for every refill
+  if (limiting_.load(std::memory_order_relaxed)) return;
+  *credit -= static_cast<int64_t>(ratio_.load(std::memory_order_relaxed) * static_cast<double>(bytes));
+  if (*credit >= 0) return;
+  assists_.fetch_add(1, std::memory_order_relaxed);
+  // What workers have done already.
+  int64_t there = credit_.load(std::memory_order_relaxed);
+  while (there > 0) {
+    const int64_t take = there < -*credit ? there : -*credit;
+    if (!credit_.compare_exchange_weak(there, there - take, std::memory_order_relaxed)) continue;
+    *credit += take;
+    break;
+  }
+  if (*credit >= 0) {
+    assists_by_credit_.fetch_add(1, std::memory_order_relaxed);
+    return;
+  }
+  const int64_t before = world_.nanotime();
+  const int64_t owed = -*credit > kLeast ? -*credit : kLeast;
+  const uint64_t done = mark(static_cast<uint64_t>(owed));
+  // Nothing to be done: the rest is forgiven, the marking is about to end.
+  *credit = done < static_cast<uint64_t>(owed) ? (static_cast<int64_t>(done) + *credit > 0 ? static_cast<int64_t>(done) + *credit : 0)
+                                               : static_cast<int64_t>(done) + *credit;
+  assist_ns_.fetch_add(world_.nanotime() - before, std::memory_order_relaxed);
+}
+
+size_t collector::retry_stacks() noexcept {
+  if (mode_ != gc_mode::hybrid) return 0;  // scanned already, or to be scanned in the pause
+  participants_.fetch_add(1, std::memory_order_seq_cst);
+  marker m(heap_, pool_);
+  stack_call c{&m};
+  const size_t left = world_.retry_stacks(&stack_call::visit, &c);
+  stack_bytes_.fetch_add(c.bytes, std::memory_order_relaxed);
+  add(m);
+  participants_.fetch_sub(1, std::memory_order_seq_cst);
+  return left;
+}
+
+// ---- finish -----------------------------------------------------------------------------------------------------------------------------
+bool collector::finish() {
+  const int64_t asked = world_.nanotime();
+  world_.stop("garbage collection (mark termination)");
+  const int64_t stopped = world_.nanotime();
+  report_.stop_ns += stopped - asked;
+  world_.on_system_stack([](void* self) { static_cast<collector*>(self)->stopped_finish(); }, this);
+  record_pause(world_.nanotime() - stopped);
+  const bool over = phase() == gc_phase::off;
+  if (over) account();
+  world_.start();
+  return over;
+}
+
+void collector::stopped_finish() {
+  if (mode_ != gc_mode::stw) roots_.lock();
   set_phase(gc_phase::mark_termination);
-  // In this order: runtime/gc/weak.h and runtime/gc/cleanup.h say why.
-  weaks_.clear_unreachable(heap_);
-  report.finalizers_queued = finalizers_.find_unreachable(heap_, marker_);
+  marker m(heap_, pool_);
+  const bool all_marked = terminate(m);
+  add(m);
+  if (!all_marked) {
+    ++report_.rounds;
+    set_phase(gc_phase::mark);
+    roots_.unlock();
+    return;
+  }
+
   weaks_.drop_unused(heap_);
-  report.cleanups_queued = cleanups_.find_unreachable(heap_);
+  report_.cleanups_queued = cleanups_.find_unreachable(heap_);
   if (after_mark_for_testing != nullptr) after_mark_for_testing(after_mark_arg_for_testing);
   if (checkmark_) check();
   if (checkmark_ || kReportHopelessCleanups) cleanups_.report_hopeless(heap_);
-  if (!marker_.idle()) fatal("marking ended with grey objects: this is a bug in the runtime");
-  report.cycle = ++cycles_;
-  report.bytes_marked = report.bytes_after = marker_.bytes();
-  report.objects_marked = report.objects_after = marker_.objects();
-  report.bytes_freed = report.bytes_before - report.bytes_marked;
-  report.objects_freed = report.objects_before - report.objects_marked;
-  marked_.store(report.bytes_marked, std::memory_order_relaxed);
-  heap_.set_live_bytes(report.bytes_marked);
-  heap_.set_trigger(trigger_for(report.bytes_marked));
+  world_.end_marking();
+  roots_.set_shader(nullptr, nullptr);
+  finalizers_.set_shader(nullptr, nullptr);
+  world_.for_each_mcache([](void* heap, mcache* c) { static_cast<mheap*>(heap)->flush(*c); }, &heap_);
+  uint64_t black_bytes, black_objects;
+  heap_.read_black(&black_bytes, &black_objects);
+  heap_.set_allocate_black(false);
+  report_.bytes_made = black_bytes;
+  report_.objects_made = black_objects;
+  report_.bytes_marked = report_.bytes_after = bytes_.load() + black_bytes;
+  report_.objects_marked = report_.objects_after = objects_.load() + black_objects;
+  report_.bytes_freed = report_.bytes_before + black_bytes - report_.bytes_marked;
+  report_.objects_freed = report_.objects_before + black_objects - report_.objects_marked;
+  report_.stack_bytes = stack_bytes_.load();
+  report_.root_words += root_words_.load();
+  report_.assist_ns = assist_ns_.load();
+  report_.worker_ns = worker_ns_.load();
+  report_.idle_ns = idle_ns_.load();
+  report_.bytes_scanned = scanned_.load();
+  pacer_lock_.lock();
+  pacer_.end_cycle({.marked = report_.bytes_marked,
+                    .live_end = heap_.live_bytes(),
+                    .heap_work = report_.bytes_scanned,
+                    .root_work = report_.stack_bytes + report_.root_words * sizeof(void*),
+                    .duration = mode_ == gc_mode::stw ? 0 : world_.nanotime() - mark_began_,
+                    .assist = report_.assist_ns,
+                    .idle = report_.idle_ns,
+                    .procs = world_.procs()});
+  heap_.set_live_bytes(report_.bytes_marked);
+  publish_trigger();
+  pacer_lock_.unlock();
   heap_.begin_sweep();
-  marker_.trim();
+  pool_.reset();
   set_phase(gc_phase::off);
   roots_.unlock();
-  report.sweep_termination_ns = phase_ns_[static_cast<int>(gc_phase::sweep_termination)];
-  report.mark_ns = phase_ns_[static_cast<int>(gc_phase::mark)];
-  report.mark_termination_ns = phase_ns_[static_cast<int>(gc_phase::mark_termination)];
+  report_.sweep_termination_ns = phase_ns_[static_cast<int>(gc_phase::sweep_termination)];
+  report_.mark_ns = phase_ns_[static_cast<int>(gc_phase::mark)];
+  report_.mark_termination_ns = phase_ns_[static_cast<int>(gc_phase::mark_termination)];
 }
 
-void collector::mark_roots(gc_report& report) {
-  report.root_words = roots_.for_each_word([this](uintptr_t w) { marker_.mark_word(w); });
-  finalizers_.mark_ready(marker_);
-  struct stacks {
+// True: nothing is grey, and nobody can make anything grey.
+bool collector::terminate(marker& m) {
+  if (participants_.load() != 0) fatal("the world stands and somebody marks: this is a bug in the runtime");
+  const uint64_t limit = mode_ == gc_mode::stw || mode_ == gc_mode::dijkstra || report_.rounds >= kMostRounds ? ~uint64_t{0} : kMarkInPause;
+  const auto drained = [&] {
+    if (m.drain(limit) >= limit) {
+      m.flush();
+      return !pool_.has_work();
+    }
+    return true;
+  };
+
+  shared_lock_.lock();
+  add(shared_);
+  shared_lock_.unlock();
+  world_.take_barriers([](void* m, uintptr_t word) { static_cast<marker*>(m)->mark_word(word); }, &m);
+  if (mode_ != gc_mode::stw) {
+    uint64_t none = 0;
+    while (root_job(m, &none, true)) {
+    }
+    root_words_.fetch_add(roots_.for_each_range_word([&m](uintptr_t w) { m.mark_word(w); }), std::memory_order_relaxed);
+    const uint64_t before = m.objects;
+    scan_stacks(m, mode_ == gc_mode::dijkstra ? &world::for_each_stack : &world::rest_of_stacks);
+    report_.objects_rescanned += m.objects - before;
+  }
+  if (!drained()) return false;
+  if (rescan_ && mode_ == gc_mode::hybrid) {
+    report_.rescan_found += rescan(m);
+    if (!drained()) return false;
+  }
+  // In this order: runtime/gc/weak.h and runtime/gc/cleanup.h say why. Another round of marking may follow the finalizers: what is
+  // unreachable now stays so, but for what they keep.
+  weaks_.clear_unreachable(heap_);
+  const size_t queued = finalizers_.find_unreachable(heap_, m);
+  report_.finalizers_queued += queued;
+  return drained();
+}
+
+// The oracle: all stacks again. What that finds was lost, or lay in memory that nobody had written since the marking began.
+uint64_t collector::rescan(marker& m) {
+  struct call {
     marker* m;
-    uint64_t bytes;
-  } s{&marker_, 0};
+    uint64_t found;
+  } c{&m, 0};
   world_.for_each_stack(
-      [](void* ctx, const void* lo, const void* hi) {
-        auto* const s = static_cast<stacks*>(ctx);
-        s->m->mark_range(lo, hi);
-        if (hi > lo) s->bytes += static_cast<uint64_t>(static_cast<const std::byte*>(hi) - static_cast<const std::byte*>(lo));
+      [](void* ctx, const void* lo, const void* hi, bool exact) {
+        auto* const c = static_cast<call*>(ctx);
+        const uint64_t before = c->m->objects;
+        c->m->mark_range(lo, hi);
+        if (exact) c->found += c->m->objects - before;
       },
-      &s);
-  report.stack_bytes = s.bytes;
+      &c);
+  return c.found;
 }
 
 void collector::check() {
   checkmark c(heap_);
   c.begin();
+  const bool exact = mode_ == gc_mode::stw;
   roots_.for_each_word([&c](uintptr_t w) { c.root(w, "root", nullptr); });
   finalizers_.for_each_ready([&c](const void* object) { c.root(reinterpret_cast<uintptr_t>(object), "queue of finalizers", nullptr); });
-  world_.for_each_stack([](void* ctx, const void* lo, const void* hi) { static_cast<checkmark*>(ctx)->range(lo, hi, "goroutine's stack"); },
-                        &c);
-  const uint64_t objects = c.finish();
-  if (objects != marker_.objects())
+  struct call {
+    checkmark* c;
+    bool exact;
+  } stacks{&c, exact};
+  world_.for_each_stack(
+      [](void* ctx, const void* lo, const void* hi, bool exact) {
+        const auto* const s = static_cast<const call*>(ctx);
+        s->c->range(lo, hi, "goroutine's stack", exact || s->exact);
+      },
+      &stacks);
+  const uint64_t objects = c.finish(exact);
+  report_.checkmark_doubtful = c.doubtful();
+  if (exact && objects != objects_.load())
     fatal("checkmark: counted %llu objects, the marking %llu: this is a bug in the runtime", static_cast<unsigned long long>(objects),
-          static_cast<unsigned long long>(marker_.objects()));
+          static_cast<unsigned long long>(objects_.load()));
 }
 
-void collector::account(const gc_report& r) noexcept {
+// ---- accounts ---------------------------------------------------------------------------------------------------------------------------
+void collector::record_pause(int64_t ns) noexcept {
+  report_.pause_ns += ns;
+  ++report_.pauses;
+  if (ns > report_.pause_max_ns) report_.pause_max_ns = ns;
   std::lock_guard guard(stats_lock_);
   gc_stats& s = stats_;
+  s.pause_last_ns = ns;
+  s.recent_pauses_ns[s.pause_count++ % s.recent_pauses_ns.size()] = ns;
+  s.pause_total_ns += ns;
+  if (ns > s.pause_max_ns) s.pause_max_ns = ns;
+  size_t bucket = 0;
+  while (bucket + 1 < pause_histogram::kBuckets && (ns >> (bucket + 1)) != 0) ++bucket;
+  ++s.pauses.count[bucket];
+}
+
+void collector::account() noexcept {
+  last_end_.store(world_.nanotime(), std::memory_order_relaxed);
+  std::lock_guard guard(stats_lock_);
+  gc_stats& s = stats_;
+  const gc_report& r = report_;
   s.cycles = r.cycle;
   ++s.by_trigger[static_cast<size_t>(r.trigger)];
-  s.pause_last_ns = r.pause_ns;
-  s.pause_total_ns += r.pause_ns;
-  if (r.pause_ns > s.pause_max_ns) s.pause_max_ns = r.pause_ns;
-  size_t bucket = 0;
-  while (bucket + 1 < pause_histogram::kBuckets && (r.pause_ns >> (bucket + 1)) != 0) ++bucket;
-  ++s.pauses.count[bucket];
+  ++s.by_mode[static_cast<size_t>(mode_)];
+  s.rounds += r.rounds;
+  s.sweep_termination_ns += r.sweep_termination_ns;
+  s.mark_ns += r.mark_ns;
+  s.mark_termination_ns += r.mark_termination_ns;
+  s.worker_ns += r.worker_ns;
+  s.assist_ns += r.assist_ns;
+  s.idle_ns += r.idle_ns;
+  s.objects_rescanned += r.objects_rescanned;
+  s.rescan_found += r.rescan_found;
+  s.checkmark_doubtful += r.checkmark_doubtful;
   s.last_end_unix_ns = walltime();
   s.last = r;
 }
@@ -204,7 +564,13 @@ gc_stats collector::read_stats() noexcept {
     std::lock_guard guard(stats_lock_);
     s = stats_;
   }
-  s.next_bytes = heap_.trigger();
+  pacer_lock_.lock();
+  s.goal_bytes = pacer_.goal();
+  s.next_bytes = pacer_.trigger();
+  s.limited = limiter_.times();
+  pacer_lock_.unlock();
+  s.assists = assists_.load(std::memory_order_relaxed);
+  s.assists_by_credit = assists_by_credit_.load(std::memory_order_relaxed);
   s.finalizers_run = finalizers_.run();
   s.finalizers_waiting = finalizers_.waiting();
   s.cleanups_run = cleanups_.run();

@@ -1,21 +1,48 @@
-// The collector: stop-the-world mark and sweep, in the four phases the concurrent modes will have.
+// The collector: Go's concurrent mark and sweep, in four modes.
 //
-//   collect(trigger)   on a goroutine
-//     sweep what the last cycle left        the world runs; usually nothing
-//     world.stop
-//     sweep_termination                     mcaches emptied, every span swept: mark bits are zero, alloc bits exact
-//     mark                                  roots (cells of root<T>, ranges, objects whose destructor waits, stacks), then the heap
-//     mark_termination                      weak pointers to the unreachable are cleared; unreachable finalized objects are queued and
-//                                           revived; cleanups of what is unreachable then are queued; [checkmark]; accounts; sweepgen += 2
-//     world.start
-//     manual collections sweep all; others leave it to the allocations that need the memory
+//   start           sweep what the last cycle left       the world runs; usually nothing
+//                   world.stop
+//                   sweep_termination                    mcaches emptied: mark bits are zero, alloc bits exact
+//                   [yuasa, stw: all stacks scanned]
+//                   phase mark: barrier on, allocation black
+//                   world.start                          except stw
+//   mark            any number of participants, in any order:
+//                   stacks in batches, newborn goroutines, cells of root<T>, objects whose destructor waits;
+//                   then what is grey; then what the barrier has shaded
+//   finish          when nobody finds anything any more: world.stop
+//                   mark_termination: the rest of the stacks; registered ranges; shaded words of all threads
+//                   something grey? phase mark, world.start, later again
+//                   weak pointers to the unreachable are cleared; unreachable finalized objects are queued and greyed (then likewise);
+//                   cleanups of what is unreachable then are queued; [checkmark]; accounts; sweepgen += 2
+//                   phase off, world.start
+//   afterwards      manual collections sweep all; others leave it to the allocations that need the memory
 //
-// Why it is right, in this mode: from stop to start nobody else runs, so the graph stands still; everything a goroutine can reach goes
-// through a root, its stack or its registers, all of which are scanned; newly made objects cannot be half-built, since a goroutine stops
-// only outside the allocator. What threads without a P can do meanwhile is bounded by the roots' lock (runtime/gc/roots.h) and the barrier
-// (runtime/gc/barrier.h).
+// The modes are Go's history, and oracles for each other (gc.md §3.7):
+//   stw       the world stands from start to finish. No barrier is needed.
+//   dijkstra  stores shade what is stored. Stacks are scanned while it runs, and all again in mark_termination, marking included.
+//   yuasa     stores shade what is overwritten. All stacks are scanned in sweep_termination: what was reachable then is kept.
+//   hybrid    stores shade both. Each stack is scanned once, while it runs; only the doubtful ones again. The default.
 //
-// It knows a heap, roots and a world, and no scheduler: the tests build their own (tests/runtime/gc/collector_test).
+// Why hybrid keeps what is reachable (gc.md §3.5 has the proof for Go; here is what differs).
+//   A stack that was scanned is black: all it holds is marked, or protected by a path of heap slots from something grey. It gets
+//   pointers from three places. From the heap: the pointer was protected when it was loaded, and whoever deletes an edge of the protecting
+//   path shades what that edge led to. From `make`: black. From another stack: only over a channel or a closure, which shade, or by a
+//   shared address, for which the stack is scanned again (sched/stack_scan.h).
+//   A store shades after it was made, not before, so a thread can be stopped in between (barrier.h). At a safepoint it is not: a goroutine
+//   that stopped at one has shaded all it has stored. One that the signal holds may have not; what it overwrote is then in its registers
+//   or on its stack, and these are scanned in every mark_termination. So when a mark_termination finds nothing grey, nothing is
+//   hidden.
+//   Turning the barrier on: the world stands, and a held thread that has not tested the flag yet will see it; one that has tested has
+//   stored, and nothing was marked before. Turning it off: everything reachable is marked; what a held thread is about to shade, too.
+//   Who can make something grey is a closed list, and mark_termination looks at all of it with the world stopped: participants
+//   (none is at work then: they work in brackets), barrier buffers of threads, roots and finalizers (under locks that it holds), stacks.
+//   Conservative words only add marks.
+//
+// It ends. Every mark_termination that finds grey objects has marked white ones, of which there are only as many as there were at the
+// start; new objects are black. A small rest of marking is done in the pause itself, so that one late pointer does not cost another round.
+//
+// It knows a heap, roots and a world, and no scheduler: the tests build their own (tests/runtime/gc/collector_test). In the program,
+// runtime/gc_cycle.cpp drives it.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -24,9 +51,12 @@
 #include "runtime/gc/cleanup.h"
 #include "runtime/gc/finalizer.h"
 #include "runtime/gc/mark.h"
+#include "runtime/gc/mode.h"
+#include "runtime/gc/pacer.h"
 #include "runtime/gc/phase.h"
 #include "runtime/gc/roots.h"
 #include "runtime/gc/weak.h"
+#include "runtime/gc/work_pool.h"
 #include "runtime/gc/world.h"
 #include "runtime/heap/mheap.h"
 #include "runtime/os/critical.h"
@@ -37,6 +67,8 @@ namespace warren::rt {
 struct collector_options {
   int percent = 100;  // negative: off
   bool checkmark = false;
+  gc_mode mode = gc_mode::stw;
+  bool rescan = false;  // scan all stacks again in mark_termination, and report what that finds
 };
 
 class collector {
@@ -45,55 +77,124 @@ class collector {
   collector(const collector&) = delete;
   collector& operator=(const collector&) = delete;
 
-  // A whole collection. One that an allocation starts does nothing if, before or once the world stands, the reason has gone, since another
-  // goroutine was faster: the report's cycle is 0 then. force: do it all the same.
+  // A whole collection by the caller alone: start, mark, finish. One that an allocation starts does nothing if, before or once the world
+  // stands, the reason has gone, since another goroutine was faster: the report's cycle is 0 then. force: do it all the same.
   gc_report collect(gc_trigger trigger, bool force = false);
+
+  // ---- the same in steps. One driver at a time calls start, then finish until it returns true ----
+  // False: the reason has gone. In mode stw the collection is over when it returns.
+  bool start(gc_trigger trigger, bool force);
+  // Any number of participants, each in a bracket of its own: does about so many bytes of marking. Returns what was done: 0 if there is
+  // nothing to do now (but others may be at work, and find more). Nothing happens outside of phase mark.
+  uint64_t mark(uint64_t work) noexcept;
+  // Nobody is in mark, and nothing was found to do there.
+  bool idle() const noexcept;
+  // Is there something that one more participant could take?
+  bool has_work() const noexcept {
+    return phase() == gc_phase::mark && (pool_.has_work() || next_job_.load(std::memory_order_relaxed) < jobs_);
+  }
+
+  // ---- who marks, and for how long (pacer.h) ----
+  enum class worker : uint8_t { background, idle };
+  // A worker's piece: as mark; what it has done is credit for those who allocate.
+  uint64_t work(uint64_t amount, worker kind) noexcept;
+  // By a goroutine that has added so many bytes to the heap. credit: of the caller, bytes of marking it has done beyond what it owed.
+  void assist(uint64_t bytes, int64_t* credit) noexcept;
+  // Before finish, the world running: tries the stacks again that were busy. Returns how many are left.
+  size_t retry_stacks() noexcept;
+  // REQUIRES: phase mark. False: there is more to mark.
+  bool finish();
+  // Of the collection that finish or start has ended.
+  const gc_report& report() const noexcept { return report_; }
+  // For the report: what sweeping right afterwards took.
+  void swept(int64_t ns) noexcept { report_.sweep_ns = ns; }
+
   // Sweeps all that is left.
   void finish_sweep() noexcept;
 
   finalizer_set& finalizers() noexcept { return finalizers_; }
   weak_table& weaks() noexcept { return weaks_; }
   cleanup_set& cleanups() noexcept { return cleanups_; }
-  gc_phase phase() const noexcept { return phase_.load(std::memory_order_relaxed); }
+  gc_phase phase() const noexcept { return phase_.load(std::memory_order_acquire); }
+  gc_mode mode() const noexcept { return mode_; }
+  // REQUIRES: phase off.
+  void set_mode(gc_mode mode) noexcept;
 
   int percent() const noexcept { return percent_.load(std::memory_order_relaxed); }
   int set_percent(int percent) noexcept;
   void set_checkmark(bool on) noexcept { checkmark_ = on; }
+  void set_rescan(bool on) noexcept { rescan_ = on; }
 
   // When the last collection ended, in the world's nanotime; the start if there was none.
   int64_t last_end() const noexcept { return last_end_.load(std::memory_order_relaxed); }
   gc_stats read_stats() noexcept;
 
-  // Greys an object on behalf of the barrier. World stopped.
-  void shade(const void* object) noexcept { marker_.mark_word(reinterpret_cast<uintptr_t>(object)); }
+  // Greys an object on behalf of someone who is no participant: roots, finalizers. Any thread; nothing happens outside of marking.
+  void shade(const void* object) noexcept;
+  // Empties one barrier buffer, which its owner found full. In a critical section.
+  template <class Buffer>
+  void take_buffer(Buffer& b) noexcept {
+    marker m(heap_, pool_);
+    b.take([&m](uintptr_t word) { m.mark_word(word); });
+    add(m);
+  }
 
   // Tests: called with the world stopped after marking, before the checks. May corrupt.
   void (*after_mark_for_testing)(void* arg) = nullptr;
   void* after_mark_arg_for_testing = nullptr;
 
  private:
-  void cycle(gc_report& report);
-  void mark_roots(gc_report& report);
+  void stopped_start();
+  void stopped_finish();
+  bool terminate(marker& m);
+  bool root_job(marker& m, uint64_t* work, bool roots_locked) noexcept;
+  void scan_stacks(marker& m, void (world::*scan)(world::stack_visitor, void*));
   void check();
+  uint64_t rescan(marker& m);
+  void add(marker& m) noexcept;
   void set_phase(gc_phase next) noexcept;
-  uint64_t trigger_for(uint64_t marked) const noexcept;
-  void account(const gc_report& report) noexcept;
+  void record_pause(int64_t ns) noexcept;
+  void revise() noexcept;
+  void publish_trigger() noexcept;
+  void account() noexcept;
 
   mheap& heap_;
   root_set& roots_;
   world& world_;
-  marker marker_;
+  work_pool pool_;
   finalizer_set finalizers_;
   weak_table weaks_;
   cleanup_set cleanups_;
+  gc_mode mode_;
   std::atomic<gc_phase> phase_{gc_phase::off};
   int64_t phase_start_ = 0;
   int64_t phase_ns_[kGcPhases] = {};
   std::atomic<int> percent_;
   std::atomic<int64_t> last_end_{0};
-  std::atomic<uint64_t> marked_{0};  // bytes the last collection left
   bool checkmark_;
+  bool rescan_;
   uint64_t cycles_ = 0;  // world stopped
+
+  // Of the cycle under way.
+  gc_report report_;
+  std::atomic<uint32_t> participants_{0};
+  std::atomic<size_t> next_job_{0};
+  size_t jobs_ = 0;
+  std::atomic<uint64_t> bytes_{0}, objects_{0}, scanned_{0}, stack_bytes_{0}, root_words_{0};
+  std::atomic<double> ratio_{0};    // bytes to mark per byte allocated
+  std::atomic<int64_t> credit_{0};  // bytes that workers have marked and nobody has used
+  std::atomic<int64_t> worker_ns_{0}, assist_ns_{0}, idle_ns_{0};
+  std::atomic<uint64_t> assists_{0}, assists_by_credit_{0};
+  int64_t mark_began_ = 0;
+  critical_mutex shared_lock_;
+  marker shared_;  // guarded by shared_lock_: what shade has greyed
+
+  critical_mutex pacer_lock_;
+  // Guarded by pacer_lock_.
+  pacer pacer_;
+  cpu_limiter limiter_;
+  int64_t limited_at_ = 0, limited_gc_ = 0;  // when the limiter was last told, and what had been spent by then
+  std::atomic<bool> limiting_{false};
 
   critical_mutex stats_lock_;
   gc_stats stats_;  // guarded by stats_lock_

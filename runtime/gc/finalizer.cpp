@@ -14,6 +14,7 @@ bool finalizer_set::take(finalizer* out) noexcept {
   std::lock_guard guard(lock_);
   if (ready_.size() == 0) return false;
   *out = ready_.pop();
+  if (shade_ != nullptr) shade_(shade_arg_, out->object);
   waiting_.store(ready_.size(), std::memory_order_relaxed);
   run_.fetch_add(1, std::memory_order_relaxed);
   return true;
@@ -39,7 +40,6 @@ size_t finalizer_set::find_unreachable(mheap& h, marker& m) noexcept {
     registered_.remove(i);
   }
   for (size_t i = before; i < ready_.size(); ++i) m.mark_word(reinterpret_cast<uintptr_t>(ready_.begin()[i].object));
-  m.drain();
   waiting_.store(ready_.size(), std::memory_order_relaxed);
   return ready_.size() - before;
 }

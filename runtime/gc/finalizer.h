@@ -30,13 +30,21 @@ class finalizer_set {
   // Takes one that is ready. false: there is none.
   bool take(finalizer* out) noexcept;
 
-  // ---- world stopped ----
+  // What take is to do with an object while a collection marks: the queue is a root, and a word that leaves a root is shaded. World
+  // stopped.
+  void set_shader(void (*shade)(void* arg, const void* object), void* arg) noexcept {
+    shade_ = shade;
+    shade_arg_ = arg;
+  }
+  // Any time.
   void mark_ready(marker& m) noexcept;
+
+  // ---- world stopped ----
   template <class F>
   void for_each_ready(F&& visit) {
     for (size_t i = 0; i < ready_.size(); ++i) visit(ready_.begin()[i].object);
   }
-  // After everything reachable was marked: makes the unmarked ones ready, marks them and what they reach. Returns how many.
+  // After everything reachable was marked: makes the unmarked ones ready and greys them. Returns how many.
   size_t find_unreachable(mheap& h, marker& m) noexcept;
 
   size_t waiting() const noexcept { return waiting_.load(std::memory_order_relaxed); }
@@ -46,6 +54,8 @@ class finalizer_set {
   critical_mutex lock_;
   // Guarded by lock_. ready_ always has room for all of registered_: a collection must not fail to queue.
   finalizer_list registered_, ready_;
+  void (*shade_)(void* arg, const void* object) = nullptr;
+  void* shade_arg_ = nullptr;
   std::atomic<size_t> waiting_{0};
   std::atomic<uint64_t> run_{0};
 };

@@ -1,9 +1,9 @@
 // The phases of a collection.
 //
 //   off ── sweep_termination ── mark ── mark_termination ── off (the sweep goes on, lazily)
+//                                 ╰──────────╯  something was still grey
 //
-// In mode `stw` the world stands from sweep_termination to the end of mark_termination. The concurrent modes will let it run in `mark`; the
-// phases stay.
+// The world stands in both terminations. In mode `stw` it also stands in between; in the others it runs while `mark` goes on.
 #pragma once
 #include <cstdint>
 
@@ -12,8 +12,8 @@ namespace warren::rt {
 enum class gc_phase : uint8_t {
   off,                // no marking; allocation is white. Spans may wait for their sweep
   sweep_termination,  // what is left of the last cycle is swept, mcaches are emptied
-  mark,               // roots are marked, then what they reach
-  mark_termination,   // finalizers, checks, accounts; spans are released to the sweep
+  mark,               // roots are marked, then what they reach; allocation is black, the barrier is on
+  mark_termination,   // what could not be scanned while it ran; finalizers, checks, accounts; spans are released to the sweep
 };
 inline constexpr int kGcPhases = 4;
 const char* to_string(gc_phase p) noexcept;

@@ -44,6 +44,7 @@ root_cell* root_set::make(void* value) {
   std::lock_guard guard(lock_);
   root_cell* const cell = take();
   cell->value.store(value, std::memory_order_relaxed);
+  shade(value);
   return cell;
 }
 
@@ -54,14 +55,20 @@ root_cell* root_set::copy(const root_cell* from) {
   if (value == nullptr) return nullptr;
   root_cell* const cell = take();
   cell->value.store(value, std::memory_order_relaxed);
+  shade(value);
   return cell;
 }
 
 void root_set::set(root_cell** cell, void* value) {
   if (*cell == nullptr && value == nullptr) return;
   std::lock_guard guard(lock_);
-  if (*cell == nullptr) *cell = take();
-  (*cell)->value.store(value, std::memory_order_relaxed);
+  if (*cell == nullptr) {
+    *cell = take();
+    (*cell)->value.store(value, std::memory_order_relaxed);
+    shade(value);
+  } else {
+    store(*cell, value);
+  }
 }
 
 void root_set::assign(root_cell** cell, const root_cell* from) {
@@ -71,12 +78,16 @@ void root_set::assign(root_cell** cell, const root_cell* from) {
   if (*cell == nullptr) {
     if (value == nullptr) return;
     *cell = take();
+    (*cell)->value.store(value, std::memory_order_relaxed);
+    shade(value);
+  } else {
+    store(*cell, value);
   }
-  (*cell)->value.store(value, std::memory_order_relaxed);
 }
 
 void root_set::drop(root_cell* cell) noexcept {
   std::lock_guard guard(lock_);
+  shade(cell->value.load(std::memory_order_relaxed));
   cell->value.store(reinterpret_cast<void*>(reinterpret_cast<uintptr_t>(free_) | kFreeTag), std::memory_order_relaxed);
   free_ = cell;
   --in_use_;

@@ -1,7 +1,8 @@
 // From a type to zeroed memory the collector can scan: the fast path, and the way to the slow one.
 //
 // Order for the sake of a marker that may look at the object (gc.md §3.3): contents zeroed, pointer bits written, only then does the
-// address leave this file. A stopped world finds an object either not taken or complete, since a goroutine is not stopped inside.
+// address leave this file. A stopped world finds an object either not taken or complete, since a goroutine is not stopped inside. While a
+// collection marks, new objects are black from the start: a marker does not look into them at all.
 //
 // Zeroing must survive the optimizer: g++ 12 treats what was stored into memory before a constructor runs as dead (-flifetime-dse), a
 // concurrent marker and default-initialized fields do not. Memory is therefore zeroed in code the caller cannot see into
@@ -101,6 +102,8 @@ inline void* allocate_fast(mcache& c, const type_descriptor& t) noexcept {
   heap_unpoison(reinterpret_cast<void*>(at), s->elem_size32);
   if (s->needzero) zero_slot(at, s->elem_size32);
   if (t.kind == layout_kind::precise) write_pointer_bits(c.heap.space(), at, s->elem_size32, t);
+  if (c.black) [[unlikely]]
+    c.mark_new(s, s->slot_index(at));
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
 }

@@ -21,12 +21,23 @@ struct mcache {
   mheap& heap;
   uintptr_t tiny = 0;       // the block tiny objects are placed into; 0: none
   uintptr_t tiny_used = 0;  // bytes of it that are taken
+  bool black = false;       // a collection marks: new objects are black. Changed while the world stands
   std::array<std::atomic<mspan*>, kSpanClasses>
       alloc;  // never nullptr: a full dummy span stands for none. Atomic for readers of statistics
   page_cache pages;
   span_list spare_spans;
   cache_counters counts;
-  mcache* next = nullptr;  // list of all; guarded by mheap's lock
+  uint64_t black_bytes = 0, black_objects = 0;  // made black since the marking began
+  uint64_t charged_bytes = 0;                   // added to the heap's live bytes since the owner last looked (and paid for them)
+  int64_t mark_credit = 0;                      // bytes of marking its owners have done beyond what they owed
+  mcache* next = nullptr;                       // list of all; guarded by mheap's lock
+
+  // The object just taken from slot i of s.
+  void mark_new(mspan* s, uint32_t i) noexcept {
+    s->try_mark(i);
+    black_bytes += s->elem_size;
+    ++black_objects;
+  }
 
   // A slot of that class, or 0 if the span at hand is full.
   uintptr_t next_free_fast(uint8_t span_class, mspan** span) noexcept {

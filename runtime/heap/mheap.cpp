@@ -30,8 +30,31 @@ mcache* mheap::new_mcache() {
   lock_.lock();
   c->next = caches_;
   caches_ = c;
+  c->black = black_;
   lock_.unlock();
   return c;
+}
+
+void mheap::set_allocate_black(bool on) noexcept {
+  lock_.lock();
+  black_ = on;
+  if (on) retired_black_bytes_ = retired_black_objects_ = 0;
+  for (mcache* c = caches_; c != nullptr; c = c->next) {
+    c->black = on;
+    if (on) c->black_bytes = c->black_objects = c->charged_bytes = 0, c->mark_credit = 0;
+  }
+  lock_.unlock();
+}
+
+void mheap::read_black(uint64_t* bytes, uint64_t* objects) noexcept {
+  lock_.lock();
+  *bytes = retired_black_bytes_;
+  *objects = retired_black_objects_;
+  for (const mcache* c = caches_; c != nullptr; c = c->next) {
+    *bytes += c->black_bytes;
+    *objects += c->black_objects;
+  }
+  lock_.unlock();
 }
 
 void mheap::delete_mcache(mcache* c) noexcept {
@@ -42,6 +65,8 @@ void mheap::delete_mcache(mcache* c) noexcept {
   mcache** at = &caches_;
   while (*at != c) at = &(*at)->next;
   *at = c->next;
+  retired_black_bytes_ += c->black_bytes;
+  retired_black_objects_ += c->black_objects;
   cache_counters& r = counters_.retired;
   r.tiny_hits.add(c->counts.tiny_hits.read());
   r.tiny_blocks.add(c->counts.tiny_blocks.read());
@@ -201,7 +226,8 @@ mspan* mheap::new_span(mcache& c, size_t pages, uint8_t span_class) noexcept {
   s->load_group(0);
   s->sweepgen.store(sweepgen(), std::memory_order_relaxed);
   heap_poison(reinterpret_cast<void*>(s->base), s->bytes());
-  for (size_t i = 0; i < pages; ++i) __atomic_store_n(&reserved_.spans()[page + i], s, __ATOMIC_RELAXED);
+  // Release: a marker that comes here by an invented address finds a complete span, without objects.
+  for (size_t i = 0; i < pages; ++i) __atomic_store_n(&reserved_.spans()[page + i], s, __ATOMIC_RELEASE);
   spans_in_use_.fetch_add(1, std::memory_order_relaxed);
   span_pages_.fetch_add(static_cast<int64_t>(pages), std::memory_order_relaxed);
   return s;
@@ -224,6 +250,7 @@ void mheap::free_span(mspan* s) noexcept {
 // --------------------------------------------------------------------------------------------------------------------------------- Moves a
 // span's new objects from its own count to the heap's, and hands it to its mcentral.
 void mheap::uncache(mspan* s) noexcept {
+  s->record_allocated();
   const uint32_t count = s->alloc_count.load(std::memory_order_relaxed);
   const uint32_t before = s->count_when_cached.load(std::memory_order_relaxed);
   s->count_when_cached.store(count, std::memory_order_relaxed);
@@ -238,6 +265,7 @@ void mheap::uncache(mspan* s) noexcept {
 }
 
 mspan* mheap::cache_span(mcache& c, uint8_t span_class) noexcept {
+  pay_for_sweep(size_class_at(size_class_in(span_class)).pages << kPageShift);
   mcentral& m = central_[span_class];
   const uint32_t sg = sweepgen();
   m.lock.lock();
@@ -281,7 +309,9 @@ bool mheap::refill(mcache& c, uint8_t span_class) noexcept {
   s->next_group();
   const uint32_t count = s->alloc_count.load(std::memory_order_relaxed);
   s->count_when_cached.store(count, std::memory_order_relaxed);
-  live_.fetch_add(static_cast<int64_t>((s->nelems - count) * s->elem_size), std::memory_order_relaxed);
+  const size_t bytes = (s->nelems - count) * s->elem_size;
+  live_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
+  c.charged_bytes += bytes;
   c.alloc[span_class].store(s, std::memory_order_relaxed);
   return true;
 }
@@ -289,13 +319,16 @@ bool mheap::refill(mcache& c, uint8_t span_class) noexcept {
 mspan* mheap::alloc_large(mcache& c, size_t bytes, scan_kind kind) noexcept {
   if (bytes > reserved_.bytes()) return nullptr;
   const size_t n = pages_for(bytes);
+  pay_for_sweep(n << kPageShift);
   mspan* const s = new_span(c, n, span_class_of(0, kind));
   if (s == nullptr) return nullptr;
   s->alloc_cache = 0;
+  if (!c.black) __atomic_store_n(&s->alloc_bits[0], 1, __ATOMIC_RELAXED);  // else unseen by markers until the sweep
   s->alloc_count.store(1, std::memory_order_relaxed);
   s->count_when_cached.store(1, std::memory_order_relaxed);
   heap_unpoison(reinterpret_cast<void*>(s->base), s->bytes());
   live_.fetch_add(static_cast<int64_t>(s->bytes()), std::memory_order_relaxed);
+  c.charged_bytes += s->bytes();
   counters_.mallocs[0].add();
   counters_.large_bytes_allocated.add(s->bytes());
   c.counts.large.add();

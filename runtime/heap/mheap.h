@@ -65,10 +65,27 @@ class mheap {
     return find_in_range(a);
   }
   bool contains(uintptr_t a) const noexcept { return reserved_.contains(a); }
+  // The same as a marker sees it while others allocate: by what was allocated when the marking began (mspan.h). Any thread, while a
+  // collection marks.
+  object_ref find_for_mark(uintptr_t a) const noexcept {
+    if (a - reserved_.base() >= used_bytes_.load(std::memory_order_relaxed)) return {};
+    mspan* const s = span_at(page_of(a));
+    if (s == nullptr) return {};
+    const uint32_t i = s->magic == 0 ? 0 : s->slot_index(a);
+    if (i >= s->nelems || !s->was_allocated(i)) return {};
+    return {s, i};
+  }
+
+  // ---- allocating black ----
+  // World stopped. on: from now on new objects are marked as they are made, in every mcache there is or will be; their number starts at 0.
+  void set_allocate_black(bool on) noexcept;
+  // World stopped: bytes and objects made black since.
+  void read_black(uint64_t* bytes, uint64_t* objects) noexcept;
 
   // ---- sweeping ----
   uint32_t sweepgen() const noexcept { return sweepgen_.load(std::memory_order_relaxed); }
-  // REQUIRES: world stopped, mcaches flushed, everything swept. From here on all spans want to be swept.
+  // REQUIRES: world stopped, mcaches flushed, everything swept, live bytes and trigger set. From here on all spans want to be swept; those
+  // who take spans sweep in proportion, so that all is swept when the live bytes come to the trigger.
   void begin_sweep() noexcept;
   // Sweeps one span; false if none is left unswept in the lists (another thread may still be at work on one).
   bool sweep_one() noexcept;
@@ -103,9 +120,10 @@ class mheap {
   totals read_totals() noexcept;
 
   const reservation& space() const noexcept { return reserved_; }
+  size_t used_bytes() const noexcept { return used_bytes_.load(std::memory_order_relaxed); }
   bool poison() const noexcept { return poison_; }
   void set_poison(bool on) noexcept { poison_ = on; }
-  mspan* span_at(size_t page) const noexcept { return __atomic_load_n(&reserved_.spans()[page], __ATOMIC_RELAXED); }
+  mspan* span_at(size_t page) const noexcept { return __atomic_load_n(&reserved_.spans()[page], __ATOMIC_ACQUIRE); }
   size_t page_of(uintptr_t a) const noexcept { return (a - reserved_.base()) >> kPageShift; }
 
   // Prints a span and its slots to standard error, for reports of corruption.
@@ -135,6 +153,7 @@ class mheap {
   // REQUIRES: s is out of all lists, sweepgen is sg - 2. Returns the freed pages (0: the span lives on, in the caller's hands).
   size_t sweep(mspan* s) noexcept;
   void sweep_and_file(mspan* s, size_t* freed) noexcept;
+  void pay_for_sweep(size_t bytes) noexcept;
   mspan* pop_unswept(size_t* cursor) noexcept;
   size_t reclaim(size_t pages) noexcept;
 
@@ -153,13 +172,18 @@ class mheap {
   };
   chunk* chunks_ = nullptr;
   mcache* caches_ = nullptr;
+  bool black_ = false;
+  uint64_t retired_black_bytes_ = 0, retired_black_objects_ = 0;  // of mcaches that are gone
 
   alignas(kCacheLine) std::atomic<size_t> used_bytes_{0};  // of the data range: grown so far
   std::atomic<size_t> touched_pages_{0};                   // pages below may have been used before
   std::atomic<uint64_t> metadata_bytes_{0};
   std::atomic<uint32_t> sweepgen_{2};
   std::atomic<size_t> sweep_cursor_{0};
-  std::atomic<int64_t> unswept_{0};  // spans that wait for the sweep or are in it
+  std::atomic<int64_t> unswept_{0};              // spans that wait for the sweep or are in it
+  std::atomic<uint64_t> swept_pages_{0};         // in this cycle
+  std::atomic<double> sweep_pages_per_byte_{0};  // 0: nothing is owed
+  uint64_t sweep_from_ = 0;                      // live bytes when the sweep began
   std::atomic<int64_t> spans_in_use_{0}, span_pages_{0};
 
   alignas(kCacheLine) std::atomic<int64_t> live_{0};

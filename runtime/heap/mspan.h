@@ -14,6 +14,12 @@
 //   black   mark bit 1, and it does not
 // Between collections all mark bits are 0: the sweep makes the mark bits the new alloc bits and hands out a cleared array.
 //
+// What a concurrent marker may believe. A word from a stack or an integer may point anywhere, so a marker has to know which slots hold
+// objects, while the owner of the span allocates from it. It goes by alloc_bits: exact when marking begins, since a span that leaves its
+// mcache records there what was taken (mheap::uncache), and unchanged by allocation while it marks. Slots taken since then are not seen,
+// and need not be: they are made black, and what is stored into them passes the barrier. (Go's freeIndexForScan serves the same end.) On a
+// machine with weak memory order this also keeps a marker from following an invented address into an object whose zeroing it cannot see.
+//
 // Who owns a span: the mcache that caches it (allocates from it without a lock), or one list of its mcentral (its lock), or whoever has
 // taken it out of there.
 // sweepgen, against the heap's, which a collection raises by 2 (Go's numbers):
@@ -68,7 +74,16 @@ struct mspan {
     if (group == free_group) return ((alloc_cache >> (i % 64)) & 1) == 0;
     return ((alloc_bits[group] >> (i % 64)) & 1) != 0;
   }
-  bool is_marked(uint32_t i) const noexcept { return ((mark_bits[i / 64] >> (i % 64)) & 1) != 0; }
+  // Taken when the span was last outside any mcache. Any thread while a collection marks.
+  bool was_allocated(uint32_t i) const noexcept { return ((__atomic_load_n(&alloc_bits[i / 64], __ATOMIC_RELAXED) >> (i % 64)) & 1) != 0; }
+  bool is_marked(uint32_t i) const noexcept { return ((__atomic_load_n(&mark_bits[i / 64], __ATOMIC_RELAXED) >> (i % 64)) & 1) != 0; }
+  // white → grey (or black at once). True for the one caller that made the change. Markers and allocators, at the same time.
+  bool try_mark(uint32_t i) noexcept {
+    uint64_t* const word = &mark_bits[i / 64];
+    const uint64_t bit = uint64_t{1} << (i % 64);
+    if ((__atomic_load_n(word, __ATOMIC_RELAXED) & bit) != 0) return false;
+    return (__atomic_fetch_or(word, bit, __ATOMIC_RELAXED) & bit) == 0;
+  }
 
   uint64_t group_mask(uint32_t group) const noexcept {
     const uint32_t first = group * 64;
@@ -79,6 +94,11 @@ struct mspan {
     free_group = group;
     group_base = base + size_t{group} * 64 * elem_size;
     alloc_cache = ~alloc_bits[group] & group_mask(group);
+  }
+  // Makes alloc_bits say what is taken. Owner.
+  void record_allocated() noexcept {
+    for (uint32_t group = 0; group < free_group; ++group) __atomic_store_n(&alloc_bits[group], group_mask(group), __ATOMIC_RELAXED);
+    __atomic_store_n(&alloc_bits[free_group], ~alloc_cache & group_mask(free_group), __ATOMIC_RELAXED);
   }
   // Moves to the next group with a free slot. false: the span is full.
   bool next_group() noexcept {

@@ -7,6 +7,7 @@
 
 #include "runtime/heap/tunables.h"
 #include "runtime/os/fatal.h"
+#include "runtime/os/tiny.h"
 
 namespace warren::rt {
 
@@ -23,7 +24,8 @@ reservation::reservation(size_t bytes) {
 bool reservation::reserve(size_t bytes) noexcept {
   const size_t pages = bytes / kPageSize;
   const size_t bitmap = pages * kBitmapBytesPerPage;
-  const size_t total = kChunkBytes + bytes + pages * sizeof(mspan*) + 4 * bitmap + bytes;
+  const size_t work = WARREN_CAPACITY(bytes + bytes / 64, 4 * bytes);  // buffers have heads, and some are not full
+  const size_t total = kChunkBytes + bytes + pages * sizeof(mspan*) + 4 * bitmap + work;
   // Readable and writable from the start: backing happens on the first touch. NORESERVE keeps it out of the system's commit accounting.
   void* const p = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) return false;
@@ -46,7 +48,8 @@ bool reservation::reserve(size_t bytes) noexcept {
   a += bitmap;
   check_bits_ = reinterpret_cast<uint64_t*>(a);
   a += bitmap;
-  mark_stack_ = reinterpret_cast<uintptr_t*>(a);
+  mark_work_ = reinterpret_cast<std::byte*>(a);
+  mark_work_bytes_ = work;
   return true;
 }
 

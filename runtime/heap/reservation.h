@@ -6,7 +6,7 @@
 //   bits a, b     8 GiB each  mark and alloc bits of a span's objects, one each; which array is which changes with every sweep of the span
 //   pointers      8 GiB       one bit for each word of the data: may the word hold a collected pointer (precise spans only)
 //   check         8 GiB       marks of the checkmark run
-//   mark stack  512 GiB       room for the worst case: every word of the heap an object that waits to be scanned
+//   mark work   520 GiB       buffers of the mark queues, with room for the worst case: every word of the heap an object that waits
 //
 // Flat tables cost address space and nothing else: the part that corresponds to unused heap is never touched. In exchange "is this word a
 // heap pointer, and to what" is a subtraction, a comparison and one load. Rejected: Go's two-level table of 64 MiB arenas, which it needs
@@ -37,7 +37,8 @@ class reservation {
   uint64_t* bits(int which) const noexcept { return bits_[which]; }
   uint64_t* pointer_bits() const noexcept { return pointer_bits_; }
   uint64_t* check_bits() const noexcept { return check_bits_; }
-  uintptr_t* mark_stack() const noexcept { return mark_stack_; }
+  std::byte* mark_work() const noexcept { return mark_work_; }
+  size_t mark_work_bytes() const noexcept { return mark_work_bytes_; }
 
  private:
   bool reserve(size_t bytes) noexcept;
@@ -50,7 +51,8 @@ class reservation {
   uint64_t* bits_[2] = {};
   uint64_t* pointer_bits_ = nullptr;
   uint64_t* check_bits_ = nullptr;
-  uintptr_t* mark_stack_ = nullptr;
+  std::byte* mark_work_ = nullptr;
+  size_t mark_work_bytes_ = 0;
 };
 
 // The value of WARREN_HEAP_RESERVE ("64G", "1073741824"); 0 if text is malformed.

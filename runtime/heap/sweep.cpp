@@ -19,7 +19,31 @@ namespace warren::rt {
 void mheap::begin_sweep() noexcept {
   unswept_.store(spans_in_use_.load(std::memory_order_relaxed), std::memory_order_relaxed);
   sweep_cursor_.store(0, std::memory_order_relaxed);
+  swept_pages_.store(0, std::memory_order_relaxed);
+  sweep_from_ = live_bytes();
+  double per_byte = 0;
+  if (trigger() != ~uint64_t{0}) {
+    // A megabyte before the trigger it should be over: refills come in spans, and the background sweeper needs its turn.
+    constexpr int64_t kMargin = 1 << 20;
+    auto distance = static_cast<int64_t>(trigger() - sweep_from_) - kMargin;
+    if (distance < static_cast<int64_t>(kPageSize)) distance = kPageSize;
+    per_byte = static_cast<double>(span_pages_.load(std::memory_order_relaxed)) / static_cast<double>(distance);
+  }
+  sweep_pages_per_byte_.store(per_byte, std::memory_order_relaxed);
   sweepgen_.fetch_add(2, std::memory_order_release);
+}
+
+// By who is about to take a span of so many bytes.
+void mheap::pay_for_sweep(size_t bytes) noexcept {
+  const double per_byte = sweep_pages_per_byte_.load(std::memory_order_relaxed);
+  if (per_byte == 0) return;
+  const auto allocated =
+      static_cast<double>(static_cast<int64_t>(live_bytes() + bytes - sweep_from_));  // less than none, as spans leave mcaches
+  while (static_cast<double>(swept_pages_.load(std::memory_order_relaxed)) < per_byte * allocated) {
+    if (sweep_one()) continue;
+    sweep_pages_per_byte_.store(0, std::memory_order_relaxed);
+    return;
+  }
 }
 
 size_t mheap::sweep(mspan* s) noexcept {
@@ -31,6 +55,7 @@ size_t mheap::sweep(mspan* s) noexcept {
           sg);
   }
 
+  swept_pages_.fetch_add(s->npages, std::memory_order_relaxed);
   uint32_t live = 0;
   for (uint32_t group = 0; group < s->groups(); ++group) {
     const uint64_t marked = s->mark_bits[group];

@@ -9,6 +9,7 @@
 #include "runtime/sched/fork.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sched/stack_claim.h"
 
 namespace warren::detail {
 
@@ -31,7 +32,7 @@ using namespace rt;
   gp->blocking_sp = __builtin_frame_address(0);
   if (!pp->runq.empty())
     mp->sched->wake_p(true);  // what was left to this goroutine's park by rule (5) of proc.cpp must not wait for sysmon
-  gp->status.store(g_status::syscall, std::memory_order_relaxed);
+  gp->status.store(g_status::syscall, std::memory_order_release);  // after blocking_sp: stack_claim.h
   mp->old_p = pp;
   mp->current_p = nullptr;
   pp->mp.store(nullptr, std::memory_order_relaxed);
@@ -69,6 +70,9 @@ void exit_blocking(const blocking_region&) noexcept {
     pp->syscalltick.fetch_add(1, std::memory_order_relaxed);
     pp->counters.blocking_returns_with_p.add();
     gp->status.store(g_status::running, std::memory_order_relaxed);
+    own_stack(gp);  // after the status
+    if (marking_cycle.load(std::memory_order_relaxed) != 0) [[unlikely]]
+      mp->sched->stacks_scan().runs(gp);
     rt_leave(mp);
     safepoint();
     return;

@@ -25,6 +25,8 @@ inline void begin_running(m* mp, g* gp) noexcept {
   gp->mp = mp;
   gp->status.store(g_status::running, std::memory_order_relaxed);
   own_stack(gp);  // after the status: sched/stack_claim.h
+  if (marking_cycle.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    mp->sched->stacks_scan().runs(gp);
   mp->curg = gp;
 }
 

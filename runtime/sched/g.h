@@ -39,6 +39,7 @@ struct alignas(64) g : runnable {
   uint8_t stack_class = 0;
   bool stack_sampled = false;       // began on a cleared stack: how deep it goes is measured (sched/stack_scavenger.h)
   bool no_safepoint = false;        // a park hook runs, or this goroutine has stopped the world
+  bool system = false;              // the runtime's own: its stack holds nothing collected and is not scanned
   m* mp = nullptr;                  // the M that runs it
   std::atomic<m*> holder{nullptr};  // the M whose signal handler holds it while the world is stopped
   uint64_t goid = 0;                // never reused within a run
@@ -67,6 +68,13 @@ struct alignas(64) g : runnable {
 
   void* locals = nullptr;  // goroutine_local's values: a collected object
 
+  // Of the collector (sched/stack_scan.h). Numbers of cycles; those of earlier ones mean nothing.
+  std::atomic<uint32_t> scanned{0};   // the stack is black
+  uint32_t exact = 0;                 // and was cleared below what was scanned
+  std::atomic<uint32_t> listed{0};    // will be looked at again before the cycle ends
+  std::atomic<uint8_t> shares{0};     // stack_sharing bits
+  detail::newborn* making = nullptr;  // closures this goroutine is constructing, the innermost first
+
   // Declared blocking region: what lies above is all the collector sees of the goroutine, the saved registers included (they are in a frame
   // there).
   void* blocking_sp = nullptr;
@@ -80,8 +88,17 @@ static_assert(sizeof(g) <= 448, "a parked goroutine should fit into one page tog
 
 // The bottom of every goroutine's stack: calls the closure. arg: its g.
 void goroutine_entry(void* arg);
+
+// Which stacks break the rule that nobody but its goroutine writes a stack without a barrier (gc.md §3.6).
+enum stack_sharing : uint8_t {
+  shares_addresses = 1,  // the goroutine was given addresses of other stacks
+  shares_own = 2,        // others were given addresses of this stack
+};
+
 // What comes after it: ends the current goroutine. Does not return.
 void goexit(void*);
+// Ends the run, after the hook runtime_may_stop has put it off. On a goroutine.
+[[noreturn]] void end_runtime();
 
 // Calls and clears gp's park hook. REQUIRES: gp is the caller and has one.
 void run_park_hook(g* gp) noexcept;
@@ -95,10 +112,19 @@ namespace warren::detail {
 // set.
 inline constexpr size_t kInlineClosure = 72;
 inline constexpr size_t kInlineClosureAlign = 8;  // closures that want more are rare; 16 here would cost all of them 16 bytes
+enum newborn_stage : uint8_t {
+  newborn_free,      // also what memory shows that was given back to the system
+  newborn_making,    // the closure is being constructed (g::making)
+  newborn_ready,     // waits to be run; the collector may look at the closure
+  newborn_scanning,  // it does: whoever runs or drops the newborn waits for it
+  newborn_started,   // belongs to a goroutine (g::birth)
+};
 struct newborn : rt::runnable {
   uint8_t stack_class = 0;
-  bool borrowed = false;     // the closure is somebody else's memory (the main goroutine's)
-  bool constructed = false;  // the closure exists (its constructor may meet a safepoint)
+  bool borrowed = false;         // the closure is somebody else's memory (the main goroutine's)
+  bool constructed = false;      // the closure exists (its constructor may meet a safepoint)
+  uint8_t stage = newborn_free;  // a newborn_stage; see sched/stack_scan.h
+  uint8_t shares = 0;            // what the goroutine's g::shares begins with
   uint64_t goid = 0;
   const closure_type* type = nullptr;  // nullptr: in a free list
   void* closure = nullptr;             // &storage, from operator new, or borrowed

@@ -7,6 +7,7 @@
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
+#include "warren/detail/barrier.h"
 
 namespace warren {
 
@@ -60,7 +61,13 @@ void* new_goroutine(const closure_type& type, stack_size stack, newborn** out) {
   nb->closure = fits ? nb->storage : place;
   nb->spawn_pc = __builtin_return_address(0);
   nb->constructed = false;
-  nb->type = &type;  // from here on the collector scans the closure
+  nb->shares = 0;
+  nb->type = &type;
+  __atomic_store_n(&nb->stage, newborn_making, __ATOMIC_RELAXED);
+  g* gp = getg();
+  nb->next = gp->making;
+  asm volatile("" ::: "memory");
+  gp->making = nb;  // from here on the collector scans the closure
   *out = nb;
   return nb->closure;
 }
@@ -79,6 +86,11 @@ void free_newborn(newborn* nb) noexcept {
 
 void start_goroutine(newborn* nb) noexcept {
   nb->constructed = true;
+  g* gp = getg();
+  nb->shares = note_shared_words(gp, nb->closure, nb->type->size);
+  __atomic_store_n(&nb->stage, newborn_ready, __ATOMIC_RELEASE);
+  barrier_words(nb->closure, nb->type->size / sizeof(void*) * sizeof(void*));
+  gp->making = static_cast<newborn*>(nb->next);
   m* mp = getm();
   if (mp != nullptr && mp->curg != nullptr && mp->curg->no_safepoint) [[unlikely]] {
     const bracket_without_wait bracket(mp);
@@ -102,6 +114,7 @@ void cancel_goroutine(newborn* nb) noexcept {
   m* mp = rt_enter();
   mp->current_p->counters.ended.add();
   rt_leave(mp);
+  getg()->making = static_cast<newborn*>(nb->next);
   free_newborn(nb);
 }
 
@@ -140,14 +153,25 @@ g* goexit_on_g0(m* mp, g* gp) {
     }
   }
   if (gp->goid == 1) {
-    mp->sched->begin_exit(mp);
+    if (sched_hooks.runtime_may_stop == nullptr || sched_hooks.runtime_may_stop()) mp->sched->begin_exit(mp);
     return nullptr;  // find_runnable sees the exit
   }
   mp->sched->pool().g_put(pp, gp);
   return nullptr;
 }
 
+g* end_runtime_on_g0(m* mp, g* gp) {
+  gp->status.store(g_status::waiting, std::memory_order_release);
+  mp->sched->begin_exit(mp);
+  return nullptr;
+}
+
 }  // namespace
+
+void end_runtime() {
+  mcall(&end_runtime_on_g0);
+  __builtin_unreachable();
+}
 
 // No catch and no noexcept: an exception that nobody handles finds the end of the stack (the trampoline's CFI says so), the search phase of
 // unwinding fails before any frame was left, and std::terminate runs with the whole stack in place, for the trace that lifecycle.cpp

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "runtime/os/futex.h"
+#include "runtime/sched/barrier_buffer.h"
 #include "runtime/sched/g.h"
 #include "runtime/sched/stack_sample.h"
 #include "runtime/stack/overflow.h"
@@ -72,6 +73,8 @@ struct m {
   bool held_with_p = false;
   const void* held_sp = nullptr;
   const void* held_frame = nullptr;
+
+  barrier_buffer shaded;  // what stores of this thread have shaded (of goroutines with and without P, and of the scheduler's stack)
 
   // For reports: where the goroutine was when the signal came. Written by the handler before it sets `sampled`.
   std::atomic<uint32_t> sampled{0};  // 0: nothing, 1: sysmon wants a sample, 2: taken

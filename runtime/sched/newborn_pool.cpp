@@ -80,6 +80,7 @@ detail::newborn* newborn_pool::get(p* pp) {
 
 void newborn_pool::put(p* pp, detail::newborn* nb) noexcept {
   nb->type = nullptr;
+  __atomic_store_n(&nb->stage, detail::newborn_free, __ATOMIC_RELAXED);
   nb->next = pp->free_newborns;
   pp->free_newborns = nb;
   if (++pp->free_newborn_count <= 2 * kPerP) return;

@@ -35,11 +35,20 @@ class newborn_pool {
         if (slab(s)[i].type != nullptr) visit(slab(s)[i]);
   }
 
+  static constexpr uint32_t kSlabNewborns = 512;
+  // Slabs [0, slabs()) have been used. Their memory stays readable; slabs given back read as zeros.
+  uint32_t slabs() noexcept {
+    lock_.lock();
+    const uint32_t n = made_;
+    lock_.unlock();
+    return n;
+  }
+  detail::newborn* slab_at(uint32_t number) const noexcept { return slab(number); }
+
   // Gives back the slabs that were not needed since the last call. Returns the bytes. One caller at a time, on any thread.
   size_t trim() noexcept;
 
  private:
-  static constexpr uint32_t kSlabNewborns = 512;
   static constexpr size_t kSlabBytes = kSlabNewborns * sizeof(detail::newborn);
 
   detail::newborn* slab(uint32_t number) const noexcept { return reinterpret_cast<detail::newborn*>(base_ + number * kSlabBytes); }

@@ -8,6 +8,7 @@
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
+#include "warren/detail/barrier.h"
 
 namespace warren {
 
@@ -191,7 +192,10 @@ bool park_unlock(g*, void* runtime_mutex) noexcept {
 }
 
 void* park_param(g* gp) noexcept { return gp->park_param; }
-void set_park_param(g* gp, void* v) noexcept { gp->park_param = v; }
+void set_park_param(g* gp, void* v) noexcept {
+  gp->park_param = v;
+  warren::detail::barrier_words(&gp->park_param, sizeof(void*));  // gp may have been scanned
+}
 
 void set_park_hook(void (*fn)(void*), void* arg) noexcept {
   g* gp = getg();

@@ -40,6 +40,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/direct_switch.h"
+#include "runtime/sched/hooks.h"
 #include "runtime/stack/overflow.h"
 
 namespace warren::rt {
@@ -561,6 +562,9 @@ top:
     if (ran_timers) goto top;
   }
 
+  if (sched_hooks.idle_work != nullptr)
+    if (runnable* r = sched_hooks.idle_work()) return r;
+
   // Nothing. Give the P back, unless something changed under the lock.
   lock_.lock();
   if (stopping_.load(std::memory_order_relaxed) != 0 || exiting()) {
@@ -650,9 +654,14 @@ g* scheduler::give_stack(m* mp, detail::newborn* nb) noexcept {
   gp->spawn_pc = nb->spawn_pc;
   gp->spawn_goid = nb->spawn_goid;
   gp->birth = nb;
+  gp->shares.store(nb->shares, std::memory_order_relaxed);
+  gp->system = false;
+  take_newborn(nb);
+  if (marking_cycle.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    stack_scan_.born(gp, nb);
   scavenger_.begin(pp, gp, mp->random);
   prepare_fiber(gp->stack_state, pool_.stacks(), gp->slot, reinterpret_cast<std::byte*>(gp), &goroutine_entry, gp, &goexit);
-  gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  gp->status.store(g_status::runnable, std::memory_order_release);  // after birth and registers: stack_claim.h
   return gp;
 }
 

@@ -12,6 +12,7 @@
 #include "runtime/sched/netpoller.h"
 #include "runtime/sched/p.h"
 #include "runtime/sched/p_table.h"
+#include "runtime/sched/stack_scan.h"
 #include "runtime/sched/stack_scavenger.h"
 
 namespace warren::rt {
@@ -101,6 +102,8 @@ class scheduler {
   void stop_the_world(const char* why);
   void start_the_world();
   void gc_stop_m(m* mp) noexcept;
+  // Asks all goroutines that run with a P.
+  void ask_all(m_request what) noexcept;
 
   // ---- taking Ps away (preempt.cpp) ----
   void on_preempt_signal(m* mp, const void* frame, const void* uc) noexcept;
@@ -132,6 +135,7 @@ class scheduler {
 
   goroutine_pool& pool() noexcept { return pool_; }
   stack_scavenger& scavenger() noexcept { return scavenger_; }
+  stack_scan& stacks_scan() noexcept { return stack_scan_; }
   const p_table& all_p() const noexcept { return all_p_; }
   m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
   bool threads_short() const noexcept { return threads_short_.load(std::memory_order_relaxed); }
@@ -219,6 +223,7 @@ class scheduler {
   mutex spare_lock_;
   goroutine_pool pool_;
   stack_scavenger scavenger_{*this};
+  stack_scan stack_scan_{*this};
   std::atomic<m*> all_m_{nullptr};
   std::atomic<uint32_t> m_count_{0};
   m m0_;

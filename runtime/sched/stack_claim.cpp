@@ -6,19 +6,29 @@
 
 namespace warren::rt {
 
-size_t claim_stacks(g** gs, size_t n) noexcept {
-  for (size_t i = 0; i < n; ++i) gs[i]->stack_claimed.store(1, std::memory_order_relaxed);
-  if (has_membarrier) membarrier();
-  size_t held = 0;
+size_t claim_stacks(g** gs, size_t n, const void** sps) noexcept {
+  if (!has_membarrier) return 0;
+  size_t mine = 0;
   for (size_t i = 0; i < n; ++i) {
+    uint32_t nobody = 0;
+    if (!gs[i]->stack_claimed.compare_exchange_strong(nobody, 1, std::memory_order_acquire, std::memory_order_relaxed)) continue;
+    g* const gp = gs[i];
+    gs[i] = gs[mine];
+    gs[mine++] = gp;
+  }
+  if (mine == 0) return 0;
+  membarrier();
+  size_t held = 0;
+  for (size_t i = 0; i < mine; ++i) {
     // Acquire: pairs with the release in let_park, so that the saved stack pointer is that of this wait.
     const g_status s = gs[i]->status.load(std::memory_order_acquire);
-    if (has_membarrier && (s == g_status::waiting || s == g_status::runnable)) {
-      g* const gp = gs[i];
+    g* const gp = gs[i];
+    if (s == g_status::waiting || s == g_status::runnable || (s == g_status::syscall && sps != nullptr)) {
       gs[i] = gs[held];
+      if (sps != nullptr) sps[held] = s == g_status::syscall ? gp->blocking_sp : gp->stack_state.ctx.sp;
       gs[held++] = gp;
     } else {
-      gs[i]->stack_claimed.store(0, std::memory_order_release);
+      gp->stack_claimed.store(0, std::memory_order_release);
     }
   }
   return held;

@@ -19,7 +19,7 @@
 // Who waits at line 3 keeps its thread and P. So claims are short (a system call over some dozens of stacks, or a walk over one), the
 // holder takes no lock that a goroutine could hold, and goroutines that wake often are not claimed at all.
 //
-// Where membarrier is refused there are no claims: claim_stacks returns 0 and stacks keep their pages.
+// Where membarrier is refused there are no claims: claim_stacks returns 0, stacks keep their pages and are scanned while the world stands.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -28,9 +28,17 @@
 
 namespace warren::rt {
 
-// Claims those of gs[0..n) that are parked or queued: they are moved to the front of gs, and their number is returned. Their status cannot
-// become `running` before release_stacks; `waiting` may become `runnable`. One claimant at a time (the claims' users share a lock).
-size_t claim_stacks(g** gs, size_t n) noexcept;
+// A goroutine in a declared blocking region runs, but its frames above blocking_sp stand still until it has left the region, and before
+// exit_blocking lets it go on it comes to line 3, too: it can be claimed like a parked one. What lies below blocking_sp is its own.
+//
+// There are two claimants, the scavenger and the collector, and the latter has many workers: who finds the word set already leaves the
+// goroutine alone.
+
+// Claims those of gs[0..n) that are parked or queued, or (if sps is not null) in a blocking region, and that nobody else has claimed: they
+// are moved to the front of gs, and their number is returned. Until release_stacks their frames do not change from sps[i] upwards, and
+// those that are not in a blocking region do not run. The status goes on changing meanwhile: waiting or syscall to runnable, and to running
+// while the M waits in own_stack.
+size_t claim_stacks(g** gs, size_t n, const void** sps = nullptr) noexcept;
 void release_stacks(g* const* gs, size_t n) noexcept;
 
 // For who is about to run gp, after it stored the status: returns when nobody claims the stack.

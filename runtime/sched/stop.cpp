@@ -39,6 +39,11 @@ constexpr int64_t kHoldLimitMost = 50'000'000;
 constexpr int64_t kMomentToRun = 100'000;  // ns for those that are let go
 }  // namespace
 
+void scheduler::ask_all(m_request what) noexcept {
+  for (const auto& pp : all_p_)
+    if (pp->status.load(std::memory_order_relaxed) == p_status::running) ask(pp.get(), what);
+}
+
 void scheduler::request_stop_of_running() noexcept {
   for (const auto& pp : all_p_)
     if (pp->status.load(std::memory_order_relaxed) == p_status::running) ask(pp.get(), request_stop);
@@ -275,34 +280,13 @@ void systemstack(void (*fn)(void*), void* arg) {
   mcall(&systemstack_on_g0, &call);
 }
 
-// What the System V ABI of x86-64 lets a function use below its stack pointer. (AAPCS64 has none; scanning more does no harm.)
-constexpr ptrdiff_t kRedZone = 128;
-
 void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), void* ctx) {
-  scheduler* s = getm()->sched;
-  goroutine_pool& pool = s->pool();
-  const uint32_t n = pool.g_count();
-  for (uint32_t i = 0; i < n; ++i) {
-    g* gp = pool.g_at(i);
-    switch (gp->status.load(std::memory_order_acquire)) {
-      case g_status::dead: continue;
-      case g_status::syscall: visit(ctx, gp->blocking_sp, gp); break;
-      case g_status::running:
-        if (const m* mp = gp->holder.load(std::memory_order_acquire); mp != nullptr && mp->held.load(std::memory_order_acquire) == 1) {
-          visit(ctx, static_cast<const std::byte*>(mp->held_sp) - kRedZone, gp);
-          if (mp->signal_stack.contains(mp->held_frame)) visit(ctx, mp->held_frame, mp->signal_stack.top());
-          break;
-        }
-        [[fallthrough]];  // the goroutine that stopped the world, suspended by systemstack; or one on its way to the scheduler's stack
-      case g_status::runnable:
-      case g_status::waiting: visit(ctx, gp->stack_state.ctx.sp, gp); break;
-    }
-    visit(ctx, &gp->park_param, &gp->park_param + 1);
-    visit(ctx, &gp->locals, &gp->locals + 1);
-  }
-  pool.newborns().for_each([&](const detail::newborn& nb) {
-    visit(ctx, nb.closure, static_cast<const std::byte*>(nb.closure) + nb.type->size / sizeof(void*) * sizeof(void*));
-  });
+  struct call {
+    void (*visit)(void*, const void*, const void*);
+    void* ctx;
+  } c{visit, ctx};
+  getm()->sched->stacks_scan().all(
+      [](void* arg, const void* lo, const void* hi, bool) { static_cast<call*>(arg)->visit(static_cast<call*>(arg)->ctx, lo, hi); }, &c);
 }
 
 void for_each_p(void (*visit)(void* ctx, p* pp), void* ctx) {

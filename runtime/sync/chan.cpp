@@ -115,6 +115,7 @@ bool chansend(hchan* c, void* elem, bool may_park) {
     return false;
   }
 
+  if (c->type->slot->kind == layout_kind::ambiguous) note_sent(*c->type, elem);
   c->lock.lock();
   if (c->closed.load(std::memory_order_relaxed)) {
     c->lock.unlock();
@@ -123,7 +124,7 @@ bool chansend(hchan* c, void* elem, bool may_park) {
   if (sudog* receiver = c->recvq.dequeue()) {
     c->lock.unlock();
     WARREN_SYNC_POINT();
-    move_construct(*c->type, receiver->elem, elem);
+    hand_to_receiver(*c->type, receiver, elem);
     wake(receiver, true);
     rt::safepoint();
     return true;
@@ -150,7 +151,17 @@ bool chansend(hchan* c, void* elem, bool may_park) {
   return true;
 }
 
+namespace {
+recv_result receive(hchan* c, void* elem, bool may_park);
+}
 recv_result chanrecv(hchan* c, void* elem, bool may_park) {
+  const recv_result r = receive(c, elem, may_park);
+  if (r == recv_result::value && c->type->slot->kind == layout_kind::ambiguous) note_received(*c->type, rt::getg(), elem);
+  return r;
+}
+
+namespace {
+recv_result receive(hchan* c, void* elem, bool may_park) {
   if (c == nullptr) {
     if (!may_park) return recv_result::nothing;
     block(rt::wait_reason::chan_receive);
@@ -165,7 +176,7 @@ recv_result chanrecv(hchan* c, void* elem, bool may_park) {
     if (c->dataqsiz == 0) {
       c->lock.unlock();
       WARREN_SYNC_POINT();
-      move_construct(*c->type, elem, sender->elem);
+      take_from_sender(*c->type, elem, sender);
     } else {
       refill_from_sender(c, sender, elem);
       c->lock.unlock();
@@ -199,6 +210,7 @@ recv_result chanrecv(hchan* c, void* elem, bool may_park) {
   rt::gopark(&unlock_channel, c, rt::wait_reason::chan_receive);
   return me.success ? recv_result::value : recv_result::closed;
 }
+}  // namespace
 
 void closechan(hchan* c) {
   if (c == nullptr)

@@ -37,6 +37,9 @@ newborn* defer_goroutine(const ptr<void>& object, void (*fn)(void*)) {
   nb->type = &closure_of<deferred_call>::type;
   ::new (nb->storage) deferred_call{object, fn};
   nb->constructed = true;
+  nb->shares = 0;
+  __atomic_store_n(&nb->stage, newborn_ready, __ATOMIC_RELEASE);
+  barrier_words(nb->closure, sizeof(deferred_call));
   return nb;
 }
 
@@ -51,6 +54,10 @@ void start_deferred(newborn* nb) noexcept {
 }
 
 void drop_deferred(newborn* nb) noexcept {
+  {
+    const critical_section undisturbed;
+    take_newborn(nb);
+  }
   nb->type->destroy(nb->closure);
   m* mp = rt_enter();
   mp->sched->pool().newborns().put(mp->current_p, nb);

@@ -14,9 +14,17 @@
 #include "runtime/sync/chan_lock.h"
 #include "runtime/sync/sudog.h"
 #include "warren/chan.h"
+#include "warren/detail/barrier.h"
 #include "warren/ptr.h"
 
 namespace warren::detail {
+
+// Moves a value. What an element holds need not be a ptr (a lambda with a T* in it), and where it goes may have been scanned already, the
+// buffer or another's stack: a collection that marks must see its words (gc.md §3.3, rule 6).
+inline void hand_over(const elem_type& type, void* to, void* from) noexcept {
+  move_construct(type, to, from);
+  if (type.slot->kind != layout_kind::noscan) barrier_words(to, type.size);
+}
 
 struct hchan {
   hchan(const elem_type& t, std::byte* buffer, size_t capacity) noexcept : type(&t), buf(buffer), dataqsiz(capacity) {}
@@ -52,7 +60,7 @@ struct hchan {
 
   // The buffer's two ends. REQUIRES: lock held; room, or something in it.
   void push(void* elem) noexcept {
-    move_construct(*type, slot(sendx), elem);
+    hand_over(*type, slot(sendx), elem);
     if (++sendx == dataqsiz) sendx = 0;
     qcount.store(count() + 1, std::memory_order_relaxed);
   }
@@ -60,7 +68,10 @@ struct hchan {
     std::byte* const s = slot(recvx);
     move_construct(*type, elem, s);
     if (type->destroy != nullptr) type->destroy(s);
-    if (type->slot->kind != layout_kind::noscan) clear(s);
+    if (type->slot->kind != layout_kind::noscan) {
+      clear(s);
+      barrier_words(elem, type->size);  // what has left the heap; after the store, as everywhere
+    }
     if (++recvx == dataqsiz) recvx = 0;
     qcount.store(count() - 1, std::memory_order_relaxed);
   }
@@ -80,6 +91,18 @@ inline void refill_from_sender(hchan* c, sudog* sg, void* elem) noexcept {
   c->pop(elem);
   c->push(sg->elem);
 }
+
+// Elements that carry addresses of stacks flag both sides (sched/stack_scan.h). Only elements whose words may be anything can; called on
+// the goroutine that sends, before, and for the goroutine that has received, after.
+void note_sent(const elem_type& type, const void* elem) noexcept;
+void note_received(const elem_type& type, rt::g* by, const void* elem) noexcept;
+
+// Hand-offs from stack to stack; the sudog was taken out of its queue.
+inline void hand_to_receiver(const elem_type& type, sudog* receiver, void* elem) noexcept {
+  hand_over(type, receiver->elem, elem);
+  if (type.slot->kind == layout_kind::ambiguous) note_received(type, receiver->gp, receiver->elem);
+}
+inline void take_from_sender(const elem_type& type, void* elem, sudog* sender) noexcept { hand_over(type, elem, sender->elem); }
 
 // The end of a hand-off: wakes the goroutine of sg, which was taken out of its queue and holds nothing any more but its stack.
 inline void wake(sudog* sg, bool success) noexcept {

@@ -57,6 +57,7 @@ class select_operation {
   select_case& at(int i) const noexcept { return *cases_[static_cast<size_t>(i)]; }
   static sudog* waiter(select_case& cs) noexcept { return std::launder(reinterpret_cast<sudog*>(cs.waiter_)); }
 
+  int choose();
   void classify();
   void shuffle() noexcept;
   void sort_by_address() noexcept;
@@ -179,7 +180,7 @@ int select_operation::try_all_locked() {
       }
       if (sudog* receiver = c->recvq.dequeue()) {
         unlock_all();
-        move_construct(*c->type, receiver->elem, cs.elem_);
+        hand_to_receiver(*c->type, receiver, cs.elem_);
         wake(receiver, true);
         return i;
       }
@@ -192,7 +193,7 @@ int select_operation::try_all_locked() {
       if (sudog* sender = c->sendq.dequeue()) {
         if (c->dataqsiz == 0) {
           unlock_all();
-          move_construct(*c->type, cs.elem_, sender->elem);
+          take_from_sender(*c->type, cs.elem_, sender);
         } else {
           refill_from_sender(c, sender, cs.elem_);
           unlock_all();
@@ -288,9 +289,22 @@ int select_operation::leave(select_frame& frame) noexcept {
 }
 
 int select_operation::run() {
+  const int done = choose();
+  if (done == kNone) return done;
+  const select_case& cs = at(done);
+  if (cs.kind_ == kind::recv && cs.has_value_ && cs.c_->type->slot->kind == layout_kind::ambiguous)
+    note_received(*cs.c_->type, rt::getg(), cs.elem_);
+  return done;
+}
+
+int select_operation::choose() {
   must_getg("select");
   rt::safepoint();
   classify();
+  for (int k = 0; k < channels_; ++k) {
+    const select_case& cs = at(poll_order_[k]);
+    if (cs.kind_ == kind::send && cs.c_->type->slot->kind == layout_kind::ambiguous) note_sent(*cs.c_->type, cs.elem_);
+  }
   shuffle();
   for (int k = 0; k < channels_; ++k) {
     const int i = poll_order_[k];

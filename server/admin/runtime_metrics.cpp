@@ -55,7 +55,7 @@ void go_memstats(families& f, const heap_stats& h, const gc_stats& gc, const sch
   gauge("heap_objects", "Number of currently allocated objects.", d(h.objects));
   gauge("stack_sys_bytes", "Number of bytes obtained from system for stack allocator.", d(s.stack_bytes));
   gauge("gc_sys_bytes", "Number of bytes used for garbage collection system metadata.", d(h.metadata_bytes));
-  gauge("next_gc_bytes", "Number of heap bytes when next garbage collection will take place.", d(gc.next_bytes));
+  gauge("next_gc_bytes", "Number of heap bytes when next garbage collection will take place.", d(gc.goal_bytes));
   gauge("last_gc_time_seconds", "Number of seconds since 1970 of last garbage collection.", seconds(gc.last_end_unix_ns));
 }
 
@@ -91,7 +91,7 @@ void go_runtime(families& f, const heap_stats& h, const gc_stats& gc, const sche
   f.counter("go_gc_heap_frees_objects_total", "Cumulative count of heap allocations whose storage was freed by the garbage collector.",
             d(h.frees));
   f.counter("go_gc_heap_tiny_allocs_objects_total", "Count of small allocations that are packed together into blocks.", d(h.tiny_mallocs));
-  f.gauge("go_gc_heap_goal_bytes", "Heap size target for the end of the GC cycle.", d(gc.next_bytes));
+  f.gauge("go_gc_heap_goal_bytes", "Heap size target for the end of the GC cycle.", d(gc.goal_bytes));
   f.gauge("go_gc_heap_live_bytes", "Heap memory occupied by live objects that were marked by the previous GC.", d(gc.last.bytes_marked));
   f.gauge("go_gc_heap_objects_objects", "Number of objects, live or unswept, occupying heap memory.", d(h.objects));
   f.counter("go_gc_finalizers_executed_finalizers_total", "Count of finalizer functions executed.", d(gc.finalizers_run));
@@ -188,6 +188,30 @@ void warren_gc(families& f, const gc_stats& gc) {
   phase("mark", gc.last.mark_ns);
   phase("mark_termination", gc.last.mark_termination_ns);
   phase("sweep", gc.last.sweep_ns);
+  MetricFamily& total = f.family("warren_gc_phase_seconds_total",
+                                 "Time of each phase of all collections. The world stands in both terminations.", MetricType::Counter);
+  const auto spent = [&](const char* name, int64_t ns) { total.metric.push_back(counter_sample(seconds(ns), {{"phase", name}})); };
+  spent("sweep_termination", gc.sweep_termination_ns);
+  spent("mark", gc.mark_ns);
+  spent("mark_termination", gc.mark_termination_ns);
+  MetricFamily& cpu = f.family(
+      "warren_gc_mark_cpu_seconds_total",
+      "Processor time of marking: by background workers, by goroutines that allocated, by processors without work.", MetricType::Counter);
+  const auto by_whom = [&](const char* name, int64_t ns) { cpu.metric.push_back(counter_sample(seconds(ns), {{"by", name}})); };
+  by_whom("worker", gc.worker_ns);
+  by_whom("assist", gc.assist_ns);
+  by_whom("idle", gc.idle_ns);
+  MetricFamily& modes = f.family("warren_gc_cycles_total", "Collections by the collector's mode.", MetricType::Counter);
+  const char* const names[kGcModes] = {"stw", "dijkstra", "yuasa", "hybrid"};
+  for (size_t i = 0; i < kGcModes; i++) modes.metric.push_back(counter_sample(d(gc.by_mode[i]), {{"mode", names[i]}}));
+  f.counter("warren_gc_assists_total", "Times an allocation owed marking.", d(gc.assists));
+  f.counter("warren_gc_assists_by_credit_total", "Of these, that workers had done the marking already.", d(gc.assists_by_credit));
+  f.counter("warren_gc_limited_total", "Times assists became free, as marking had taken half of the processors' time for long.",
+            d(gc.limited));
+  f.counter("warren_gc_rounds_total", "Times the world was stopped to end a marking and there was more to mark.", d(gc.rounds));
+  f.counter("warren_gc_rescanned_objects_total", "Objects marked by scanning stacks while the world stood.", d(gc.objects_rescanned));
+  f.counter("warren_gc_rescan_found_total", "Objects that only WARREN_GCRESCAN's scan of all stacks has found; more than 0 is an error.",
+            d(gc.rescan_found));
   f.gauge("warren_gc_finalizers_waiting", "Finalizers of unreachable objects that have not run yet.", d(gc.finalizers_waiting));
 }
 

@@ -97,6 +97,12 @@ void prepare_fiber(fiber&, stack_arena&, std::byte*, std::byte*, void (*)(void*)
 void goroutine_entry(void*) {}
 void goexit(void*) {}
 void stack_scavenger::begin_sample(p*, g*, uint32_t) noexcept {}
+// No collection marks in the model.
+constinit std::atomic<uint32_t> marking_cycle{0};
+g_table::~g_table() = default;
+void stack_scan::runs(g*) noexcept {}
+void stack_scan::born(g*, detail::newborn*) noexcept {}
+void take_newborn_slow(detail::newborn*) noexcept {}
 uint32_t& stack_scavenger::countdown_of(p* pp) noexcept { return pp->stack_sample_countdown; }
 
 int64_t nanotime() noexcept { return interleave::now(); }

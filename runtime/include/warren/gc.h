@@ -2,9 +2,10 @@
 //
 // Environment, read once when the heap is made:
 //   WARREN_GOGC, GOGC      heap growth in percent that starts a collection (100), "off" for none
-//   WARREN_GCMODE          stw, the only mode of this version
+//   WARREN_GCMODE          hybrid (the default), dijkstra, yuasa, stw: how it marks (runtime/gc/collector.h)
 //   WARREN_HEAP_RESERVE    address space of the heap, with suffix K, M, G or T (512G); halved down to 1 GiB until the system grants it
 //   WARREN_GCCHECKMARK=1   after each marking mark once more by other code and compare
+//   WARREN_GCRESCAN=1      at the end of each marking scan all stacks again, and report what only that finds
 //   WARREN_GCSTRESS=N      collect at every Nth allocation
 //   WARREN_GCPOISON=1      fill what is swept with 0xdb
 //   WARREN_CHECKPTR=1      check on every store that a ptr lives in the heap or on a goroutine's stack (always on in debug builds)
@@ -24,6 +25,7 @@ enum class gc_trigger : uint8_t {
   large,
 };
 inline constexpr size_t kGcTriggers = 5;
+inline constexpr size_t kGcModes = 4;
 const char* to_string(gc_trigger t) noexcept;
 
 // What one collection did. Sizes in bytes, times in nanoseconds. "Freed" means found unreachable: the memory itself comes back as spans are
@@ -39,14 +41,24 @@ struct gc_report {
   uint64_t root_words = 0;   // cells of root<T> and registered ranges
   uint64_t finalizers_queued = 0;
   uint64_t cleanups_queued = 0;
-  int64_t stop_ns = 0;  // from the request until the world stood
+  uint64_t bytes_made = 0, objects_made = 0;  // while it marked; all of it is kept, and counts as marked
+  uint64_t bytes_scanned = 0;                 // of objects with pointers
+  uint64_t rounds = 0;                        // times the world was stopped to end the marking and there was more to mark
+  uint64_t objects_rescanned = 0;             // marked by scanning stacks while the world stood
+  uint64_t rescan_found = 0;                  // with WARREN_GCRESCAN: what only the second scan of all stacks has found
+  uint64_t checkmark_doubtful = 0;            // with WARREN_GCCHECKMARK: unmarked objects that something looking like a pointer led to
+  int64_t stop_ns = 0;                        // from the requests until the world stood
   int64_t sweep_termination_ns = 0, mark_ns = 0, mark_termination_ns = 0;
-  int64_t pause_ns = 0;  // the world stood still
+  int64_t pause_ns = 0;  // the world stood still: the sum of
+  uint64_t pauses = 0;
+  int64_t pause_max_ns = 0;
+  int64_t worker_ns = 0, assist_ns = 0,
+          idle_ns = 0;   // of processors: background workers, goroutines that allocated, processors without work
   int64_t sweep_ns = 0;  // after it, in collect() itself
 };
 
-// Runs a whole collection, sweeping included, and returns when it is over. On a goroutine; stops the others meanwhile. Called from several
-// goroutines at once, each gets a collection that began after its call.
+// Runs a whole collection, sweeping included, and returns when it is over. On a goroutine, which parks meanwhile; the others run, except in
+// mode stw. The collection begins after the call; one may serve several callers.
 void gc();
 gc_report collect();
 
@@ -64,11 +76,19 @@ struct pause_histogram {
 struct gc_stats {
   uint64_t cycles = 0;
   std::array<uint64_t, kGcTriggers> by_trigger{};  // index: gc_trigger
+  std::array<uint64_t, kGcModes> by_mode{};        // index: stw, dijkstra, yuasa, hybrid
   uint64_t forced() const noexcept { return by_trigger[static_cast<size_t>(gc_trigger::manual)]; }
   int64_t pause_last_ns = 0, pause_total_ns = 0, pause_max_ns = 0;
-  pause_histogram pauses;
-  int64_t last_end_unix_ns = 0;  // wall time; 0 before the first
-  uint64_t next_bytes = 0;       // heap size at which the next starts
+  pause_histogram pauses;  // each stop of the world by itself
+  uint64_t pause_count = 0;
+  std::array<int64_t, 256> recent_pauses_ns{};                                           // pause i is at i % 256, i < pause_count
+  uint64_t rounds = 0, objects_rescanned = 0, rescan_found = 0, checkmark_doubtful = 0;  // sums of those of gc_report
+  int64_t sweep_termination_ns = 0, mark_ns = 0, mark_termination_ns = 0, worker_ns = 0, assist_ns = 0, idle_ns = 0;  // likewise
+  uint64_t assists = 0, assists_by_credit = 0;  // times an allocation owed marking; and that of these, that workers had done it already
+  uint64_t limited = 0;                         // times assists became free, since marking took half of the processors' time
+  uint64_t goal_bytes = 0;                      // heap size at which the next collection should end
+  int64_t last_end_unix_ns = 0;                 // wall time; 0 before the first
+  uint64_t next_bytes = 0;                      // heap size at which the next starts
   uint64_t finalizers_run = 0;
   uint64_t finalizers_waiting = 0;  // their object was found unreachable, they have not run
   uint64_t cleanups_run = 0;

@@ -279,6 +279,9 @@ template <class T, class... A>
     object = ::new (place) T{std::forward<A>(args)...};
   }
 #pragma GCC diagnostic pop
+  // Words that may be pointers and were not written through a ptr: a collection that marks has made the object black, and must see them.
+  if constexpr (detail::descriptor_of<T>.kind == detail::layout_kind::ambiguous)
+    detail::barrier_words(object, sizeof(T) / sizeof(void*) * sizeof(void*));
   if constexpr (detail::is_finalized<T>) detail::register_finalizer(object, detail::descriptor_of<T>);
   return ptr<T>(object);
 }

@@ -60,8 +60,23 @@ class EnvironmentDeathTest : public ::testing::Test {
 };
 
 TEST_F(EnvironmentDeathTest, Gcmode) {
-  EXPECT_FINE("WARREN_GCMODE", "stw", { gc(); });
-  EXPECT_REFUSED("WARREN_GCMODE", "hybrid", "fatal error: WARREN_GCMODE=hybrid is not there yet: this version has stw only");
+  EXPECT_FINE("WARREN_GCMODE", "stw", {
+    gc();
+    EXPECT_EQ(read_mem_stats().gc.by_mode[0], 1u);
+  });
+  EXPECT_FINE("WARREN_GCMODE", "dijkstra", {
+    gc();
+    EXPECT_EQ(read_mem_stats().gc.by_mode[1], 1u);
+  });
+  EXPECT_FINE("WARREN_GCMODE", "yuasa", {
+    gc();
+    EXPECT_EQ(read_mem_stats().gc.by_mode[2], 1u);
+  });
+  EXPECT_FINE("WARREN_GCMODE", "", {
+    gc();
+    EXPECT_EQ(read_mem_stats().gc.by_mode[3], 1u);
+  });
+  EXPECT_REFUSED("WARREN_GCMODE", "fast", "fatal error: WARREN_GCMODE=fast: want hybrid, dijkstra, yuasa or stw");
 }
 
 TEST_F(EnvironmentDeathTest, Gogc) {

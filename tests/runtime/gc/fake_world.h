@@ -15,9 +15,9 @@ class fake_world : public world {
   void stop(const char*) override { stopped = true, ++stops; }
   void start() override { stopped = false; }
   void on_system_stack(void (*fn)(void*), void* arg) override { fn(arg); }
-  void for_each_stack(void (*visit)(void*, const void*, const void*), void* ctx) override {
+  void for_each_stack(stack_visitor visit, void* ctx) override {
     ASSERT_STOPPED();
-    for (const auto& s : stacks) visit(ctx, s.data(), s.data() + s.size());
+    for (const auto& s : stacks) visit(ctx, s.data(), s.data() + s.size(), true);
   }
   void for_each_mcache(void (*visit)(void*, mcache*), void* ctx) override {
     ASSERT_STOPPED();

@@ -142,7 +142,7 @@ TEST_F(Live, CollectFromSeveralGoroutinesAtOnce) {
       });
     }
     done.wait();
-    EXPECT_GE(read_mem_stats().gc.cycles, before + 40);
+    EXPECT_GE(read_mem_stats().gc.cycles, before + 5) << "one may serve several callers";
   });
 }
 
@@ -390,13 +390,13 @@ TEST_F(Live, StatsAddUp) {
     EXPECT_GT(b.heap.reserved_bytes, 0u);
     EXPECT_GE(b.heap.mapped_bytes, b.heap.span_bytes);
     const gc_report r = collect();
-    EXPECT_EQ(r.bytes_before - r.bytes_freed, r.bytes_marked);
-    EXPECT_EQ(r.objects_before - r.objects_freed, r.objects_marked);
+    EXPECT_EQ(r.bytes_before + r.bytes_made - r.bytes_freed, r.bytes_marked);
+    EXPECT_EQ(r.objects_before + r.objects_made - r.objects_freed, r.objects_marked);
     if (rt::memory().options.stress == 0) {
       EXPECT_GE(r.objects_freed, 900u);
     }
     EXPECT_GT(r.pause_ns, 0);
-    EXPECT_GE(r.pause_ns, r.mark_ns);
+    EXPECT_GE(r.pause_ns, r.pause_max_ns);
     EXPECT_GT(r.stack_bytes, 0u);
   });
 }

@@ -366,16 +366,16 @@ TEST_F(PreemptDeathTest, BeyondTheCapAHogKeepsItsPAndIsReported) {
         setenv("WARREN_MAX_HOGS", "1", 1);
         setenv("WARREN_REPORT", "1", 1);
         setenv("WARREN_MAXPROCS", "1", 1);
+        static std::atomic<bool> end{false};  // the main goroutine may be gone before a loop on the calling thread has seen it
         run([] {
-          std::atomic<bool> end{false};
           // A thread outside ends it: with one hog allowed and one P, the second keeps the P, and nobody else gets a turn.
-          std::thread watch([&] {
+          std::thread watch([] {
             std::this_thread::sleep_for(300ms);
             fprintf(stderr, "revoked %d\n", static_cast<int>(read_scheduler_stats().hogs_revoked));
             end = true;
           });
           for (int i = 0; i < 2; ++i)
-            go([&] {
+            go([] {
               while (!end.load(std::memory_order_relaxed)) asm volatile("");
             });
           yield();

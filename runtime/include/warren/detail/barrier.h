@@ -6,12 +6,14 @@
 
 namespace warren::detail {
 
-// Why a store of a ptr leaves its fast path. 0 nearly always. Changes of `marking` happen with the world stopped, so a goroutine needs no
-// fence to see them; the other bits are set before goroutines run.
+// Why a store of a ptr leaves its fast path. 0 nearly always. Changes of `marking` and of what it shades happen with the world stopped, so
+// a goroutine needs no fence to see them; the other bits are set before goroutines run.
 enum barrier_flag : uint32_t {
-  barrier_marking = 1,  // a collection marks: what a store hides or publishes must be shaded
-  barrier_check = 2,    // every ptr is checked to live where the collector looks (debug builds; WARREN_CHECKPTR=1)
-  barrier_record = 4,   // a test listens
+  barrier_marking = 1,    // a collection marks: what a store hides or publishes must be shaded
+  barrier_check = 2,      // every ptr is checked to live where the collector looks (debug builds; WARREN_CHECKPTR=1)
+  barrier_record = 4,     // a test listens
+  barrier_new_only = 8,   // while marking: the overwritten value needs no shading (mode dijkstra)
+  barrier_old_only = 16,  // while marking: the stored value needs no shading (mode yuasa)
 };
 extern std::atomic<uint32_t> barrier_flags;
 
@@ -23,6 +25,16 @@ inline void compiler_barrier() noexcept { asm volatile("" ::: "memory"); }
 void barrier_construct(void* slot, const volatile void* now) noexcept;
 void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept;
 void barrier_destroy(void* slot) noexcept;
+void barrier_words_slow(const void* from, size_t bytes) noexcept;
+
+// For words that may be collected pointers and are not ptrs, written (or about to be overwritten) at [from, from + bytes), aligned:
+// shades all of them, in every mode. To be called after the store, like the barrier of a ptr, and before a deletion. A thread without a P
+// does nothing here.
+inline void barrier_words(const void* from, size_t bytes) noexcept {
+  compiler_barrier();
+  if ((barrier_flags.load(std::memory_order_relaxed) & barrier_marking) != 0) [[unlikely]]
+    barrier_words_slow(from, bytes);
+}
 
 // A word outside the heap that the collector reads. Linked into a free list by the collector while unused.
 struct root_cell {

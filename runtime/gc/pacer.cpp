@@ -1,0 +1,100 @@
+#include "runtime/gc/pacer.h"
+
+#include <algorithm>
+
+#include "runtime/heap/tunables.h"
+
+namespace warren::rt {
+
+namespace {
+constexpr uint64_t kNever = ~uint64_t{0};
+// Go's: the trigger lies between 45/64 and 61/64 of the way from the live heap to the goal, or 4 MB before the goal if that is later.
+constexpr uint64_t kLeastWay = 45, kMostWay = 61, kWays = 64;
+constexpr uint64_t kDefaultRunway = 4 << 20;
+constexpr uint64_t kLeastWork = 1000;
+}  // namespace
+
+pacer::pacer(int percent, bool concurrent) noexcept : percent_(percent), concurrent_(concurrent) { commit(); }
+
+void pacer::set(int percent, bool concurrent) noexcept {
+  percent_ = percent;
+  concurrent_ = concurrent;
+  commit();
+}
+
+uint64_t pacer::percent_of(uint64_t bytes) const noexcept {
+  const auto p = static_cast<uint64_t>(percent_);
+  return bytes / 100 * p + bytes % 100 * p / 100;
+}
+
+double pacer::cons_mark() const noexcept { return *std::max_element(cons_mark_, cons_mark_ + kHistory); }
+
+void pacer::commit() noexcept {
+  if (percent_ < 0) {
+    goal_ = trigger_ = kNever;
+    return;
+  }
+  goal_ = std::max(marked_ + percent_of(marked_ + root_work_), percent_of(kMinTriggerBytes));
+  if (!concurrent_ || goal_ <= marked_) {
+    trigger_ = goal_;
+    return;
+  }
+  const uint64_t way = goal_ - marked_;
+  const uint64_t least = marked_ + way / kWays * kLeastWay;
+  const uint64_t most = std::max({least, marked_ + way / kWays * kMostWay, goal_ > kDefaultRunway ? goal_ - kDefaultRunway : 0});
+  const auto runway = static_cast<uint64_t>(cons_mark() * (1 - kShare) / kShare * static_cast<double>(heap_work_ + root_work_));
+  trigger_ = std::clamp(runway < goal_ ? goal_ - runway : 0, least, std::min(most, goal_));
+}
+
+void pacer::start_cycle(uint64_t live) noexcept { triggered_ = live; }
+
+double pacer::ratio(uint64_t live, uint64_t work) noexcept {
+  uint64_t goal = goal_;
+  if (goal == kNever) goal = triggered_ + std::max<uint64_t>(triggered_, kMinTriggerBytes);  // a collection by hand
+  // More cannot be scanned than is there: what was live at the start.
+  const uint64_t most_work = triggered_ + root_work_;
+  uint64_t expected = heap_work_ + root_work_;
+  if (expected == 0 || expected > most_work) expected = most_work;
+  if (work > expected) {
+    // The heap has grown since the last cycle. As much later as there is more to do, but not beyond the next goal.
+    const double more = static_cast<double>(most_work) / static_cast<double>(std::max<uint64_t>(expected, 1));
+    const uint64_t way = goal > triggered_ ? goal - triggered_ : 0;
+    goal = std::min(triggered_ + static_cast<uint64_t>(static_cast<double>(way) * more), goal + percent_of(percent_ < 0 ? 0 : goal));
+    expected = most_work;
+  }
+  if (live > goal) {
+    goal = goal / 10 * 11;
+    expected = most_work;
+  }
+  const uint64_t left = std::max(expected > work ? expected - work : 0, kLeastWork);
+  const uint64_t way = goal > live ? goal - live : 1;
+  return static_cast<double>(left) / static_cast<double>(way);
+}
+
+void pacer::end_cycle(const cycle& c) noexcept {
+  if (c.duration > 0 && c.live_end > triggered_ && c.heap_work + c.root_work != 0) {
+    const double all = static_cast<double>(c.duration) * c.procs;
+    const double used = std::min(kShare + static_cast<double>(c.assist) / all, 0.95);
+    const double idle = std::min(static_cast<double>(c.idle) / all, 1 - used);
+    const double now =
+        static_cast<double>(c.live_end - triggered_) * (used + idle) / (static_cast<double>(c.heap_work + c.root_work) * (1 - used));
+    for (int i = kHistory - 1; i > 0; --i) cons_mark_[i] = cons_mark_[i - 1];
+    cons_mark_[0] = now;
+  }
+  marked_ = c.marked;
+  heap_work_ = c.heap_work;
+  root_work_ = c.root_work;
+  commit();
+}
+
+void cpu_limiter::update(int64_t total, int64_t gc, int procs) noexcept {
+  if (total <= 0) return;
+  const int64_t capacity = kCapacityPerProc * procs;
+  gc = std::clamp<int64_t>(gc, 0, total);
+  fill_ = std::clamp<int64_t>(fill_ + gc - (total - gc), 0, capacity);
+  const bool full = fill_ >= capacity;
+  if (full && !limiting_) ++times_;
+  limiting_ = full;
+}
+
+}  // namespace warren::rt

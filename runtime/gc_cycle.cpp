@@ -1,0 +1,349 @@
+// The collections of a running program: who starts them, who marks, who waits.
+//
+// One goroutine of the runtime, made at the first request of a run, drives: it parks until somebody wants a collection, starts it, marks in
+// pieces, ends it, and wakes who waited. It works in brackets, a piece each, so a stop of the world never finds it in the middle of one,
+// and the scheduler treats it like any goroutine in between.
+//
+// Who marks. A quarter of the processors' time goes to marking, as in Go: with fewer than four Ps the driver works for that part of the
+// time and sleeps for the rest, unless its P has nothing else to do; with eight and more, further goroutines do nothing else while a
+// collection marks. Goroutines that allocate help in proportion (assist_gc). And a P that has nothing to run marks (idle_work): it takes a
+// worker, which does one piece and parks, so that whatever has become runnable meanwhile comes first.
+//
+// When the program ends. A cycle under way is brought to its end before the run does: the heap outlives the run, and a marking without
+// a world could not be continued. From then on no collection begins in this run. (Nothing of this runs on the main goroutine's stack:
+// others may still look at variables there, to see that they are to end.)
+#include <chrono>
+
+#include "runtime/memory.h"
+#include "runtime/os/clock.h"
+#include "runtime/os/mutex.h"
+#include "runtime/sched/hooks.h"
+#include "runtime/sched/in_rt.h"
+#include "runtime/sched/park.h"
+#include "runtime/sched/scheduler.h"
+#include "warren/go.h"
+
+namespace warren::rt {
+
+namespace {
+
+constexpr uint64_t kPiece = WARREN_CAPACITY(128 * 1024, 1024);  // bytes scanned: 100 µs or so
+constexpr int64_t kShortestSleep = 100'000;
+constexpr int kRetries = 3;  // of busy stacks, before the world is stopped for them
+
+struct gc_waiter {
+  g* gp = nullptr;
+  gc_trigger why = gc_trigger::manual;
+  gc_report report;
+  gc_waiter* next = nullptr;
+};
+
+class gc_cycle {
+ public:
+  void request(gc_trigger why);
+  gc_report run(gc_trigger why);
+  void begin_run() noexcept;
+  bool may_stop() noexcept;
+  runnable* idle_work() noexcept;
+
+ private:
+  static bool wait(g* gp, void* waiter) noexcept;
+  void drive();
+  void collect(gc_trigger why, bool force);
+  void sweep_some();
+  void make_workers();
+  void work();
+  void keep_to_share(int64_t began, int64_t worked);
+
+  mutex lock_;
+  // Guarded by lock_.
+  bool driven_ = false;  // a driver exists
+  bool asleep_ = false;  // and is parked, as driver_
+  bool closing_ = false;
+  bool wanted_ = false;
+  gc_trigger why_ = gc_trigger::manual;
+  g* driver_ = nullptr;
+  uint32_t workers_made_ = 0;
+  g* parked_workers_ = nullptr;   // linked by g::next
+  uint32_t dedicated_ = 0;        // workers that are still to be started as such in this cycle
+  gc_waiter* waiters_ = nullptr;  // for the next collection
+  bool stop_is_due_ = false;      // the run waits for the driver
+};
+
+gc_cycle& the_cycle() noexcept {
+  static gc_cycle c;
+  return c;
+}
+
+// A goroutine that counts for nobody.
+template <class F>
+void go_system(F&& f) {
+  go([f] {
+    getg()->system = true;
+    m* const mp = rt_enter();
+    mp->current_p->counters.ended.add();
+    rt_leave(mp);
+    f();
+  });
+}
+
+void gc_cycle::request(gc_trigger why) {
+  lock_.lock();
+  if (closing_ || wanted_) {
+    lock_.unlock();
+    return;
+  }
+  wanted_ = true;
+  why_ = why;
+  const bool make = !driven_;
+  driven_ = true;
+  g* const wake = asleep_ ? driver_ : nullptr;
+  asleep_ = false;
+  lock_.unlock();
+  if (make) go_system([] { the_cycle().drive(); });
+  if (wake != nullptr) goready(wake);
+  if (make || wake != nullptr) gosched();  // it is next
+}
+
+// The commit queues the goroutine and wakes the driver: only then can it be served.
+bool gc_cycle::wait(g*, void* arg) noexcept {
+  auto* const me = static_cast<gc_waiter*>(arg);
+  gc_cycle& self = the_cycle();
+  g* wake = nullptr;
+  self.lock_.lock();
+  if (!self.closing_) {  // else the run is about to end, and this goroutine with it
+    gc_waiter** last = &self.waiters_;
+    while (*last != nullptr) last = &(*last)->next;
+    *last = me;
+    if (self.asleep_) {
+      self.asleep_ = false;
+      wake = self.driver_;
+    }
+  }
+  self.lock_.unlock();
+  if (wake != nullptr) goready(wake);
+  return true;
+}
+
+gc_report gc_cycle::run(gc_trigger why) {
+  gc_waiter me;
+  me.gp = getg();
+  me.why = why;
+  lock_.lock();
+  const bool make = !driven_ && !closing_;
+  if (make) driven_ = true;
+  lock_.unlock();
+  if (make) go_system([] { the_cycle().drive(); });
+  gopark(&wait, &me, wait_reason::gc);
+  return me.report;
+}
+
+void gc_cycle::drive() {
+  for (;;) {
+    lock_.lock();
+    if (closing_ && stop_is_due_) {
+      lock_.unlock();
+      end_runtime();
+    }
+    if (!closing_ && !wanted_ && waiters_ == nullptr && !memory().heap.sweep_done()) {
+      lock_.unlock();
+      sweep_some();
+      continue;
+    }
+    if (closing_ || (!wanted_ && waiters_ == nullptr)) {
+      driver_ = getg();
+      asleep_ = true;
+      gopark(&park_unlock, &lock_, wait_reason::gc);
+      continue;
+    }
+    gc_waiter* const served = waiters_;
+    const gc_trigger why = served != nullptr ? served->why : why_;
+    waiters_ = nullptr;
+    wanted_ = false;
+    lock_.unlock();
+
+    collect(why, served != nullptr);
+    if (served != nullptr && served->why == gc_trigger::manual) {
+      const int64_t before = nanotime();
+      memory().gc.finish_sweep();
+      memory().gc.swept(nanotime() - before);
+    }
+    start_finalizers();
+    for (gc_waiter* w = served; w != nullptr;) {
+      gc_waiter* const next = w->next;
+      w->report = memory().gc.report();
+      goready(w->gp);
+      w = next;
+    }
+  }
+}
+
+void gc_cycle::collect(gc_trigger why, bool force) {
+  collector& gc = memory().gc;
+  if (!gc.start(why, force)) return;
+  if (gc.phase() == gc_phase::mark) make_workers();
+  const int64_t began = nanotime();
+  int64_t worked = 0;
+  int retries = 0;
+  while (gc.phase() == gc_phase::mark) {
+    const int64_t before = nanotime();
+    m* mp = rt_enter();
+    const uint64_t done = gc.work(kPiece, collector::worker::background);
+    if (gc.has_work() && mp->sched->idle_p_count() > 0) mp->sched->wake_p(true);  // an idle P finds an idle worker
+    const bool idle = done == 0 && gc.idle();
+    size_t busy = 0;
+    if (idle && retries < kRetries) {
+      ++retries;
+      busy = gc.retry_stacks();
+    }
+    rt_leave(mp);
+    worked += nanotime() - before;
+    if (idle && busy == 0 && gc.idle()) {
+      gc.finish();
+      continue;
+    }
+    if (busy != 0 || done == 0) {
+      gosched();  // others are at work, or have been asked to come to a safepoint
+    } else {
+      safepoint();
+      keep_to_share(began, worked);
+    }
+  }
+}
+
+// Workers are made as many as there are Ps, at the first marking, and kept. Those that are to work all the time are started here.
+void gc_cycle::make_workers() {
+  const auto procs = static_cast<uint32_t>(maxprocs());
+  lock_.lock();
+  const uint32_t missing = workers_made_ < procs ? procs - workers_made_ : 0;
+  workers_made_ += missing;
+  lock_.unlock();
+  for (uint32_t i = 0; i < missing; ++i) go_system([] { the_cycle().work(); });
+  const auto dedicated = static_cast<uint32_t>(pacer::kShare * procs);
+  for (uint32_t i = 1; i < dedicated; ++i) {  // the driver is the first
+    lock_.lock();
+    g* const gp = parked_workers_;
+    if (gp != nullptr) {
+      parked_workers_ = static_cast<g*>(gp->next);
+      gp->next = nullptr;
+      ++dedicated_;
+    }
+    lock_.unlock();
+    if (gp == nullptr) break;
+    goready(gp);
+  }
+}
+
+void gc_cycle::work() {
+  struct park {
+    static bool publish(g* gp, void* self) noexcept {
+      auto* const c = static_cast<gc_cycle*>(self);
+      c->lock_.lock();
+      gp->next = c->parked_workers_;
+      c->parked_workers_ = gp;
+      c->lock_.unlock();
+      return true;
+    }
+  };
+  collector& gc = memory().gc;
+  for (;;) {
+    gopark(&park::publish, this, wait_reason::gc);
+    lock_.lock();
+    const bool dedicated = dedicated_ > 0;
+    if (dedicated) --dedicated_;
+    lock_.unlock();
+    for (;;) {
+      m* const mp = rt_enter();
+      const uint64_t done = gc.work(kPiece, dedicated ? collector::worker::background : collector::worker::idle);
+      rt_leave(mp);
+      if (!dedicated || done == 0) break;
+      safepoint();
+    }
+  }
+}
+
+// Asked by a P that has found nothing to run.
+runnable* gc_cycle::idle_work() noexcept {
+  if (!memory().gc.has_work()) return nullptr;
+  if (!lock_.try_lock()) return nullptr;
+  g* const gp = parked_workers_;
+  if (gp != nullptr) {
+    parked_workers_ = static_cast<g*>(gp->next);
+    gp->next = nullptr;
+  }
+  lock_.unlock();
+  if (gp != nullptr) gp->status.store(g_status::runnable, std::memory_order_relaxed);
+  return gp;
+}
+
+// The background sweeper. It gives way after every few spans: who needs the memory sooner sweeps for itself.
+void gc_cycle::sweep_some() {
+  constexpr int kSpans = 16;
+  for (int i = 0; i < kSpans; ++i)
+    if (!memory().heap.sweep_one()) return;
+  gosched();
+}
+
+// Is something waiting for the P of the caller?
+bool others_wait() noexcept {
+  m* const mp = rt_enter();
+  const bool waits = !mp->current_p->runq.empty() || mp->sched->global_size() != 0;
+  rt_leave(mp);
+  return waits;
+}
+
+void gc_cycle::keep_to_share(int64_t began, int64_t worked) {
+  const double share = pacer::kShare * maxprocs();
+  if (share >= 1) return;
+  const auto due = static_cast<int64_t>(static_cast<double>(worked) / share) - (nanotime() - began);
+  if (due < kShortestSleep) return;
+  if (others_wait()) {
+    sleep(std::chrono::nanoseconds(due));
+  } else {
+    gosched();
+  }
+}
+
+void gc_cycle::begin_run() noexcept {
+  lock_.lock();
+  driven_ = asleep_ = closing_ = wanted_ = stop_is_due_ = false;
+  waiters_ = nullptr;
+  workers_made_ = dedicated_ = 0;
+  parked_workers_ = nullptr;
+  lock_.unlock();
+}
+
+// The main goroutine has ended.
+bool gc_cycle::may_stop() noexcept {
+  lock_.lock();
+  closing_ = true;
+  stop_is_due_ = driven_ && !asleep_;
+  const bool now = !stop_is_due_;
+  lock_.unlock();
+  return now;
+}
+
+const bool cycle_hooks_set = [] {
+  sched_hooks.runtime_may_stop = [] { return the_cycle().may_stop(); };
+  sched_hooks.idle_work = [] { return the_cycle().idle_work(); };
+  return true;
+}();
+
+}  // namespace
+
+void request_gc(gc_trigger why) { the_cycle().request(why); }
+gc_report run_gc(gc_trigger why) { return the_cycle().run(why); }
+void begin_run_of_gc() noexcept { the_cycle().begin_run(); }
+
+void assist_gc() noexcept {
+  m* const mp = rt_enter();
+  mcache& c = *mp->current_p->cache;
+  if (c.black && c.charged_bytes != 0) {
+    const uint64_t bytes = c.charged_bytes;
+    c.charged_bytes = 0;
+    memory().gc.assist(bytes, &c.mark_credit);
+  }
+  rt_leave(mp);
+}
+
+}  // namespace warren::rt

@@ -1,0 +1,49 @@
+// What the write barrier has shaded on one thread, on its way to the collector.
+//
+// Each M has one, not each P as in Go: a goroutine may have lost its P and run on without (preempt.cpp), and its stores count like those of
+// others. The thread that owns the buffer pushes, in a critical section (os/critical.h), so a stop of the world finds no push half done.
+// Whoever holds the consumer's lock takes the words out: the owner when the buffer is full, or a worker of the collector, which thus looks
+// at all buffers without stopping anybody. Words are as the program stored them; which of them mark anything is found out by who takes
+// them.
+#pragma once
+#include <atomic>
+#include <cstdint>
+
+#include "runtime/os/critical.h"
+#include "runtime/os/tiny.h"
+
+namespace warren::rt {
+
+class barrier_buffer {
+ public:
+  static constexpr uint32_t kCapacity = WARREN_CAPACITY(256, 4);
+
+  // By the owner. false: full.
+  bool push(uintptr_t word) noexcept {
+    const uint32_t at = pushed_.load(std::memory_order_relaxed);
+    if (at - taken_.load(std::memory_order_acquire) == kCapacity) [[unlikely]]
+      return false;
+    words_[at % kCapacity] = word;
+    pushed_.store(at + 1, std::memory_order_release);
+    return true;
+  }
+  bool empty() const noexcept { return pushed_.load(std::memory_order_acquire) == taken_.load(std::memory_order_acquire); }
+
+  // Any thread. visit(word) for all that were pushed before the call.
+  template <class F>
+  void take(F&& visit) noexcept {
+    consumer_.lock();
+    const uint32_t end = pushed_.load(std::memory_order_acquire);
+    for (uint32_t at = taken_.load(std::memory_order_relaxed); at != end; ++at) visit(words_[at % kCapacity]);
+    taken_.store(end, std::memory_order_release);
+    consumer_.unlock();
+  }
+
+ private:
+  std::atomic<uint32_t> pushed_{0};
+  std::atomic<uint32_t> taken_{0};
+  critical_mutex consumer_;
+  uintptr_t words_[kCapacity];
+};
+
+}  // namespace warren::rt

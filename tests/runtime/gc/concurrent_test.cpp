@@ -1,0 +1,239 @@
+// What is new when the collector marks while the program runs: pointers on the move between stacks, closures and channels, and the end of a
+// run in the middle of a collection.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <optional>
+
+#include <warren/chan.h>
+#include <warren/gc.h>
+#include <warren/go.h>
+#include <warren/ptr.h>
+#include <warren/select.h>
+#include <warren/sync.h>
+
+#include "runtime/memory.h"
+
+namespace {
+
+using namespace warren;
+
+struct item {
+  uint64_t key;
+  uint64_t guard;  // ~key
+  ptr<item> next;
+};
+ptr<item> make_item(uint64_t key) { return make<item>(key, ~key); }
+bool whole(const item* i) { return i != nullptr && i->guard == ~i->key; }
+
+// Collections one after another until it is destroyed, and allocations over what was freed by mistake.
+class collecting {
+ public:
+  collecting() {
+    done_.add(2);
+    go([this] {
+      while (!end_) gc();
+      done_.done();
+    });
+    go([this] {
+      while (!end_) {
+        for (int i = 0; i < 500; ++i) (void)make<item>(7u, 7u);
+        yield();
+      }
+      done_.done();
+    });
+  }
+  ~collecting() {
+    end_ = true;
+    done_.wait();
+  }
+
+ private:
+  std::atomic<bool> end_{false};
+  wait_group done_;
+};
+
+class Concurrent : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    rt::memory().gc.set_checkmark(true);
+    rt::memory().heap.set_poison(true);
+  }
+};
+
+// The counter-example of gc.md §3.6: a raw pointer written into the parent's frame.
+TEST_F(Concurrent, AResultStoredIntoAnothersFrameIsKept) {
+  run([] {
+    const collecting all_the_time;
+    for (uint64_t round = 0; round < 300; ++round) {
+      item* result = nullptr;
+      wait_group wg;
+      wg.add(1);
+      go([&] {
+        ptr<item> made = make_item(round);
+        yield();
+        result = made.get();
+        wg.done();
+      });
+      wg.wait();
+      yield();
+      ASSERT_TRUE(whole(result)) << round;
+      ASSERT_EQ(result->key, round);
+    }
+  });
+}
+
+// The other way round: the child reads a raw pointer out of the parent's frame, which then forgets it.
+TEST_F(Concurrent, APointerReadFromAnothersFrameIsKept) {
+  run([] {
+    const collecting all_the_time;
+    for (uint64_t round = 0; round < 300; ++round) {
+      item* offered = make_item(round).get();
+      std::atomic<bool> taken{false};
+      wait_group wg;
+      wg.add(1);
+      go([&] {
+        item* const mine = offered;
+        taken = true;
+        for (int i = 0; i < 5; ++i) yield();
+        EXPECT_TRUE(whole(mine)) << round;
+        wg.done();
+      });
+      while (!taken) yield();
+      offered = nullptr;
+      wg.wait();
+    }
+  });
+}
+
+// Raw pointers through channels and select, buffered and not: nothing but the channel keeps them on the way.
+TEST_F(Concurrent, RawPointersThroughChannelsAreKept) {
+  run([] {
+    const collecting all_the_time;
+    for (const size_t capacity : {size_t{0}, size_t{1}, size_t{16}}) {
+      auto c = make_chan<item*>(capacity);
+      go([c] {
+        for (uint64_t i = 0; i < 2000; ++i) {
+          item* const raw = make_item(i).get();
+          if (i % 3 == 0) {
+            select(send(c, raw, [] {}));
+          } else {
+            c.send(raw);
+          }
+        }
+        c.close();
+      });
+      uint64_t n = 0;
+      while (const std::optional<item*> i = c.recv()) {
+        ASSERT_TRUE(whole(*i));
+        ASSERT_EQ((*i)->key, n++);
+      }
+      EXPECT_EQ(n, 2000u);
+    }
+  });
+}
+
+// Closures that hold raw pointers, spawned while a collection marks, and not started for long.
+TEST_F(Concurrent, ClosuresKeepWhatTheyCapture) {
+  run([] {
+    const collecting all_the_time;
+    wait_group wg;
+    for (uint64_t round = 0; round < 50; ++round) {
+      for (uint64_t i = 0; i < 40; ++i) {
+        wg.add(1);
+        struct {
+          item* raw;
+          char padding[100];
+        } large{make_item(i).get(), {}};
+        item* const raw = make_item(i).get();
+        if (i % 2 == 0) {
+          go([raw, &wg] {
+            EXPECT_TRUE(whole(raw));
+            wg.done();
+          });
+        } else {
+          go([large, &wg] {
+            EXPECT_TRUE(whole(large.raw));
+            wg.done();
+          });
+        }
+      }
+      yield();
+    }
+    wg.wait();
+  });
+}
+
+// A list that several goroutines pass round, each moving its head from one place to another: every pointer is most of the time in one
+// place only.
+TEST_F(Concurrent, TheOnlyPointerMovesAbout) {
+  run([] {
+    const collecting all_the_time;
+    struct places {
+      std::array<ptr<item>, 16> at;
+    };
+    wait_group wg;
+    for (int g = 0; g < 4; ++g) {
+      wg.add(1);
+      go([&wg, g] {
+        ptr<places> p = make<places>();
+        for (auto& slot : p->at) slot = make_item(static_cast<uint64_t>(g));
+        uint64_t seed = static_cast<uint64_t>(g) + 1;
+        for (int i = 0; i < 30'000; ++i) {
+          seed = seed * 6364136223846793005u + 1442695040888963407u;
+          ptr<item>& from = p->at[seed >> 60];
+          ptr<item>& to = p->at[(seed >> 50) % 16];
+          if (&from == &to) continue;
+          ptr<item> held = from;
+          from = nullptr;
+          if (!held) held = make_item(static_cast<uint64_t>(g));
+          ASSERT_TRUE(whole(held.get()));
+          held->next = to;
+          to = held;
+          if (i % 8 == 0) to->next = nullptr;
+          if (i % 64 == 0) yield();
+        }
+        wg.done();
+      });
+    }
+    wg.wait();
+  });
+}
+
+// The run ends while a collection is under way; the next finds a heap at rest.
+TEST_F(Concurrent, TheEndOfARunEndsItsCollection) {
+  root<item> kept;
+  for (uint64_t round = 0; round < 50; ++round) {
+    run([&] {
+      if (round > 0) {
+        EXPECT_TRUE(whole(kept.get()));
+      }
+      kept = make_item(round);
+      go([] { gc(); });
+      for (uint64_t i = 0; i < round; ++i) yield();
+    });
+    EXPECT_EQ(rt::memory().gc.phase(), rt::gc_phase::off);
+    EXPECT_EQ(detail::barrier_flags.load() & detail::barrier_marking, 0u);
+  }
+}
+
+// What the oracle is for: it finds nothing in programs that keep the rules.
+TEST_F(Concurrent, TheRescanFindsNothing) {
+  run([] {
+    rt::memory().gc.set_rescan(true);
+    const uint64_t before = read_mem_stats().gc.rescan_found;
+    {
+      const collecting all_the_time;
+      auto c = make_chan<ptr<item>>(4);
+      go([c] {
+        for (uint64_t i = 0; i < 3000; ++i) c.send(make_item(i));
+        c.close();
+      });
+      while (const std::optional<ptr<item>> i = c.recv()) ASSERT_TRUE(whole(i->get()));
+    }
+    EXPECT_EQ(read_mem_stats().gc.rescan_found, before);
+    rt::memory().gc.set_rescan(false);
+  });
+}
+
+}  // namespace

@@ -1,0 +1,164 @@
+// The pacer in a closed loop: programs that exist on paper allocate and are marked at given rates; cycle after cycle the heap must end near
+// its goal, and marking take its share.
+#include "runtime/gc/pacer.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace warren::rt {
+namespace {
+
+constexpr double kMB = 1 << 20;
+
+struct program {
+  double live = 100 * kMB;  // stays so
+  double scannable = 0.8;   // of it
+  double roots = 1 * kMB;
+  double alloc_rate = 0.2e9;  // bytes per second of a processor that does nothing else
+  double mark_rate = 1e9;     // bytes per second and processor
+  int procs = 4;
+};
+struct outcome {
+  double end = 0;     // the heap when the marking was over, over the goal
+  double assist = 0;  // part of the processors' time while it marked
+  double runway = 0;  // trigger, as part of the way from the live heap to the goal
+};
+
+// One cycle, in steps of 10 µs.
+outcome simulate(pacer& p, const program& w) {
+  const auto goal = static_cast<double>(p.goal());
+  outcome out;
+  double heap = static_cast<double>(p.trigger());
+  out.runway = (heap - w.live) / (goal - w.live);
+  p.start_cycle(static_cast<uint64_t>(heap));
+  const double work = w.live * w.scannable + w.roots;
+  double done = 0, owed = 0, credit = 0, assist_time = 0, time = 0;
+  constexpr double kStep = 10e-6;
+  while (done < work) {
+    const double ratio = p.ratio(static_cast<uint64_t>(heap), static_cast<uint64_t>(done));
+    const double background = w.mark_rate * pacer::kShare * w.procs * kStep;
+    done += background;
+    credit += background;
+    // The others allocate, and stop to assist when they owe more than there is credit for.
+    double mutator = (1 - pacer::kShare) * w.procs * kStep;
+    const double wish = mutator * w.alloc_rate;
+    owed = wish * ratio;
+    const double from_credit = std::min(credit, owed);
+    credit -= from_credit;
+    const double by_assist = owed - from_credit;
+    // Time for both: assisting takes by_assist / mark_rate, and allocating shrinks with what is left.
+    const double scale = mutator / (mutator + by_assist / w.mark_rate);
+    heap += wish * scale;
+    done += by_assist * scale;
+    assist_time += by_assist * scale / w.mark_rate;
+    time += kStep;
+    if (time > 100) break;
+  }
+  out.end = heap / goal;
+  out.assist = assist_time / (time * w.procs);
+  const double made = heap - static_cast<double>(p.trigger());
+  p.end_cycle({.marked = static_cast<uint64_t>(w.live),
+               .live_end = static_cast<uint64_t>(heap),
+               .heap_work = static_cast<uint64_t>(w.live * w.scannable),
+               .root_work = static_cast<uint64_t>(w.roots),
+               .duration = static_cast<int64_t>(time * 1e9),
+               .assist = static_cast<int64_t>(assist_time * 1e9),
+               .idle = 0,
+               .procs = w.procs});
+  (void)made;
+  return out;
+}
+
+TEST(Pacer, ASteadyProgramEndsAtItsGoalWithFewAssists) {
+  for (const double rate : {0.02e9, 0.2e9, 0.6e9}) {
+    program w;
+    w.alloc_rate = rate;
+    pacer p(100, true);
+    outcome last;
+    for (int i = 0; i < 20; ++i) last = simulate(p, w);
+    EXPECT_LE(last.end, 1.05) << rate;
+    EXPECT_GE(last.end, 0.70) << rate;
+    // A program that allocates faster than a runway of 19/64 of the way allows must help.
+    EXPECT_LE(last.assist, rate < 0.5e9 ? 0.12 : 0.45) << rate;
+  }
+}
+
+TEST(Pacer, WhoAllocatesFasterStartsEarlier) {
+  program slow, fast;
+  slow.alloc_rate = 0.02e9;
+  fast.alloc_rate = 0.6e9;
+  pacer a(100, true), b(100, true);
+  outcome oa, ob;
+  for (int i = 0; i < 10; ++i) oa = simulate(a, slow), ob = simulate(b, fast);
+  EXPECT_GT(oa.runway, ob.runway);
+  EXPECT_GE(ob.runway, 45.0 / 64 - 0.02) << "not before 45/64 of the way";
+  EXPECT_LE(oa.runway, 1.0);
+}
+
+TEST(Pacer, AStepInTheAllocationRateCostsAssistsOnceAndStaysNearTheGoal) {
+  program w;
+  w.alloc_rate = 0.02e9;
+  pacer p(100, true);
+  for (int i = 0; i < 10; ++i) simulate(p, w);
+  w.alloc_rate = 0.8e9;
+  const outcome at_once = simulate(p, w);
+  EXPECT_LE(at_once.end, 1.15);
+  outcome later;
+  for (int i = 0; i < 10; ++i) later = simulate(p, w);
+  EXPECT_LE(later.end, 1.05);
+  EXPECT_LE(later.assist, at_once.assist + 0.01);
+}
+
+TEST(Pacer, AHeapThatGrowsEndsBelowTheNextGoal) {
+  program w;
+  pacer p(100, true);
+  for (int i = 0; i < 5; ++i) simulate(p, w);
+  w.live = 190 * kMB;
+  const outcome o = simulate(p, w);
+  EXPECT_LE(o.end, 2.0);
+}
+
+TEST(Pacer, GoalCountsRootsAndHasALeast) {
+  pacer p(100, true);
+  EXPECT_EQ(p.goal(), uint64_t{4} << 20);
+  p.start_cycle(0);
+  p.end_cycle({.marked = 50 << 20, .live_end = 50 << 20, .heap_work = 40 << 20, .root_work = 10 << 20});
+  EXPECT_NEAR(static_cast<double>(p.goal()), (50 + 60) * kMB, kMB);
+  EXPECT_LT(p.trigger(), p.goal());
+  p.set(100, false);
+  EXPECT_EQ(p.trigger(), p.goal()) << "a world that stands needs no runway";
+  p.set(-1, true);
+  EXPECT_EQ(p.trigger(), ~uint64_t{0});
+  p.set(50, true);
+  EXPECT_NEAR(static_cast<double>(p.goal()), (50 + 30) * kMB, kMB);
+}
+
+TEST(Pacer, RatioPaysForTheRestOverTheRestOfTheWay) {
+  pacer p(100, true);
+  p.start_cycle(0);
+  p.end_cycle({.marked = 100 << 20, .live_end = 100 << 20, .heap_work = 100 << 20, .root_work = 0});
+  p.start_cycle(160 << 20);
+  EXPECT_NEAR(p.ratio(160 << 20, 0), 100.0 / 40, 0.1);
+  EXPECT_NEAR(p.ratio(180 << 20, 50 << 20), 50.0 / 20, 0.1);
+  EXPECT_GT(p.ratio(199 << 20, 0), 50);
+  EXPECT_GT(p.ratio(300 << 20, 0), 1) << "beyond the goal it goes on paying";
+  EXPECT_TRUE(std::isfinite(p.ratio(300 << 20, 1000 << 20)));
+}
+
+TEST(CpuLimiter, LimitsWhenMarkingTakesHalfForLong) {
+  cpu_limiter l;
+  for (int i = 0; i < 1000; ++i) l.update(10'000'000, 4'000'000, 2);
+  EXPECT_FALSE(l.limiting()) << "40 % is not too much";
+  for (int i = 0; i < 100; ++i) l.update(10'000'000, 10'000'000, 2);
+  EXPECT_FALSE(l.limiting()) << "a second of one processor is a burst";
+  for (int i = 0; i < 110; ++i) l.update(10'000'000, 10'000'000, 2);
+  EXPECT_TRUE(l.limiting());
+  EXPECT_EQ(l.times(), 1u);
+  l.update(10'000'000, 0, 2);
+  EXPECT_FALSE(l.limiting());
+}
+
+}  // namespace
+}  // namespace warren::rt
