@@ -10,6 +10,9 @@ bool park_unlock(g*, void* runtime_mutex) noexcept {
   return true;
 }
 
+// A hint; what the lock does must be right whatever it says.
+bool spinning_pays() noexcept { return true; }
+
 void g_list::push(g* gp) noexcept {
   gp->next = head;
   head = gp;

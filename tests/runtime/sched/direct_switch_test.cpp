@@ -85,9 +85,11 @@ TEST(DirectSwitch, TheGlobalQueueIsServedMeanwhile) {
 TEST(DirectSwitch, AParkThatIsRefusedGoesOnLater) {
   run([] {
     set_maxprocs(1);
+    wait_group wg;
+    wg.go([] {});
+    wg.wait();  // main has left the calling thread, where nobody else runs and so nobody is switched to
     const uint64_t before = read_scheduler_stats().direct_switches;
     int others = 0;
-    wait_group wg;
     for (int i = 0; i < 50; ++i) {
       wg.go([&] { ++others; });
       bool asked = false;
