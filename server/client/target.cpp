@@ -22,13 +22,20 @@ bool take(std::string_view& text, std::string_view prefix) {
   return true;
 }
 
+std::string quoted(std::string_view text) {
+  std::string out(1, '\'');
+  out += text;
+  out += '\'';
+  return out;
+}
+
 uint16_t parse_port(std::string_view whole, std::string_view text) {
   uint32_t n = 0;
   for (const char c : text) {
-    if (c < '0' || c > '9' || n > 65535) refuse(whole, "'" + std::string(text) + "' is no port; write 1 to 65535");
+    if (c < '0' || c > '9' || n > 65535) refuse(whole, quoted(text) + " is no port; write 1 to 65535");
     n = n * 10 + static_cast<uint32_t>(c - '0');
   }
-  if (n == 0 || n > 65535) refuse(whole, "'" + std::string(text) + "' is no port; write 1 to 65535");
+  if (n == 0 || n > 65535) refuse(whole, quoted(text) + " is no port; write 1 to 65535");
   return static_cast<uint16_t>(n);
 }
 
@@ -55,7 +62,7 @@ void split(std::string_view whole, std::string_view text, std::string& host, uin
   for (const char c : host) {
     const bool good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '-' || c == '.' || c == '_' ||
                       c == ':' || c == '%';
-    if (!good) refuse(whole, "'" + host + "' is no host name; " + std::string(kUse));
+    if (!good) refuse(whole, quoted(host) + " is no host name; " + std::string(kUse));
   }
   if (!rest.empty()) port = parse_port(whole, rest.substr(1));
 }
@@ -103,7 +110,7 @@ target parse_target(std::string_view text) {
       asio::error_code ec;
       std::string why;
       const tcp_endpoint e = parse_endpoint(address, ec, &why);
-      if (ec || e.address().is_v4() != v4) refuse(whole, "'" + std::string(one) + "' is no " + (v4 ? "IPv4" : "IPv6") + " address");
+      if (ec || e.address().is_v4() != v4) refuse(whole, quoted(one) + " is no " + (v4 ? "IPv4" : "IPv6") + " address");
       t.addresses.push_back(to_string(e));
       if (t.authority.empty()) {
         t.authority = address;

@@ -22,6 +22,7 @@
 // and the others run beside it. A handler that computes for long without parking therefore holds up the requests that came with it on
 // its connection, but for those that an idle P takes over: let it compute in a goroutine of its own.
 //
+// Clients: <warren/grpc/client.h>.
 // What is here: methods of all four kinds, status and rich errors, metadata, deadlines, cancellation, compression, TLS, interceptors,
 // counters.
 #pragma once
