@@ -137,6 +137,9 @@ bool owner_settles(m* mp) noexcept {
 void scheduler::on_preempt_signal(m* mp, const void* frame, const void* uc) noexcept {
   g* gp = mp->curg;
   if (gp == nullptr) return;
+  // Handlers run on the alternate stack, except under ThreadSanitizer. There they leave the dead registers of the moment on the goroutine's
+  // stack, which may hold anybody's pointers.
+  if (!mp->signal_stack.contains(frame)) gp->exact = 0;
   // In the middle of another handler: the goroutine's registers are in that one's frame. Whoever sent the signal sends it again.
   if (mp->signal_stack.contains(interrupted_sp(uc))) return;
   if (mp->sampled.load(std::memory_order_relaxed) == 1) {
