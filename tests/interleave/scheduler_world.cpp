@@ -14,6 +14,7 @@
 #include "runtime/os/fatal.h"
 #include "runtime/sched/hooks.h"
 #include "runtime/stack/context.h"
+#include "warren/detail/barrier.h"
 
 #if defined(__clang__)
 #define WARREN_NOT_INSTRUMENTED __attribute__((noinline, disable_sanitizer_instrumentation))
@@ -326,3 +327,11 @@ void world::take_p_away(uint32_t from) { scheduler_test::take_away(sched, proc(f
 void world::finish() { scheduler_test::exit(sched); }
 
 }  // namespace interleave
+
+namespace warren::detail {
+
+// No barrier either.
+constinit std::atomic<uint32_t> barrier_flags{0};
+void barrier_words_slow(const void*, size_t) noexcept {}
+
+}  // namespace warren::detail

@@ -72,9 +72,13 @@ TEST_F(EnvironmentDeathTest, Gcmode) {
     gc();
     EXPECT_EQ(read_mem_stats().gc.by_mode[2], 1u);
   });
-  EXPECT_FINE("WARREN_GCMODE", "", {
+  EXPECT_FINE("WARREN_GCMODE", "hybrid", {
     gc();
     EXPECT_EQ(read_mem_stats().gc.by_mode[3], 1u);
+  });
+  EXPECT_FINE("WARREN_GCMODE", "", {
+    gc();
+    EXPECT_EQ(read_mem_stats().gc.by_mode[0], 1u);
   });
   EXPECT_REFUSED("WARREN_GCMODE", "fast", "fatal error: WARREN_GCMODE=fast: want hybrid, dijkstra, yuasa or stw");
 }

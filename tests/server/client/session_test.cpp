@@ -40,7 +40,7 @@ struct one_stream final : stream {
   void on_headers_over_limit() override { events += "over "; }
   void on_headers_end(session&, bool end) override { events += end ? "H! " : "H "; }
   void on_data(session& s, std::string_view bytes) override {
-    events += "D" + std::to_string(bytes.size()) + " ";
+    events.append("D").append(std::to_string(bytes.size())).append(" ");
     s.consume(*this, bytes.size());
   }
   void on_data_end(session&) override { events += "D! "; }
