@@ -10,11 +10,11 @@
 //
 // If load 3 came before the fence that (b) put into that thread and saw 0, store 1 came before it, too, and (c) sees `running`, or what
 // followed it. What may have followed is that the goroutine parked again: its status is `waiting` then, stored with release after its
-// registers were saved, or already `runnable`, stored with release by whoever readied it (relaxed, it would say nothing about the registers:
-// tests/interleave/stack_claim_test.cpp found that); and its next run comes to line 3 after the fence and waits. So whatever (c) sees, while the claim is held the stack
-// from the saved stack pointer upwards is changed by nobody but those who hold pointers into it (a channel that delivers a value), and what
-// lies below the stack pointer belongs to nobody: a suspended goroutine has no red zone, it is inside the call of the switch, and signal
-// handlers run on stacks of their own.
+// registers were saved, or already `runnable`, stored with release by whoever readied it (relaxed, it would say nothing about the
+// registers: tests/interleave/stack_claim_test.cpp found that); and its next run comes to line 3 after the fence and waits. So whatever (c)
+// sees, while the claim is held the stack from the saved stack pointer upwards is changed by nobody but those who hold pointers into it (a
+// channel that delivers a value), and what lies below the stack pointer belongs to nobody: a suspended goroutine has no red zone, it is
+// inside the call of the switch, and signal handlers run on stacks of their own.
 //
 // Who waits at line 3 keeps its thread and P. So claims are short (a system call over some dozens of stacks, or a walk over one), the
 // holder takes no lock that a goroutine could hold, and goroutines that wake often are not claimed at all.
