@@ -276,6 +276,7 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
       const std::vector<tcp_endpoint> found =
           rt::resolve(target.host, target.port, false, sum(began, ns_of(options.connect_timeout)), stop.get_token(), ec);
       std::vector<std::string> texts;
+      texts.reserve(found.size());
       for (const tcp_endpoint& e : found) texts.push_back(warren::to_string(e));
       std::vector<std::shared_ptr<connection>> gone;
       bool again = false;

@@ -29,7 +29,7 @@ class call_that_failed final : public client_call {
 
 class bearer final : public call_credentials {
  public:
-  bearer(const std::string& token, bool plain) : value_("Bearer " + token), plain_(plain) {}
+  bearer(std::string_view token, bool plain) : value_(std::string("Bearer ").append(token)), plain_(plain) {}
   status add(const warren::context&, std::string_view, std::string_view, metadata& out) override {
     if (out.add("authorization", value_)) return {};
     return unauthenticated("the bearer token has characters that no header may have; take it without the line's end");
@@ -48,7 +48,7 @@ call_ptr failed_call(status why) {
   return call_ptr(new call_that_failed(std::move(why)));
 }
 
-std::shared_ptr<call_credentials> bearer_token(std::string token, bool plain_text_allowed) {
+std::shared_ptr<call_credentials> bearer_token(std::string_view token, bool plain_text_allowed) {
   return std::make_shared<bearer>(token, plain_text_allowed);
 }
 

@@ -182,7 +182,7 @@ class string_builder {
 
   string_builder(const string_builder& o) { append(o.view()); }
   string_builder(string_builder&& o) noexcept : data_(o.data_), size_(o.size_), capacity_(o.capacity_) { o.forget(); }
-  string_builder& operator=(string_builder o) noexcept {
+  string_builder& operator=(string_builder o) noexcept {  // NOLINT(performance-unnecessary-value-param): a copy or what was moved
     data_ = o.data_;
     size_ = o.size_;
     capacity_ = o.capacity_;

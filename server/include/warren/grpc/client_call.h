@@ -121,6 +121,6 @@ class call_credentials {
 };
 
 // "authorization: Bearer <token>".
-std::shared_ptr<call_credentials> bearer_token(std::string token, bool plain_text_allowed = false);
+std::shared_ptr<call_credentials> bearer_token(std::string_view token, bool plain_text_allowed = false);
 
 }  // namespace warren::grpc
