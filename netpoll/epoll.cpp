@@ -1,8 +1,8 @@
 // epoll, armed once.
 //
-// Each descriptor is added for EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET and never touched again. A park therefore costs no
-// system call of its own: the price is that an edge may come when nobody waits, and has to be remembered (poll_desc's word `ready`).
-// Rejected: EPOLLONESHOT, which needs an epoll_ctl per park; level-triggered, which reports a writable socket for ever.
+// Each descriptor is added for EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET and never touched again. A park therefore costs no system call of
+// its own: the price is that an edge may come when nobody waits, and has to be remembered (poll_desc's word `ready`). Rejected:
+// EPOLLONESHOT, which needs an epoll_ctl per park; level-triggered, which reports a writable socket for ever.
 //
 // wake(): the eventfd is level-triggered and only a blocking poll reads it. A non-blocking poll that happens to see it must leave it alone,
 // or the blocking one would sleep on. wake_pending_ keeps a storm of wake() calls at one write(2): between the write and the moment the
@@ -25,9 +25,9 @@ namespace {
 constexpr int kEventsPerCall = 128;     // as Go: 1.5 KiB of the scheduler's stack; the rest comes with the next call
 constexpr uint64_t kWakeToken = ~0ull;  // no poll_desc has it: their indices end below 2^32 - 1
 
-constexpr uint32_t kReadable = EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+constexpr uint32_t kReadable = EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 constexpr uint32_t kWritable = EPOLLOUT | EPOLLHUP | EPOLLERR;
-constexpr uint32_t kEnded = EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+constexpr uint32_t kEnded = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
 }  // namespace
 
 epoll_poller* epoll_poller::make(int* error) noexcept {
@@ -58,7 +58,7 @@ epoll_poller::~epoll_poller() {
 }
 
 int epoll_poller::add(int fd, uint64_t token) noexcept {
-  return sys::epoll_add(epoll_fd_, fd, EPOLLIN | EPOLLPRI | EPOLLOUT | EPOLLRDHUP | EPOLLET, token).error;
+  return sys::epoll_add(epoll_fd_, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, token).error;
 }
 
 g_list epoll_poller::poll(int64_t delay_ns) {

@@ -11,8 +11,6 @@ namespace warren::rt {
 
 class epoll_poller final : public poller {
  public:
-  static constexpr bool kTellsUrgentData = true;
-
   static epoll_poller* make(int* error) noexcept;
   ~epoll_poller() override;
 

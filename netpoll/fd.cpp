@@ -9,13 +9,8 @@
 // is a new edge. Only when it is not known to be empty a one-byte MSG_PEEK asks. The end of the stream needs more care: data and FIN that
 // come together are one edge, a short read of the data looks like "drained", and nothing more will come. Hence poll_desc::ended(), set for
 // good by the event's EPOLLRDHUP, which makes wait_readable peek. (Known from tokio, which cleared readiness on short reads and hung.) A
-// short read also comes before a TCP urgent mark, with data behind it. So urgent data (EPOLLPRI, which the kernel reports no later than the
-// data) sets the same flag. A back end that cannot tell (kTellsUrgentData) leaves a hole: a peer that sends urgent data and nothing after
-// it can stall a wait_readable on its own connection until the deadline; nobody else's.
-//
-// The same knowledge spares the read that finds nothing. A goroutine that answers a request and reads again gets EAGAIN nearly always; if
-// the last read of a TCP connection was a short one, and neither edge nor end has been noted since, it parks at once. (Not for other
-// sockets: a unix socket's read also ends where descriptors were passed.) The price: data that came just then is found one poll later.
+// short read can also come from a TCP urgent mark. A peer that sends urgent data and nothing after it can stall a wait_readable on its own
+// connection until the deadline; nobody else's.
 //
 // close(): marks the mutex (later operations get bad_descriptor), evicts (parked ones wake with operation_aborted) and waits until the last
 // of them has given its reference back, whereupon that one closes the number. On return the port is free and the number may be reused. A
@@ -27,7 +22,6 @@
 
 #include <new>
 
-#include "netpoll/back_end.h"
 #include "netpoll/poller.h"
 #include "runtime/sched/scheduler.h"
 #include "warren/go.h"
@@ -42,7 +36,7 @@ constexpr int64_t kLongestBackoff = 1'000'000'000;  // … to 1 s, as Go's net/h
 constexpr int64_t kBackoffSlice = 10'000'000;       // how soon a close ends the pause
 }  // namespace
 
-fd* fd::open(int sysfd, asio::error_code& ec, bool tcp) {
+fd* fd::open(int sysfd, asio::error_code& ec) {
   int error = 0;
   poller* p = poller::get(&error);
   if (p == nullptr) {
@@ -61,7 +55,7 @@ fd* fd::open(int sysfd, asio::error_code& ec, bool tcp) {
     return nullptr;
   }
   ec.clear();
-  return new fd(sysfd, pd, tcp && back_end::kTellsUrgentData);
+  return new fd(sysfd, pd);
 }
 
 bool fd::report(poll_error e, asio::error_code& ec) noexcept {
@@ -93,8 +87,7 @@ size_t fd::transfer(uint8_t side, park_mode mode, asio::error_code& ec, Call cal
   ec.clear();
   if (!enter(side, mode, ec)) return 0;
   size_t n = 0;
-  const bool nothing_there = side == kReadSide && mode == park_mode::once && trust_short_reads_ && drained_ && !pd_->ended();
-  if (report(nothing_there ? pd_->wait(side) : pd_->prepare(side), ec)) {
+  if (report(pd_->prepare(side), ec)) {
     for (;;) {
       const sys::result r = call(n);
       if (r.ok()) {

@@ -29,8 +29,7 @@ enum class park_mode : uint8_t {
 class fd {
  public:
   // Takes over a descriptor that is non-blocking and that nobody else uses, and registers it. On failure closes it and returns nullptr.
-  // tcp: it is a TCP connection, whose short reads mean that nothing is left (fd.cpp).
-  static fd* open(int sysfd, asio::error_code& ec, bool tcp = false);
+  static fd* open(int sysfd, asio::error_code& ec);
   void release() noexcept;
 
   // Receives with recv(2) / readv(2); value 0 of the call is eof. size > 0.
@@ -89,7 +88,7 @@ class fd {
 
  private:
   friend struct fd_test;
-  fd(int sysfd, poll_desc* pd, bool trust_short_reads) noexcept : sysfd_(sysfd), trust_short_reads_(trust_short_reads), pd_(pd) {}
+  fd(int sysfd, poll_desc* pd) noexcept : sysfd_(sysfd), pd_(pd) {}
   ~fd() = default;
 
   template <class Call>
@@ -106,7 +105,6 @@ class fd {
   static bool commit_close_wait(g* gp, void* self) noexcept;
 
   const int sysfd_;
-  const bool trust_short_reads_;
   poll_desc* const pd_;
   fd_mutex mutex_;
   // The socket's receive queue was empty at the last look; guarded by the read lock. True at first: registering reports what is there

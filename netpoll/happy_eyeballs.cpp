@@ -85,7 +85,7 @@ tcp_conn connect_once(race& r, size_t i, int64_t deadline, asio::error_code& ec,
     return {};
   }
   // Registered only now: a socket that has not begun to connect reports a hang-up at once.
-  fd* f = fd::open(sock, ec, true);
+  fd* f = fd::open(sock, ec);
   if (f == nullptr) return {};
   tcp_conn conn = conn_maker::conn(f);
   if (c.error == EINPROGRESS) {

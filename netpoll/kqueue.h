@@ -10,8 +10,6 @@ namespace warren::rt {
 
 class kqueue_poller final : public poller {
  public:
-  static constexpr bool kTellsUrgentData = false;  // macOS has EV_OOBAND, the others nothing
-
   static kqueue_poller* make(int* error) noexcept;
   ~kqueue_poller() override;
 

@@ -66,7 +66,7 @@ class alignas(kCacheLine) poll_desc {
   poll_error prepare(uint8_t side) noexcept;
   poll_error wait(uint8_t side);
   poll_error check(uint8_t side) const noexcept;  // closed or past the deadline?
-  bool ended() const noexcept;                    // an event said: the peer has finished, the connection is broken, or urgent data. Stays.
+  bool ended() const noexcept;                    // an event said that the peer has finished or the connection is broken. Stays set.
 
   // --- anybody with a reference to the descriptor; any thread ---
   // when: nanotime, 0 = none. sides: one or both.

@@ -24,9 +24,8 @@ tcp_conn tcp_conn::adopt(native_handle_type socket, asio::error_code& ec) {
     sys::close(socket);
     return {};
   }
-  // Not every stream socket is TCP: those that are not refuse.
-  const bool tcp = sys::set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1).ok();
-  return tcp_conn(rt::fd::open(socket, ec, tcp));
+  sys::set_option(socket, IPPROTO_TCP, TCP_NODELAY, 1);  // not every stream socket is TCP: those that are not may refuse
+  return tcp_conn(rt::fd::open(socket, ec));
 }
 
 tcp_endpoint tcp_conn::local_endpoint(asio::error_code& ec) const { return rt::endpoint_of<tcp_endpoint>(fd_, sys::getsockname, ec); }
@@ -76,7 +75,7 @@ tcp_conn tcp_listener::accept(asio::error_code& ec) {
   }
   const int s = fd_->accept(ec);
   if (s < 0) return {};
-  return tcp_conn(rt::fd::open(s, ec, true));  // TCP_NODELAY comes from the listening socket, with the other options
+  return tcp_conn(rt::fd::open(s, ec));  // TCP_NODELAY comes from the listening socket, with the other options
 }
 
 tcp_conn tcp_listener::accept() {
