@@ -21,12 +21,12 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <optional>
-#include <thread>
 
 #include "netpoll/event.h"
 #include "netpoll/socket.h"
@@ -134,7 +134,8 @@ class directory_lock {
       if (rt::getg() != nullptr) {
         sleep(std::chrono::nanoseconds(pause));
       } else {
-        std::this_thread::sleep_for(std::chrono::nanoseconds(pause));
+        const timespec t{.tv_sec = pause / 1'000'000'000, .tv_nsec = pause % 1'000'000'000};
+        nanosleep(&t, nullptr);
       }
     }
   }

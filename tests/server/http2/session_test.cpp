@@ -257,9 +257,22 @@ TEST(session, drain_ends_when_the_streams_have) {
   EXPECT_TRUE(p.s.finished());
 }
 
-// The bucket of resets we send refills with time.
-TEST(session, own_resets_are_limited_per_second) {
+// Streams that are refused while the client keeps to what it was told are not charged to it.
+TEST(session, refusals_that_are_no_fault_of_the_client_are_forgiven) {
   peer p;
+  p.refuse = true;
+  ASSERT_TRUE(p.s.receive(kPreface + kSettings, 0));
+  for (uint32_t i = 0; i < 4 * kOwnResetBurst; i++) {
+    ASSERT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 2 * i + 1, kRequest), 0)) << i;
+    p.output();
+    ASSERT_FALSE(p.s.ended()) << i;
+  }
+  EXPECT_EQ(p.s.streams_refused(), 4u * kOwnResetBurst);
+}
+
+// The bucket of resets we send refills with time. The client opens streams where it was told that it may have none.
+TEST(session, own_resets_are_limited_per_second) {
+  peer p({.max_concurrent_streams = 0});
   p.refuse = true;
   ASSERT_TRUE(p.s.receive(kPreface + kSettings, 0));
   uint32_t id = 1;
