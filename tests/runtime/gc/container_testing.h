@@ -118,11 +118,14 @@ struct barrier_event {
   const void* old;
   const void* now;
 };
+// Of the goroutine that made it: finalizers store, too, meanwhile.
 class recording {
  public:
   recording() {
     events().clear();
+    owner() = goroutine_id();
     rt::the_barrier_hooks.record = [](rt::store_kind kind, const void* slot, const volatile void* old, const volatile void* now) {
+      if (goroutine_id() != owner()) return;
       events().push_back({kind, slot, const_cast<const void*>(old), const_cast<const void*>(now)});
     };
     rt::set_barrier_flag(detail::barrier_record, true);
@@ -131,6 +134,10 @@ class recording {
   void stop() {
     rt::set_barrier_flag(detail::barrier_record, false);
     rt::the_barrier_hooks.record = nullptr;
+  }
+  static uint64_t& owner() {
+    static uint64_t id = 0;
+    return id;
   }
   static std::vector<barrier_event>& events() {
     static std::vector<barrier_event> e;
