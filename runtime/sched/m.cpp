@@ -26,8 +26,8 @@ void setm(m* mp) noexcept { warren_current_m = mp; }
 
 void m::begin_thread() {
   signal_stack.setup();
-  tid = static_cast<pid_t>(syscall(SYS_gettid));
-  cpu_clock = own_cpu_clock();
+  tid.store(static_cast<pid_t>(syscall(SYS_gettid)), std::memory_order_relaxed);
+  cpu_clock.store(own_cpu_clock(), std::memory_order_relaxed);
   unblock_preempt_signal();
 }
 

@@ -64,8 +64,9 @@ struct m {
   m* all_link = nullptr;              // all Ms, newest first; never unlinked while the scheduler lives
   pthread_t handle{};
   alternate_stack signal_stack;
-  pid_t tid = 0;
-  clockid_t cpu_clock{};
+  // Of the thread that runs it now; sysmon may look while an M that was retired gets another one.
+  std::atomic<pid_t> tid{0};
+  std::atomic<clockid_t> cpu_clock{};
 
   // Held by a stop of the world, in the handler of the preemption signal (sched/preempt.cpp): 1 until the world goes on. The registers of
   // the goroutine are in the signal frame, between held_frame and the top of signal_stack.

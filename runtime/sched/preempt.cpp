@@ -121,7 +121,7 @@ void unblock_preempt_signal() {
 
 void send_preempt_signal(const m* mp) noexcept {
   sent.fetch_add(1, std::memory_order_relaxed);
-  syscall(SYS_tgkill, getpid(), mp->tid, the_signal);
+  syscall(SYS_tgkill, getpid(), mp->tid.load(std::memory_order_relaxed), the_signal);
 }
 
 unsigned long long preempt_signals_sent() noexcept { return sent.load(std::memory_order_relaxed); }

@@ -125,6 +125,16 @@ TEST(DirectSwitch, AGoroutineLockedToAThreadRunsThere) {
   });
 }
 
+// Not inline: the address of errno is the thread's, which may change at a switch, and the compiler believes it constant.
+[[gnu::noinline]] void set_errno(int e) {
+  asm volatile("");
+  errno = e;
+}
+[[gnu::noinline]] int get_errno() {
+  asm volatile("");
+  return errno;
+}
+
 // Exceptions in flight and errno belong to the goroutine, also across a direct switch.
 TEST(DirectSwitch, KeepsExceptionsAndErrnoApart) {
   run([] {
@@ -136,9 +146,9 @@ TEST(DirectSwitch, KeepsExceptionsAndErrnoApart) {
           try {
             throw k;
           } catch (int caught) {
-            errno = 100 + k;
+            set_errno(100 + k);
             yield();
-            EXPECT_EQ(errno, 100 + k);
+            EXPECT_EQ(get_errno(), 100 + k);
             EXPECT_EQ(caught, k);
             try {
               throw;
