@@ -132,8 +132,9 @@ int tls_conn::state::bio_read(BIO* b, char* data, size_t size, size_t* n) {
     s->input_ended = true;
     return 0;
   }
-  // An error of the carrier is kept from OpenSSL, which would never work again after it: a deadline is no reason for that.
-  if (!is_would_block(ec)) s->input_error = ec;
+  // An error of the carrier is kept from OpenSSL, which would never work again after it: a deadline is no reason for that. It is that of
+  // the last attempt: a deadline that has been put off since must not be told of by the next one.
+  s->input_error = is_would_block(ec) ? asio::error_code() : ec;
   BIO_set_retry_read(b);
   return 0;
 }
@@ -274,9 +275,9 @@ void tls_conn::state::fetch() {
   }
   if (ec == asio::error::eof) {
     fetched_all = true;
-  } else if (ec && !is_would_block(ec)) {
+  } else {
     lock_guard held(ssl_lock);
-    input_error = ec;
+    input_error = is_would_block(ec) ? asio::error_code() : ec;
   }
 }
 

@@ -254,8 +254,10 @@ TEST_F(names, deadline_and_stop_do_not_wait_for_the_lookup) {
     error_code ec;
     dial_options o;
     o.timeout = 2ms;
-    dial("slow.test:80", ec, o);
-    EXPECT_EQ(ec, asio::error::timed_out);
+    do {  // on a busy machine the time may be up before the lookup's turn comes: then it has left the line
+      dial("slow.test:80", ec, o);
+      EXPECT_EQ(ec, asio::error::timed_out);
+    } while (f.now == 0);
     std::stop_source stop;
     dial_options s;
     s.stop = stop.get_token();
@@ -265,7 +267,7 @@ TEST_F(names, deadline_and_stop_do_not_wait_for_the_lookup) {
       stop.request_stop();
     }
     EXPECT_EQ(ec, asio::error::operation_aborted);
-    EXPECT_EQ(f.now, 2) << "the lookups go on";
+    EXPECT_GE(f.now, 2) << "the lookups go on";
     f.hold = false;
     while (rt::resolver_stats().running > 0) yield();
   });

@@ -269,6 +269,28 @@ TEST(tls, deadlines_leave_the_connection_intact) {
   });
 }
 
+// The first attempt meets the deadline with its first read, before it could send anything; nothing of that is left for the second.
+TEST(tls, a_handshake_whose_deadline_had_passed_when_it_began_goes_on) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    tls_conn client(std::move(p.a), c), server(std::move(p.b), s);
+    client.host_name("localhost");
+    error_code ec;
+    client.deadline(1ns);
+    client.handshake(tls_conn::client, ec);
+    EXPECT_EQ(ec, asio::error::timed_out);
+    client.deadline(std::chrono::nanoseconds::max());
+    task shake([&] {
+      error_code theirs;
+      server.handshake(tls_conn::server, theirs);
+    });
+    client.handshake(tls_conn::client, ec);
+    EXPECT_FALSE(ec) << ec.message();
+    if (ec) client.close();  // the server does not wait for ever
+  });
+}
+
 TEST(tls, a_handshake_that_timed_out_goes_on) {
   warren::run([] {
     asio::ssl::context c = client_context(), s = server_context();
