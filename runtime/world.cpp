@@ -173,9 +173,7 @@ const bool hooks_set = [] {
 
 memory_options read_memory_options() {
   memory_options o;
-  // hybrid is to be the default. Until it is explained why checkmark, under ThreadSanitizer only, has found objects in goroutines' stacks
-  // that hybrid had not marked (stale words of dead frames, or worse), programs get what has no such doubt.
-  o.collector.mode = gc_mode::stw;
+  o.collector.mode = gc_mode::hybrid;
   if (const char* mode = getenv("WARREN_GCMODE"); mode != nullptr && *mode != '\0' && !parse_gc_mode(mode, &o.collector.mode))
     fatal("WARREN_GCMODE=%s: want hybrid, dijkstra, yuasa or stw", mode);
   if (const char* size = getenv("WARREN_HEAP_RESERVE"); size != nullptr && *size != '\0') {
