@@ -32,7 +32,7 @@ void checkmark::visit(uintptr_t word, const char* where, const void* at, evidenc
   bits |= bit;
   ++objects_;
   if (!s->is_marked(static_cast<uint32_t>(i))) {
-    if (e == evidence::none || (e == evidence::cleared && may_be_pieced(heap_, word))) {
+    if (e == evidence::none || (e == evidence::cleared && may_be_nobodys(heap_, word, {s, static_cast<uint32_t>(i)}))) {
       ++doubtful_;
       bits &= ~bit;
       --objects_;

@@ -491,7 +491,7 @@ __attribute__((no_sanitize("address", "thread"))) uint64_t lost_words(const mhea
   for (; p < end; ++p) {
     const uintptr_t word = *p;
     const object_ref o = heap.find_for_mark(word);
-    if (o && !o.span->is_marked(o.index) && !may_be_pieced(heap, word)) ++n;
+    if (o && !o.span->is_marked(o.index) && !may_be_nobodys(heap, word, o)) ++n;
   }
   return n;
 }

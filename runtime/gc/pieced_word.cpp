@@ -30,7 +30,8 @@ bool any_marked(const mheap& heap, uintptr_t lo, uintptr_t hi) noexcept {
 }
 }  // namespace
 
-bool may_be_pieced(const mheap& heap, uintptr_t word) noexcept {
+bool may_be_nobodys(const mheap& heap, uintptr_t word, const object_ref& o) noexcept {
+  if (o.span->magic != 0 && o.index % 64 == 0 && word == o.address()) return true;
   bool numbers = true;
   for (unsigned bytes = 1; bytes <= kMostNumbers; ++bytes) {
     const uintptr_t last = (word >> (8 * (bytes - 1))) & 0xff;

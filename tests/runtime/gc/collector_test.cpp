@@ -373,7 +373,9 @@ class CheckmarkOfStacks : public Collector {
   CheckmarkOfStacks() {
     gc.set_mode(gc_mode::hybrid);
     // Nodes at a multiple of 256 and after it; the other bytes of the address are no zeroes, wherever the heap lies.
-    const auto suits = [](uintptr_t a) { return (a & 0xff) == 0 && (a & 0xff00) != 0 && (a & 0xff0000) != 0; };
+    const auto suits = [this](uintptr_t a) {
+      return (a & 0xff) == 0 && (a & 0xff00) != 0 && (a & 0xff0000) != 0 && heap.find_object(a).index % 64 != 0;
+    };
     while (nodes.empty() || !suits(word(nodes.back()))) nodes.push_back(make());
     first = nodes.size() - 1;
     for (int i = 0; i < 10; ++i) nodes.push_back(make());
@@ -419,6 +421,18 @@ TEST_F(CheckmarkOfStacks, AShortStringWrittenOverAnAddressIsNoLostPointer) {
   EXPECT_EQ(collect(block | 'a'), 1u);
 }
 
+TEST_F(CheckmarkOfStacks, TheBaseOfASpanIsNoLostPointer) {
+  const mspan* const s = heap.find_object(word(nodes[first])).span;
+  EXPECT_EQ(collect(s->slot(0)), 1u);
+  EXPECT_FALSE(alive(reinterpret_cast<void*>(s->slot(0))));
+}
+
+TEST_F(CheckmarkOfStacks, NeitherIsTheBaseOfAGroupOfSlots) {
+  const mspan* const s = heap.find_object(word(nodes[first])).span;
+  while (!alive(reinterpret_cast<void*>(s->slot(64)))) make();
+  EXPECT_EQ(collect(s->slot(64)), 1u);
+}
+
 TEST_F(CheckmarkOfStacksDeathTest, AWholeAddressIsProof) {
   local(0) = word(nodes[first + 3]);
   EXPECT_EQ(word(nodes[first + 4]) & 0xff, 96u);
@@ -436,7 +450,8 @@ TEST_F(CheckmarkOfStacks, TheRescanTellsThemApart) {
   local(1) = 0;
   EXPECT_EQ(rescan(word(nodes[first])), 0u);  // pieced again: the other one is marked
   local(0) = local(1) = 0;
-  nodes.push_back(make());
+  do nodes.push_back(make());
+  while (heap.find_object(word(nodes.back())).index % 64 == 0);
   EXPECT_EQ(rescan(word(nodes.back())), 1u);
 }
 
