@@ -47,7 +47,10 @@ class live_world final : public world {
   int64_t nanotime() override { return rt::nanotime(); }
   int procs() override { return maxprocs(); }
 
-  void begin_marking(uint32_t cycle, bool clear_stacks) override { scan().begin(cycle, clear_stacks); }
+  void begin_marking(uint32_t cycle, bool clear_stacks) override {
+    for (m* mp = getm()->sched->all_m(); mp != nullptr; mp = mp->all_link) mp->shaded.forget();
+    scan().begin(cycle, clear_stacks);
+  }
   void end_marking() override { scan().end(); }
   void rest_of_stacks(stack_visitor visit, void* ctx) override { scan().rest(visit, ctx); }
   size_t stack_batches() override { return scan().batches(); }
@@ -106,11 +109,6 @@ bool gc_is_due() {
   return mm != nullptr && mm->gc.percent() >= 0 && nanotime() - mm->gc.last_end() > kForcedPeriod;
 }
 
-bool thread_has_p() {
-  const m* const mp = getm();
-  return mp != nullptr && mp->current_p != nullptr;
-}
-
 // Is addr where the collector looks? Closures of goroutines that have not started lie in memory of the scheduler (or of operator new) we
 // cannot tell from any other, so the test is for the places a ptr surely does not belong: static data of the program and its libraries, and
 // stacks of threads.
@@ -142,13 +140,29 @@ bool is_scanned(const void* addr) {
   return !is_static_data(a) && !is_thread_stack(a);
 }
 
-// In a critical section, on a thread with an M.
-void shade(const void* object) {
-  const auto word = reinterpret_cast<uintptr_t>(object);
-  m* const mp = getm();
+[[gnu::noinline]] void shade_first_time(m* mp, uintptr_t word) noexcept {
   if (mp->shaded.push(word)) return;
   memory().gc.take_buffer(mp->shaded);
   mp->shaded.push(word);
+}
+inline void shade_on(m* mp, const void* object) noexcept {
+  const auto word = reinterpret_cast<uintptr_t>(object);
+  if (word != 0 && !mp->shaded.pushed(word)) shade_first_time(mp, word);
+}
+
+bool shade(const void* old, const void* now) {
+  m* const mp = getm();
+  if (mp == nullptr || mp->current_p == nullptr) [[unlikely]]
+    return false;
+  // In a critical section the world does not stop. The thread may have been held since it tested the flag, and the marking be over: then
+  // `old` and `now` were found in its registers.
+  const uint32_t outer = enter_critical(mp);
+  if ((detail::barrier_flags.load(std::memory_order_relaxed) & detail::barrier_marking) != 0) {
+    shade_on(mp, old);
+    shade_on(mp, now);
+  }
+  leave_critical(mp, outer);
+  return true;
 }
 
 void on_run_started() {
@@ -163,7 +177,6 @@ const bool hooks_set = [] {
   sched_hooks.runtime_started = &on_run_started;
   sched_hooks.gc_is_due = &gc_is_due;
   sched_hooks.forced_gc = &start_background_gc;
-  the_barrier_hooks.has_p = &thread_has_p;
   the_barrier_hooks.is_scanned = &is_scanned;
   the_barrier_hooks.shade = &shade;
   return true;
@@ -173,9 +186,7 @@ const bool hooks_set = [] {
 
 memory_options read_memory_options() {
   memory_options o;
-  // hybrid is to be the default. Until it is explained why checkmark, under ThreadSanitizer only, has found objects in goroutines' stacks
-  // that hybrid had not marked (stale words of dead frames, or worse), programs get what has no such doubt.
-  o.collector.mode = gc_mode::stw;
+  o.collector.mode = gc_mode::hybrid;
   if (const char* mode = getenv("WARREN_GCMODE"); mode != nullptr && *mode != '\0' && !parse_gc_mode(mode, &o.collector.mode))
     fatal("WARREN_GCMODE=%s: want hybrid, dijkstra, yuasa or stw", mode);
   if (const char* size = getenv("WARREN_HEAP_RESERVE"); size != nullptr && *size != '\0') {

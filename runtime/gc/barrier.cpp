@@ -1,6 +1,5 @@
 #include "runtime/gc/barrier.h"
 
-#include "runtime/os/critical.h"
 #include "runtime/os/fatal.h"
 
 namespace warren::detail {
@@ -35,7 +34,7 @@ const char* to_string(store_kind k) noexcept {
   return "?";
 }
 
-void slow(store_kind kind, const void* slot, const volatile void* old, const volatile void* now) noexcept {
+[[gnu::noinline]] void slow(store_kind kind, const void* slot, const volatile void* old, const volatile void* now) noexcept {
   const uint32_t flags = detail::barrier_flags.load(std::memory_order_relaxed);
   const barrier_hooks& h = the_barrier_hooks;
   if ((flags & detail::barrier_record) != 0 && h.record != nullptr) h.record(kind, slot, old, now);
@@ -47,20 +46,15 @@ void slow(store_kind kind, const void* slot, const volatile void* old, const vol
         slot, to_string(kind));
   }
   if ((flags & detail::barrier_marking) != 0) {
-    if (h.has_p != nullptr && !h.has_p()) {
+    if (h.shade == nullptr) return;
+    if ((flags & detail::barrier_new_only) != 0) old = nullptr;
+    if ((flags & detail::barrier_old_only) != 0) now = nullptr;
+    if (!h.shade(const_cast<const void*>(old), const_cast<const void*>(now))) [[unlikely]] {
       fatal(
           "a warren::ptr at %p was %s during a collection by a thread without a P (a foreign thread, or inside warren::blocking): use "
           "warren::root there",
           slot, to_string(kind));
     }
-    if (h.shade == nullptr) return;
-    // Here the world does not stop. The thread may have been held since the flag was tested, and the marking be over: then `old` and `now`
-    // were found in its registers.
-    const critical_section undisturbed;
-    const uint32_t mode = detail::barrier_flags.load(std::memory_order_relaxed);
-    if ((mode & detail::barrier_marking) == 0) return;
-    if (old != nullptr && (mode & detail::barrier_new_only) == 0) h.shade(const_cast<const void*>(old));
-    if (now != nullptr && (mode & detail::barrier_old_only) == 0) h.shade(const_cast<const void*>(now));
   }
 }
 }  // namespace
@@ -71,16 +65,20 @@ namespace warren::detail {
 
 void barrier_construct(void* slot, const volatile void* now) noexcept { rt::slow(rt::store_kind::construct, slot, nullptr, now); }
 void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept {
+  // Usually it is for mode hybrid that one comes here, and for nothing else.
+  if (barrier_flags.load(std::memory_order_relaxed) == barrier_marking && rt::the_barrier_hooks.shade != nullptr &&
+      rt::the_barrier_hooks.shade(const_cast<const void*>(old), const_cast<const void*>(now))) [[likely]]
+    return;
   rt::slow(rt::store_kind::assign, slot, old, now);
 }
 void barrier_words_slow(const void* from, size_t bytes) noexcept {
   const rt::barrier_hooks& h = rt::the_barrier_hooks;
-  if (h.shade == nullptr || (h.has_p != nullptr && !h.has_p())) return;
+  if (h.shade == nullptr) return;
   const auto* const words = static_cast<void* const*>(from);
-  const rt::critical_section undisturbed;
-  if ((barrier_flags.load(std::memory_order_relaxed) & barrier_marking) == 0) return;
-  for (size_t i = 0; i < bytes / sizeof(void*); ++i)
-    if (const void* const word = __atomic_load_n(&words[i], __ATOMIC_RELAXED); word != nullptr) h.shade(word);
+  const size_t n = bytes / sizeof(void*);
+  const auto word = [&](size_t i) -> const void* { return i < n ? __atomic_load_n(&words[i], __ATOMIC_RELAXED) : nullptr; };
+  for (size_t i = 0; i < n; i += 2)
+    if (!h.shade(word(i), word(i + 1))) return;
 }
 void barrier_destroy(void* slot) noexcept {
   void* const old = __atomic_load_n(static_cast<void**>(slot), __ATOMIC_RELAXED);

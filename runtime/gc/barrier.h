@@ -31,9 +31,9 @@ enum class store_kind : uint8_t { construct, assign, destroy };
 
 // What the barrier asks of the rest. Set once at start, before goroutines run; any may be nullptr.
 struct barrier_hooks {
-  bool (*has_p)() = nullptr;                       // does this thread hold a P?
   bool (*is_scanned)(const void* addr) = nullptr;  // does the collector look at this address (heap, goroutine stack, closure)?
-  void (*shade)(const void* object) = nullptr;     // grey it. In a critical section
+  // Greys both, unless null, if a collection still marks. False: this thread has no P, and nothing was done.
+  bool (*shade)(const void* old, const void* now) = nullptr;
   void (*record)(store_kind kind, const void* slot, const volatile void* old, const volatile void* now) = nullptr;  // tests
 };
 extern barrier_hooks the_barrier_hooks;

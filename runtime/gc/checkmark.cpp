@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "runtime/gc/pieced_word.h"
 #include "runtime/os/fatal.h"
 
 namespace warren::rt {
@@ -18,7 +19,7 @@ void checkmark::begin() noexcept {
   heap_.for_each_span([this](mspan* s) { memset(bits_of(s), 0, s->groups() * 8); });
 }
 
-void checkmark::visit(uintptr_t word, const char* where, const void* at, bool exact) noexcept {
+void checkmark::visit(uintptr_t word, const char* where, const void* at, evidence e) noexcept {
   const reservation& r = heap_.space();
   if (!r.contains(word)) return;
   mspan* const s = heap_.span_at(heap_.page_of(word));
@@ -31,7 +32,7 @@ void checkmark::visit(uintptr_t word, const char* where, const void* at, bool ex
   bits |= bit;
   ++objects_;
   if (!s->is_marked(static_cast<uint32_t>(i))) {
-    if (!exact) {
+    if (e == evidence::none || (e == evidence::cleared && may_be_nobodys(heap_, word, {s, static_cast<uint32_t>(i)}))) {
       ++doubtful_;
       bits &= ~bit;
       --objects_;
@@ -39,21 +40,22 @@ void checkmark::visit(uintptr_t word, const char* where, const void* at, bool ex
     }
     heap_.print_span(*s);
     fatal(
-        "checkmark: the object at %p (slot %zu) is reachable but was not marked; found in a %s at %p: the collector lost it, this is a bug "
-        "in the runtime or a ptr written without its barrier",
-        reinterpret_cast<void*>(s->slot(i)), i, where, at);
+        "checkmark: the object at %p (slot %zu) is reachable but was not marked; found in a %s at %p (%#zx): the collector lost it, this "
+        "is "
+        "a bug in the runtime or a ptr written without its barrier",
+        reinterpret_cast<void*>(s->slot(i)), i, where, at, static_cast<size_t>(word));
   }
   stack_[top_++] = s->slot(i);
 }
 
-void checkmark::root(uintptr_t word, const char* where, const void* at) noexcept { visit(word, where, at, true); }
+void checkmark::root(uintptr_t word, const char* where, const void* at) noexcept { visit(word, where, at, evidence::proof); }
 
 __attribute__((no_sanitize("address", "thread"))) void checkmark::range(const void* lo, const void* hi, const char* where,
-                                                                        bool exact) noexcept {
+                                                                        evidence e) noexcept {
   constexpr uintptr_t w = sizeof(uintptr_t);
   const uintptr_t end = reinterpret_cast<uintptr_t>(hi);
   for (uintptr_t a = (reinterpret_cast<uintptr_t>(lo) + w - 1) / w * w; a + w <= end; a += w) {
-    visit(*reinterpret_cast<const volatile uintptr_t*>(a), where, reinterpret_cast<const void*>(a), exact);
+    visit(*reinterpret_cast<const volatile uintptr_t*>(a), where, reinterpret_cast<const void*>(a), e);
   }
 }
 
@@ -68,7 +70,7 @@ uint64_t checkmark::finish(bool no_floating) noexcept {
       if (s->kind() == scan_kind::precise && ((r.pointer_bits()[bit / 64] >> (bit % 64)) & 1) == 0) continue;
       // A word of an ambiguous object may be a number that was written after the object was scanned.
       visit(*reinterpret_cast<const volatile uintptr_t*>(a), "collected object", reinterpret_cast<const void*>(a),
-            no_floating || s->kind() == scan_kind::precise);
+            no_floating || s->kind() == scan_kind::precise ? evidence::proof : evidence::none);
     }
   }
   munmap(stack_, stack_bytes_);

@@ -6,8 +6,9 @@
 //
 // Words of stacks need care in the concurrent modes. A goroutine that ran since its scan may have gone deeper, and what a frame has not
 // written yet is left over from before the scan: it looks like a pointer that was lost. So in a run with checkmark the collector clears
-// what lies below the stack pointer when it scans a stack; a stack of which that is known (`exact`) must lead to marked objects only. What
-// others lead to and is not marked is counted, and gets its mark.
+// what lies below the stack pointer when it scans a stack; a stack of which that is known (`cleared`) must lead to marked objects only,
+// except by words that were not written as a whole (pieced_word.h). What other words of stacks lead to and is not marked is counted, and
+// not followed.
 #pragma once
 #include <cstdint>
 
@@ -23,15 +24,21 @@ class checkmark {
   void begin() noexcept;
   // A root word; `where` names the kind of root in reports.
   void root(uintptr_t word, const char* where, const void* at) noexcept;
-  void range(const void* lo, const void* hi, const char* where, bool exact) noexcept;
+  // What an unmarked object proves to which a word leads.
+  enum class evidence : uint8_t {
+    none,     // the word may be older than the marking, or a number
+    cleared,  // it was written since the stack was scanned; perhaps not as a whole
+    proof,
+  };
+  void range(const void* lo, const void* hi, const char* where, evidence e) noexcept;
   // Follows everything; fatal on the first object that should be marked and is not, or (no_floating) is and should not. Returns the number
   // of objects.
   uint64_t finish(bool no_floating) noexcept;
-  // How many words of stacks that are not exact led to unmarked objects.
+  // How many words led to unmarked objects and prove nothing.
   uint64_t doubtful() const noexcept { return doubtful_; }
 
  private:
-  void visit(uintptr_t word, const char* where, const void* at, bool exact) noexcept;
+  void visit(uintptr_t word, const char* where, const void* at, evidence e) noexcept;
   uint64_t* bits_of(const mspan* s) const noexcept { return heap_.space().check_bits() + heap_.page_of(s->base) * kBitmapWordsPerPage; }
 
   mheap& heap_;

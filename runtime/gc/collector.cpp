@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "runtime/gc/barrier.h"
+#include "runtime/gc/pieced_word.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/os/membarrier.h"
@@ -480,18 +481,34 @@ bool collector::terminate(marker& m) {
   return drained();
 }
 
+namespace {
+// How many words of [lo, hi), a stack that was cleared when it was scanned, lead to unmarked objects and were written as a whole.
+__attribute__((no_sanitize("address", "thread"))) uint64_t lost_words(const mheap& heap, const void* lo, const void* hi) noexcept {
+  uint64_t n = 0;
+  constexpr uintptr_t w = sizeof(uintptr_t);
+  auto* p = reinterpret_cast<const volatile uintptr_t*>((reinterpret_cast<uintptr_t>(lo) + w - 1) / w * w);
+  auto* const end = reinterpret_cast<const volatile uintptr_t*>(reinterpret_cast<uintptr_t>(hi) / w * w);
+  for (; p < end; ++p) {
+    const uintptr_t word = *p;
+    const object_ref o = heap.find_for_mark(word);
+    if (o && !o.span->is_marked(o.index) && !may_be_nobodys(heap, word, o)) ++n;
+  }
+  return n;
+}
+}  // namespace
+
 // The oracle: all stacks again. What that finds was lost, or lay in memory that nobody had written since the marking began.
 uint64_t collector::rescan(marker& m) {
   struct call {
+    const mheap* heap;
     marker* m;
     uint64_t found;
-  } c{&m, 0};
+  } c{&heap_, &m, 0};
   world_.for_each_stack(
       [](void* ctx, const void* lo, const void* hi, bool exact) {
         auto* const c = static_cast<call*>(ctx);
-        const uint64_t before = c->m->objects;
+        if (exact) c->found += lost_words(*c->heap, lo, hi);
         c->m->mark_range(lo, hi);
-        if (exact) c->found += c->m->objects - before;
       },
       &c);
   return c.found;
@@ -510,7 +527,9 @@ void collector::check() {
   world_.for_each_stack(
       [](void* ctx, const void* lo, const void* hi, bool exact) {
         const auto* const s = static_cast<const call*>(ctx);
-        s->c->range(lo, hi, "goroutine's stack", exact || s->exact);
+        // In mode stw the words are those that were marked from.
+        s->c->range(lo, hi, "goroutine's stack",
+                    s->exact ? checkmark::evidence::proof : (exact ? checkmark::evidence::cleared : checkmark::evidence::none));
       },
       &stacks);
   const uint64_t objects = c.finish(exact);

@@ -21,7 +21,7 @@
 //   stw       the world stands from start to finish. No barrier is needed.
 //   dijkstra  stores shade what is stored. Stacks are scanned while it runs, and all again in mark_termination, marking included.
 //   yuasa     stores shade what is overwritten. All stacks are scanned in sweep_termination: what was reachable then is kept.
-//   hybrid    stores shade both. Each stack is scanned once, while it runs; only the doubtful ones again. To be the default (world.cpp).
+//   hybrid    stores shade both. Each stack is scanned once, while it runs; only the doubtful ones again. The default.
 //
 // Why hybrid keeps what is reachable (gc.md §3.5 has the proof for Go; here is what differs).
 //   A stack that was scanned is black: all it holds is marked, or protected by a path of heap slots from something grey. It gets

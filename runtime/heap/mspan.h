@@ -16,9 +16,21 @@
 //
 // What a concurrent marker may believe. A word from a stack or an integer may point anywhere, so a marker has to know which slots hold
 // objects, while the owner of the span allocates from it. It goes by alloc_bits: exact when marking begins, since a span that leaves its
-// mcache records there what was taken (mheap::uncache), and unchanged by allocation while it marks. Slots taken since then are not seen,
-// and need not be: they are made black, and what is stored into them passes the barrier. (Go's freeIndexForScan serves the same end.) On a
-// machine with weak memory order this also keeps a marker from following an invented address into an object whose zeroing it cannot see.
+// mcache records there what was taken (mheap::uncache), and unchanged by the span's owner while it marks. Slots taken since then are not
+// seen, and need not be: they are made black, and what is stored into them passes the barrier. (Go's freeIndexForScan serves the same end.)
+//
+// What it reads meanwhile, and why that is no race:
+//   magic nelems base elem_size   written before the span is published in the reservation's array (release in mheap::new_span, acquire in
+//   span_class                       mheap::span_at); constant from then on. A span is freed, and its descriptor used again, by the
+//                                    sweep only, which is over before marking begins (world stopped)
+//   alloc_bits mark_bits (where)  change places in the sweep; likewise
+//   words of alloc_bits           written by the owner when the span leaves its mcache, full, in the middle of a marking: then the bits of
+//                                    new objects appear. Release and acquire (record_allocated, was_allocated): who sees such a bit sees
+//                                    the slot zeroed and its mark bit set, so it does not mark. Were they relaxed, a machine with weak
+//                                    memory order could show the bit first: the object would be counted and scanned as an old one,
+//                                    whatever its memory held. (tests/interleave/span_test.cpp)
+//   words of mark_bits            atomic read-modify-writes of markers and allocators
+// is_allocated also reads what allocation writes all the time (free_group, alloc_cache): that is for the owner, and for a stopped world.
 //
 // Who owns a span: the mcache that caches it (allocates from it without a lock), or one list of its mcentral (its lock), or whoever has
 // taken it out of there.
@@ -75,7 +87,7 @@ struct mspan {
     return ((alloc_bits[group] >> (i % 64)) & 1) != 0;
   }
   // Taken when the span was last outside any mcache. Any thread while a collection marks.
-  bool was_allocated(uint32_t i) const noexcept { return ((__atomic_load_n(&alloc_bits[i / 64], __ATOMIC_RELAXED) >> (i % 64)) & 1) != 0; }
+  bool was_allocated(uint32_t i) const noexcept { return ((__atomic_load_n(&alloc_bits[i / 64], __ATOMIC_ACQUIRE) >> (i % 64)) & 1) != 0; }
   bool is_marked(uint32_t i) const noexcept { return ((__atomic_load_n(&mark_bits[i / 64], __ATOMIC_RELAXED) >> (i % 64)) & 1) != 0; }
   // white → grey (or black at once). True for the one caller that made the change. Markers and allocators, at the same time.
   bool try_mark(uint32_t i) noexcept {
@@ -95,10 +107,10 @@ struct mspan {
     group_base = base + size_t{group} * 64 * elem_size;
     alloc_cache = ~alloc_bits[group] & group_mask(group);
   }
-  // Makes alloc_bits say what is taken. Owner.
+  // Makes alloc_bits say what is taken. Owner, who has marked what is to be black.
   void record_allocated() noexcept {
-    for (uint32_t group = 0; group < free_group; ++group) __atomic_store_n(&alloc_bits[group], group_mask(group), __ATOMIC_RELAXED);
-    __atomic_store_n(&alloc_bits[free_group], ~alloc_cache & group_mask(free_group), __ATOMIC_RELAXED);
+    for (uint32_t group = 0; group < free_group; ++group) __atomic_store_n(&alloc_bits[group], group_mask(group), __ATOMIC_RELEASE);
+    __atomic_store_n(&alloc_bits[free_group], ~alloc_cache & group_mask(free_group), __ATOMIC_RELEASE);
   }
   // Moves to the next group with a free slot. false: the span is full.
   bool next_group() noexcept {

@@ -31,21 +31,17 @@ void m::begin_thread() {
   unblock_preempt_signal();
 }
 
-// A bracket without a P (os/critical.h). It does not look at `revoked`: a P that is being taken is not needed here.
 namespace {
 constexpr uint32_t kNoM = 2;
 }
 uint32_t enter_critical() noexcept {
   m* mp = getm();
   if (mp == nullptr) return kNoM;
-  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);
-  mp->in_rt.store(1, std::memory_order_relaxed);
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  return outer;
+  return enter_critical(mp);
 }
 
 void leave_critical(uint32_t outer) noexcept {
-  if (outer != kNoM) getm()->in_rt.store(outer, std::memory_order_release);
+  if (outer != kNoM) leave_critical(getm(), outer);
 }
 
 }  // namespace warren::rt

@@ -122,4 +122,14 @@ struct m {
 }
 void setm(m* mp) noexcept;
 
+// The sections of os/critical.h, for who has the M at hand: brackets without a P. They do not look at `revoked`: a P that is being taken is
+// not needed there.
+inline uint32_t enter_critical(m* mp) noexcept {
+  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);
+  mp->in_rt.store(1, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  return outer;
+}
+inline void leave_critical(m* mp, uint32_t outer) noexcept { mp->in_rt.store(outer, std::memory_order_release); }
+
 }  // namespace warren::rt

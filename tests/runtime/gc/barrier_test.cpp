@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 #include <thread>
 #include <utility>
@@ -13,6 +14,7 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 
+#include "runtime/sched/barrier_buffer.h"
 #include "tests/death_style.h"
 
 namespace {
@@ -286,7 +288,11 @@ TEST(Barrier, ShadesBothAndClearsTheDestroyed) {
     ptr<node> a = make<node>(), b = make<node>(), holder = make<node>();
     holder->next = a;
     const auto was = rt::the_barrier_hooks.shade;
-    rt::the_barrier_hooks.shade = [](const void* p) { shaded.push_back(p); };
+    rt::the_barrier_hooks.shade = [](const void* old, const void* now) {
+      for (const void* p : {old, now})
+        if (p != nullptr) shaded.push_back(p);
+      return true;
+    };
     alignas(ptr<node>) std::byte place[sizeof(ptr<node>)];
     auto* p = ::new (place) ptr<node>(b);
     rt::set_barrier_flag(detail::barrier_marking, true);
@@ -302,6 +308,38 @@ TEST(Barrier, ShadesBothAndClearsTheDestroyed) {
     memcpy(&word, place, sizeof word);
     EXPECT_EQ(word, nullptr);
   });
+}
+
+// ---- the thread's buffer ----
+std::vector<uintptr_t> taken(rt::barrier_buffer& b) {
+  std::vector<uintptr_t> words;
+  b.take([&](uintptr_t w) { words.push_back(w); });
+  return words;
+}
+TEST(BarrierBuffer, AWordIsPushedOnceInACycle) {
+  const auto b = std::make_unique<rt::barrier_buffer>();
+  for (int i = 0; i < 1000; ++i) EXPECT_TRUE(b->push(0x1000));
+  EXPECT_EQ(taken(*b), std::vector<uintptr_t>{0x1000});
+  EXPECT_TRUE(b->push(0x1000));
+  EXPECT_TRUE(b->empty()) << "it was shaded, whoever has taken it";
+  b->forget();
+  EXPECT_TRUE(b->push(0x1000));
+  EXPECT_EQ(taken(*b), std::vector<uintptr_t>{0x1000});
+}
+TEST(BarrierBuffer, WhatItHasNoRoomForIsNotTakenForPushed) {
+  const auto b = std::make_unique<rt::barrier_buffer>();
+  uintptr_t next = 0x1000;
+  std::vector<uintptr_t> pushed;
+  for (; b->push(next); next += 16) pushed.push_back(next);
+  EXPECT_EQ(pushed.size(), rt::barrier_buffer::kCapacity);
+  EXPECT_FALSE(b->push(next));
+  EXPECT_EQ(taken(*b), pushed);
+  EXPECT_TRUE(b->push(next));
+  EXPECT_EQ(taken(*b), std::vector<uintptr_t>{next});
+  // One that displaced it in the memory of the buffer is no reason to lose either.
+  for (const uintptr_t w : pushed) EXPECT_TRUE(b->push(w));
+  const std::vector<uintptr_t> again = taken(*b);
+  for (const uintptr_t w : again) EXPECT_TRUE(std::ranges::find(pushed, w) != pushed.end());
 }
 
 ptr<node>* outside = nullptr;

@@ -367,6 +367,94 @@ TEST_F(CollectorDeathTest, CheckmarkFindsALostObject) {
                "fatal error: checkmark: the object at .* is reachable but was not marked; found in a collected object at");
 }
 
+// Words that come to a stack while a collection marks, and what checkmark makes of them (runtime/gc/pieced_word.h).
+class CheckmarkOfStacks : public Collector {
+ protected:
+  CheckmarkOfStacks() {
+    gc.set_mode(gc_mode::hybrid);
+    // Nodes at a multiple of 256 and after it; the other bytes of the address are no zeroes, wherever the heap lies.
+    const auto suits = [this](uintptr_t a) {
+      return (a & 0xff) == 0 && (a & 0xff00) != 0 && (a & 0xff0000) != 0 && heap.find_object(a).index % 64 != 0;
+    };
+    while (nodes.empty() || !suits(word(nodes.back()))) nodes.push_back(make());
+    first = nodes.size() - 1;
+    for (int i = 0; i < 10; ++i) nodes.push_back(make());
+    gc.after_mark_arg_for_testing = this;
+    gc.after_mark_for_testing = [](void* arg) {
+      auto* const self = static_cast<CheckmarkOfStacks*>(arg);
+      self->local(1) = self->appears;
+    };
+  }
+  uint64_t collect(uintptr_t appearing) {
+    appears = appearing;
+    return gc.collect(gc_trigger::manual).checkmark_doubtful;
+  }
+  // What the rescan finds if the word comes to the stack after the stack was scanned.
+  uint64_t rescan(uintptr_t appearing) {
+    gc.set_rescan(true);
+    int scans = 0;
+    w.before_scan = [&] {
+      if (++scans == 2) local(1) = appearing;
+    };
+    const uint64_t found = gc.collect(gc_trigger::manual).rescan_found;
+    w.before_scan = nullptr;
+    return found;
+  }
+  std::vector<node*> nodes;
+  size_t first = 0;
+  uintptr_t appears = 0;
+};
+using CheckmarkOfStacksDeathTest = CheckmarkOfStacks;
+constexpr const char* kLost = "fatal error: checkmark: the object at .* is reachable but was not marked; found in a goroutine's stack at";
+
+TEST_F(CheckmarkOfStacks, AByteWrittenOverAnAddressIsNoLostPointer) {
+  local(0) = word(nodes[first + 3]);
+  EXPECT_EQ(collect(word(nodes[first + 3]) & ~uintptr_t{0xff}), 1u);  // "empty"; the index 0; the empty string
+  EXPECT_FALSE(alive(nodes[first]));
+  EXPECT_TRUE(alive(nodes[first + 3]));
+}
+
+TEST_F(CheckmarkOfStacks, AShortStringWrittenOverAnAddressIsNoLostPointer) {
+  const uintptr_t block = (word(nodes[0]) | 0xffff) + 1;
+  while (word(nodes.back()) < block + 4096) nodes.push_back(make());
+  local(0) = word(nodes.back());
+  EXPECT_EQ(collect(block | 'a'), 1u);
+}
+
+TEST_F(CheckmarkOfStacks, TheBaseOfASpanIsNoLostPointer) {
+  const mspan* const s = heap.find_object(word(nodes[first])).span;
+  EXPECT_EQ(collect(s->slot(0)), 1u);
+  EXPECT_FALSE(alive(reinterpret_cast<void*>(s->slot(0))));
+}
+
+TEST_F(CheckmarkOfStacks, NeitherIsTheBaseOfAGroupOfSlots) {
+  const mspan* const s = heap.find_object(word(nodes[first])).span;
+  while (!alive(reinterpret_cast<void*>(s->slot(64)))) make();
+  EXPECT_EQ(collect(s->slot(64)), 1u);
+}
+
+TEST_F(CheckmarkOfStacksDeathTest, AWholeAddressIsProof) {
+  local(0) = word(nodes[first + 3]);
+  EXPECT_EQ(word(nodes[first + 4]) & 0xff, 96u);
+  EXPECT_DEATH(collect(word(nodes[first + 4])), kLost);
+}
+
+TEST_F(CheckmarkOfStacksDeathTest, AnAddressThatIsNoPieceOfAnotherIsProof) { EXPECT_DEATH(collect(word(nodes[first])), kLost); }
+
+TEST_F(CheckmarkOfStacks, TheRescanTellsThemApart) {
+  local(0) = word(nodes[first + 3]);
+  EXPECT_EQ(rescan(word(nodes[first + 3]) & ~uintptr_t{0xff}), 0u);
+  EXPECT_TRUE(alive(nodes[first]));
+  EXPECT_EQ(rescan(word(nodes[first + 4])), 0u);  // the last collection has freed it
+  EXPECT_EQ(rescan(word(nodes[first])), 0u);      // still on the stack at the first scan
+  local(1) = 0;
+  EXPECT_EQ(rescan(word(nodes[first])), 0u);  // pieced again: the other one is marked
+  local(0) = local(1) = 0;
+  do nodes.push_back(make());
+  while (heap.find_object(word(nodes.back())).index % 64 == 0);
+  EXPECT_EQ(rescan(word(nodes.back())), 1u);
+}
+
 TEST_F(CollectorDeathTest, CheckmarkFindsAnInventedMark) {
   node* const a = make();
   gc.after_mark_arg_for_testing = &heap;

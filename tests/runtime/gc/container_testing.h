@@ -14,6 +14,7 @@
 
 #include "runtime/gc/barrier.h"
 #include "runtime/memory.h"
+#include "runtime/sched/stop.h"
 
 namespace warren::tests {
 
@@ -158,10 +159,13 @@ class recording {
   }
 };
 
-// Where the heap says the object with this address begins; nullptr: in none.
+// Where the heap says the object with this address begins; nullptr: in none. Spans may only be asked while nobody allocates or sweeps.
 inline const void* object_at(const void* p) {
+  rt::stop_the_world("a test looks at the heap");
   const rt::object_ref o = rt::memory().heap.find_object(reinterpret_cast<uintptr_t>(p));
-  return o ? reinterpret_cast<const void*>(o.address()) : nullptr;
+  const void* const at = o ? reinterpret_cast<const void*>(o.address()) : nullptr;
+  rt::start_the_world();
+  return at;
 }
 
 }  // namespace warren::tests

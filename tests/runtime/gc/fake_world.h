@@ -1,5 +1,6 @@
 // A world for the collector without a scheduler: one mcache, stacks that are arrays of words, a clock that ticks once per look.
 #pragma once
+#include <functional>
 #include <vector>
 
 #include "runtime/gc/collector.h"
@@ -17,6 +18,7 @@ class fake_world : public world {
   void on_system_stack(void (*fn)(void*), void* arg) override { fn(arg); }
   void for_each_stack(stack_visitor visit, void* ctx) override {
     ASSERT_STOPPED();
+    if (before_scan) before_scan();
     for (const auto& s : stacks) visit(ctx, s.data(), s.data() + s.size(), true);
   }
   void for_each_mcache(void (*visit)(void*, mcache*), void* ctx) override {
@@ -27,6 +29,7 @@ class fake_world : public world {
 
   mcache* cache;
   std::vector<std::vector<uintptr_t>> stacks{std::vector<uintptr_t>(64)};
+  std::function<void()> before_scan;  // of all stacks
   bool stopped = false;
   int stops = 0;
   int64_t now = 0;

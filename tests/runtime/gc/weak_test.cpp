@@ -133,14 +133,14 @@ struct with_weak_friend {
   weak<node> friend_;
   weak<with_weak_friend> self;
   std::string text;  // needs the destructor
-  inline static int saw_friend = 0, saw_self = 0, destroyed = 0;
+  inline static std::atomic<int> saw_friend{0}, saw_self{0}, destroyed{0};
   ~with_weak_friend() {
-    ++destroyed;
     if (const ptr<node> n = friend_.lock()) {
       EXPECT_EQ(n->guard, ~n->key);
       ++saw_friend;
     }
     saw_self += self.lock() ? 1 : 0;
+    ++destroyed;  // last: who reads it knows of the others
   }
 };
 [[gnu::noinline]] void make_weak_friends(const ptr<node>& n, int count) {
@@ -156,7 +156,8 @@ TEST(Weak, InAnObjectWithAFinalizer) {
     const ptr<node> n = make_node(77);
     make_weak_friends(n, 50);
     EXPECT_TRUE(collect_until([] { return with_weak_friend::destroyed >= 48; }));
-    EXPECT_EQ(with_weak_friend::saw_friend, with_weak_friend::destroyed);
+    const int destroyed = with_weak_friend::destroyed;
+    EXPECT_GE(with_weak_friend::saw_friend, destroyed);
     EXPECT_EQ(with_weak_friend::saw_self, 0) << "cleared before the finalizer is queued";
     gc();
     gc();
@@ -245,12 +246,12 @@ TEST(Cleanup, RunsWithItsArgumentsOnceTheObjectIsGone) {
   });
 }
 
-[[gnu::noinline]] void add_and_stop_cleanups(vector<cleanup>& all, const std::shared_ptr<int>& counter) {
+[[gnu::noinline]] void add_and_stop_cleanups(vector<cleanup>& all, const std::shared_ptr<std::atomic<int>>& counter) {
   vector<ptr<node>> objects;
   for (int i = 0; i < 100; ++i) {
     objects.push_back(make_node(i));
     all.push_back(add_cleanup(
-        objects.back(), [](const std::shared_ptr<int>& c) { ++*c; }, counter));
+        objects.back(), [](const std::shared_ptr<std::atomic<int>>& c) { ++*c; }, counter));
   }
   EXPECT_EQ(counter.use_count(), 101);
   for (size_t i = 0; i < 50; ++i) EXPECT_TRUE(all[i].stop());
@@ -260,7 +261,7 @@ TEST(Cleanup, RunsWithItsArgumentsOnceTheObjectIsGone) {
 }
 TEST(Cleanup, CanBeStopped) {
   on_checked_goroutine([] {
-    const auto counter = std::make_shared<int>(0);
+    const auto counter = std::make_shared<std::atomic<int>>(0);
     vector<cleanup> all;
     add_and_stop_cleanups(all, counter);
     EXPECT_TRUE(collect_until([&] { return *counter >= 48; }));
@@ -300,17 +301,16 @@ TEST(Cleanup, ComesAfterTheFinalizerOfItsObject) {
 }
 
 struct counted {
-  std::shared_ptr<int> p;
+  std::shared_ptr<std::atomic<int>> p;
   void operator()() const { ++*p; }
 };
 TEST(Cleanup, WhatItHeldIsDestroyedOnce) {
-  const auto counter = std::make_shared<int>(0);
+  const auto counter = std::make_shared<std::atomic<int>>(0);
   on_checked_goroutine([&] {
     [&]() __attribute__((noinline)) { add_cleanup(make_node(1), counted{counter}); }
     ();
-    EXPECT_TRUE(collect_until([&] { return *counter == 1; }));
-    yield();
-    EXPECT_EQ(counter.use_count(), 1);
+    EXPECT_TRUE(collect_until([&] { return counter.use_count() == 1; }));
+    EXPECT_EQ(*counter, 1);
   });
 }
 
@@ -375,14 +375,17 @@ struct throws_at_the_end {
 TEST(Misbehaviour, ADestructorThatThrowsIsReportedAndOthersRun) {
   on_checked_goroutine([] {
     ::testing::internal::CaptureStderr();
-    make_throwing(10);
+    make_throwing(20);
+    const auto held = std::make_shared<int>(17);  // by the cleanup that throws, until that was reported
     [&]() __attribute__((noinline)) {
-      add_cleanup(make_node(1), [] { throw 17; });
+      add_cleanup(
+          make_node(1), [](const std::shared_ptr<int>& n) { throw *n; }, held);
     }
     ();
     cleaned = 0;
     make_cleaned(10);
-    EXPECT_TRUE(collect_until([] { return throws_at_the_end::ran >= 8 && cleaned >= 16; }));
+    // More have thrown than there are runners: one of these has reported it and gone on.
+    EXPECT_TRUE(collect_until([&] { return throws_at_the_end::ran >= 12 && cleaned >= 16 && held.use_count() == 1; }));
     const std::string said = ::testing::internal::GetCapturedStderr();
     EXPECT_NE(said.find("warren: the destructor of"), std::string::npos) << said;
     EXPECT_NE(said.find("throws_at_the_end threw std::runtime_error: no more; it is given up, others run on: catch it inside"),

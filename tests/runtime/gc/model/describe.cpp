@@ -22,6 +22,7 @@ std::string operation_text(const machine& m, operation op, uint8_t s, uint8_t fr
     case operation::construct: return "construct " + slot(m, s) + "(" + object(fresh) + ")";
     case operation::destroy: return "destroy " + slot(m, s);
     case operation::go: return "go(" + object(fresh) + ")";
+    case operation::hand: return "hands over " + object(fresh);
     case operation::make: return "make " + object(object_of(s)) + "(" + object(fresh) + ")";
   }
   return "?";
@@ -34,6 +35,7 @@ std::string instruction_text(const machine& m, const state& before, uint8_t who,
     case instruction::load_old:
       return "reads old value " + object(value_of(g.buffered_slot == g.dst ? g.buffered_word : before.word(g.dst)));
     case instruction::store:
+      if (g.op == operation::hand) return "moves " + object(g.fresh) + " onto the stack of G" + std::to_string(1 - who);
       return "stores " + object(g.op == operation::destroy ? 0 : g.fresh) + " into " + slot(m, g.dst) +
              (m.size().store_buffers ? " (in its store buffer)" : "");
     case instruction::exchange: return "exchanges " + slot(m, g.dst) + " for " + object(g.fresh);

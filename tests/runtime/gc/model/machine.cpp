@@ -97,6 +97,7 @@ void machine::scan(state& s, int who) const noexcept {
 bool machine::can_run(const state& s, int who) const noexcept {
   const goroutine& g = s.g[static_cast<size_t>(who)];
   if (!g.alive || s.at == phase::lost) return false;
+  if (s.g[static_cast<size_t>(1 - who)].op == operation::hand) return false;  // parked: it waits for the value
   if (foreign(who)) return true;
   return s.at != phase::flagged || rules_.begin == rules::flip::everybody_runs || !g.has_p;
 }
@@ -132,6 +133,10 @@ void machine::execute(state& s, int who) const noexcept {
     case instruction::end: break;
     case instruction::load_old: g.old = value_of(g.buffered_slot == g.dst ? g.buffered_word : s.word(g.dst)); break;
     case instruction::store: {
+      if (g.op == operation::hand) {
+        s.g[static_cast<size_t>(1 - who)].local[0] = g.fresh;
+        break;
+      }
       const uint8_t word = g.op == operation::destroy ? kDead : g.fresh;
       drain(g, s);
       if (size_.store_buffers) {
@@ -314,6 +319,10 @@ void machine::mutate(const state& s, int who, std::vector<successor>& out) const
       if (g.local[k] != s.g[1 - w].local[0])
         emit(action::read_other, k, 0, 0, [&](state& to, goroutine& me) { me.local[k] = to.g[1 - w].local[0]; });
   }
+  if (const goroutine& other = s.g[1 - w];
+      size_.hands_over && other.alive && other.has_p && other.op == operation::none && other.buffered_slot == kNoSlot)
+    for (size_t i = 0; i < value_count; ++i)
+      if (values[i] != 0 && values[i] != other.local[0]) begin(operation::hand, kNoSlot, values[i]);
   for (uint8_t k = 0; k < locals; ++k) {
     if (g.local[k] != 0) emit(action::drop, k, 0, 0, [&](state&, goroutine& me) { me.local[k] = 0; });
     for (uint8_t from = 0; from < locals; ++from)

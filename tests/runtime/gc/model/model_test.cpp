@@ -63,6 +63,8 @@ TEST(GcModel, HybridWithExchangeUnderRacingWriters) {
   r.barrier = rules::order::exchange_test_shade;
   holds(r, {.objects = 2, .one_buffer = true, .racing_writers = true});
 }
+// A value that goes from stack to stack over a channel: whichever of the two was scanned first, wherever the sender is stopped.
+TEST(GcModel, HybridHandOvers) { holds(modes(mode::hybrid), {.objects = 2, .hands_over = true, .one_buffer = true}); }
 TEST(GcModel, RootsOfForeignThreads) {
   for (const mode m : {mode::dijkstra, mode::yuasa, mode::hybrid}) holds(modes(m), {.objects = 2, .one_buffer = true, .foreign = true});
 }
@@ -107,6 +109,7 @@ TEST(GcModelMistake, ArgumentsOfGoNotShaded) { is_found({.shade_arguments_of_go 
 TEST(GcModelMistake, GoTestsTheFlagBeforeItsBracket) {
   is_found({.go_shades_and_publishes_in_one_bracket = false}, {.objects = 2, .go = true, .one_buffer = true});
 }
+TEST(GcModelMistake, HandOverNotShaded) { is_found({.shade_hand_over = false}, {.objects = 2, .hands_over = true, .one_buffer = true}); }
 TEST(GcModelMistake, AllocationWhite) { is_found({.allocate_black = false}, {.objects = 2, .one_buffer = true}); }
 TEST(GcModelMistake, YuasaDoesNotHoldThoseWithoutP) {
   is_found({.mode = mode::yuasa, .begin = rules::flip::those_without_p_run}, {.objects = 2, .loses_p = true, .one_buffer = true});
@@ -150,6 +153,10 @@ TEST(GcModelLarge, YuasaThreeObjects) {
 TEST(GcModelLarge, DijkstraPsAreLostAndStoresDelayed) {
   ONLY_LARGE();
   holds({.mode = mode::dijkstra}, {.objects = 2, .loses_p = true, .store_buffers = true});
+}
+TEST(GcModelLarge, HybridHandOversPsAreLost) {
+  ONLY_LARGE();
+  holds({}, {.objects = 2, .hands_over = true, .loses_p = true});
 }
 TEST(GcModelLarge, HybridPsAreLost) {
   ONLY_LARGE();

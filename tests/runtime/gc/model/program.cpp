@@ -45,6 +45,7 @@ program::program(const rules& r) {
   code_[static_cast<size_t>(operation::make)] = code_[static_cast<size_t>(operation::construct)];
   write(operation::destroy, {i::test_flag, i::load_old, i::store, r.shade_on_destruction ? old : i::end});
   write(operation::go, {i::test_flag, r.shade_arguments_of_go ? fresh : i::end, i::publish});
+  write(operation::hand, {i::store, i::test_flag, r.shade_hand_over ? i::shade_new : i::end});  // in every mode
 }
 
 bool program::ahead(operation op, uint8_t pc, instruction what) const noexcept {

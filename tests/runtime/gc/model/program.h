@@ -21,7 +21,7 @@ enum class instruction : uint8_t {
   publish,  // go: the new goroutine can run from here on
 };
 
-// The programs of the four operations under one set of rules. What follows test_flag is executed only if the flag was found set, except
+// The programs of the operations under one set of rules. What follows test_flag is executed only if the flag was found set, except
 // `store` in the orders that test first (a destruction with the flag off stores nothing: runtime/gc/barrier.h).
 class program {
  public:
@@ -42,7 +42,7 @@ class program {
 
  private:
   using code = std::array<instruction, 8>;
-  std::array<code, 6> code_{};
+  std::array<code, 7> code_{};
 };
 
 }  // namespace gcmodel

@@ -31,6 +31,7 @@ struct rules {
   bool shade_on_destruction = true;
   bool shade_arguments_of_go = true;
   bool go_shades_and_publishes_in_one_bracket = true;
+  bool shade_hand_over = true;
   bool allocate_black = true;
 
   // Who stands still while the barrier is switched on (stop of the world number one). A goroutine without a P is not stopped by the stop of
@@ -62,6 +63,7 @@ struct world_size {
   bool captured = false;       // … and the other goroutine reads and writes it
   bool lifetimes = false;      // slots are destroyed and constructed again (optional, vector)
   bool go = false;             // goroutine 1 is spawned with one raw pointer, ends, is spawned again; else it is there from the start
+  bool hands_over = false;     // a goroutine moves a raw pointer onto the stack of the other, which is parked until it is done (channels)
   bool loses_p = false;        // the signal takes Ps away at any instruction
   bool store_buffers = false;  // a store may become visible any time later (x86's store buffer; what membarrier is for)
   // One raw local of each goroutine is read and written by the other, without barrier, as a by-reference capture of T* does.

@@ -26,7 +26,7 @@ constexpr bool live(uint8_t word) noexcept { return (word & kDead) == 0; }
 enum class colour : uint8_t { free, white, grey, black };
 // flagged: the barrier's flag is set, the membarrier has not happened yet. lost: the collection has freed a reachable object.
 enum class phase : uint8_t { off, flagged, mark, lost };
-enum class operation : uint8_t { none, assign, construct, destroy, go, make };
+enum class operation : uint8_t { none, assign, construct, destroy, go, make, hand };
 
 struct goroutine {
   std::array<uint8_t, kMaxLocals> local{};
