@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <system_error>
 
@@ -120,12 +121,26 @@ int64_t child::cpu_nanoseconds() const {
   return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
-int64_t child::peak_rss_kb() const {
+int64_t child::queued_nanoseconds() const {
+  int64_t sum = 0;
+  std::error_code ignored;  // a thread may end meanwhile
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task", ignored)) {
+    std::ifstream schedstat(task.path() / "schedstat");
+    int64_t ran = 0, queued = 0;
+    if (schedstat >> ran >> queued) sum += queued;
+  }
+  return sum;
+}
+
+int64_t child::status_kb(const std::string& field) const {
   std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6));
+    if (line.rfind(field, 0) == 0) return std::stoll(line.substr(field.size()));
   }
   return 0;
 }
+
+int64_t child::peak_rss_kb() const { return status_kb("VmHWM:"); }
+int64_t child::rss_kb() const { return status_kb("VmRSS:"); }
 
 }  // namespace bench

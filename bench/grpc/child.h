@@ -27,10 +27,14 @@ class child {
   // Waits for its own end. Returns as stop does.
   int wait();
 
-  int64_t cpu_nanoseconds() const;  // user and system time of all its threads up to now
-  int64_t peak_rss_kb() const;      // VmHWM
+  int64_t cpu_nanoseconds() const;     // user and system time of all its threads up to now
+  int64_t queued_nanoseconds() const;  // time its threads were ready and others had the processor
+  int64_t peak_rss_kb() const;         // VmHWM
+  int64_t rss_kb() const;              // VmRSS, now
 
  private:
+  int64_t status_kb(const std::string& field) const;
+
   pid_t pid_ = -1;
   int output_ = -1;
   std::string seen_;
