@@ -19,33 +19,27 @@ extern char** environ;
 namespace bench {
 namespace {
 
-// A child inherits the affinity of the thread that spawns it, so the caller wears the wanted one meanwhile.
-class pinned {
- public:
-  explicit pinned(int cpu) {
-    sched_getaffinity(0, sizeof before_, &before_);
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    if (sched_setaffinity(0, sizeof one, &one) != 0) {
-      throw std::system_error(errno, std::generic_category(), "pin to processor " + std::to_string(cpu));
-    }
-  }
-  ~pinned() { sched_setaffinity(0, sizeof before_, &before_); }
-
- private:
-  cpu_set_t before_;
-};
-
 int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 
 }  // namespace
+
+pinned::pinned(int cpu) {
+  sched_getaffinity(0, sizeof before_, &before_);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) {
+    throw std::system_error(errno, std::generic_category(), "pin to processor " + std::to_string(cpu));
+  }
+}
+
+pinned::~pinned() { sched_setaffinity(0, sizeof before_, &before_); }
 
 child::child(const std::vector<std::string>& arguments, int cpu) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  const pinned pin(cpu);
+  const pinned pin(cpu);  // a child inherits the affinity of the thread that spawns it
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
   posix_spawn_file_actions_t actions;

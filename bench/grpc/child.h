@@ -1,5 +1,6 @@
 // A child process pinned to one processor.
 #pragma once
+#include <sched.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -7,6 +8,18 @@
 #include <vector>
 
 namespace bench {
+
+// The calling thread runs on that processor only, until the end of the scope; so does what it starts. Throws std::system_error.
+class pinned {
+ public:
+  explicit pinned(int cpu);
+  ~pinned();
+  pinned(const pinned&) = delete;
+  pinned& operator=(const pinned&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
 
 // Owns the process: the destructor kills it if it still runs. Not thread-safe: spawning pins the calling thread for a moment.
 class child {
