@@ -394,7 +394,7 @@ void by_hand(world& w, dice& d) {
     case 6:  // breaks the protocol
       raw.send_frame(static_cast<uint8_t>(d.below(12)), static_cast<uint8_t>(d.below(256)), static_cast<int32_t>(d.below(5)),
                      std::string(d.below(40), static_cast<char>(d.below(256))));
-      if (d.one_in(2)) raw.wait_closed();
+      if (d.one_in(2)) raw.ping();
       break;
     default: polite_by_hand(w, d, raw);
   }

@@ -224,6 +224,29 @@ TEST(bidi, one_goroutine_reads_while_another_writes) {
   });
 }
 
+// What a handler writes without parking, and what handlers that are ready at the same time write, goes to the socket together.
+TEST(small_messages, leave_together) {
+  with_server([](grpc::server& s, text_service&) {
+    const int before = warren::set_maxprocs(1);  // else another P may write while the handler does
+    raw_client c(s.address());
+    ASSERT_TRUE(c.ping());
+    uint64_t writes = s.counters().writes;
+    EXPECT_EQ(c.call("/test.Text/Stream", "1000 10").messages().size(), 1000u);
+    EXPECT_LT(s.counters().writes - writes, 100u);  // but for the end of a slice, one: they are less than the send buffer
+
+    std::vector<int32_t> chats;
+    for (int i = 0; i < 50; i++) chats.push_back(begin(c, kChat));
+    ASSERT_TRUE(c.ping());
+    writes = s.counters().writes;
+    std::string all;
+    for (const int32_t id : chats) all += raw_client::frame_bytes(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, message("x"));
+    c.send(all);
+    for (const int32_t id : chats) EXPECT_EQ(c.wait(id).messages(), strings{"x"});
+    EXPECT_LT(s.counters().writes - writes, 25u);
+    warren::set_maxprocs(before);
+  });
+}
+
 // --- flow control by consumption (rule 50)
 // --------------------------------------------------------------------------------------------------
 
