@@ -54,14 +54,33 @@ constexpr size_t kMostAtOnce = 900;
 
 struct one_call {
   clock_type::time_point due;
-  size_t bytes = 0;  // of the answer so far
+  int64_t server_cpu;  // of the server up to when it was sent
+  size_t bytes = 0;    // of the answer so far
 };
 
-int victim(const std::string& address, double seconds) {
+int64_t nanoseconds_of(clockid_t clock) {
+  timespec t{};
+  clock_gettime(clock, &t);
+  return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
+}
+
+std::string quantiles(std::vector<double>& us, const char* prefix) {
+  std::sort(us.begin(), us.end());
+  const auto at = [&](double share) { return us[static_cast<size_t>(share * static_cast<double>(us.size() - 1))]; };
+  char text[200];
+  std::snprintf(text, sizeof text, "\"%sp50_us\":%.0f,\"%sp99_us\":%.0f,\"%smax_us\":%.0f", prefix, at(0.5), prefix, at(0.99), prefix,
+                us.back());
+  return text;
+}
+
+int victim(const std::string& address, pid_t server, double seconds) {
+  clockid_t cpu;
+  if (clock_getcpuclockid(server, &cpu) != 0) throw std::runtime_error("the server's CPU clock cannot be read");
   bench::plain_connection c(address);
   const std::string block = bench::request_block(kEcho, "victim");
   std::vector<one_call> calls;  // number n is on stream 2n + 1
-  std::vector<double> us;
+  std::vector<double> us;       // from due to answered
+  std::vector<double> cpu_us;   // what the server has used of its processor meanwhile, for whomever
   const auto start = clock_type::now() + 100ms;
   const auto end = start + std::chrono::duration<double>(seconds);
   for (auto due = start; due < end || us.size() < calls.size();) {
@@ -69,7 +88,7 @@ int victim(const std::string& address, double seconds) {
       const uint32_t id = c.next_stream();
       bench::put_frame(c.out, bench::kHeaders, bench::kEndHeaders, id, block);
       bench::put_frame(c.out, bench::kData, bench::kEndStream, id, kMessage);
-      calls.push_back({due});
+      calls.push_back({due, nanoseconds_of(cpu)});
     }
     c.flush();
     const bool may_send = due < end && calls.size() - us.size() < kMostAtOnce;
@@ -87,11 +106,10 @@ int victim(const std::string& address, double seconds) {
       if ((flags & bench::kEndStream) == 0) return;
       if (call.bytes != kMessage.size()) throw std::runtime_error("a call of the second connection was answered wrongly");
       us.push_back(std::chrono::duration<double, std::micro>(clock_type::now() - call.due).count());
+      cpu_us.push_back(static_cast<double>(nanoseconds_of(cpu) - call.server_cpu) / 1e3);
     });
   }
-  std::sort(us.begin(), us.end());
-  const auto at = [&](double share) { return us[static_cast<size_t>(share * static_cast<double>(us.size() - 1))]; };
-  std::printf("figures \"calls\":%zu,\"p50_us\":%.0f,\"p99_us\":%.0f,\"max_us\":%.0f\n", us.size(), at(0.5), at(0.99), us.back());
+  std::printf("figures \"calls\":%zu,%s,%s\n", us.size(), quantiles(us, "").c_str(), quantiles(cpu_us, "cpu_").c_str());
   return 0;
 }
 
@@ -343,7 +361,9 @@ void measure(const attack& a, const std::string& here, int server_cpu, int load_
   if (address.empty()) throw std::runtime_error("greeter_server printed no \"listening on\" line within 10 s; run it by hand");
   const auto cpu_before = static_cast<double>(server.cpu_nanoseconds());
   const auto queued_before = static_cast<double>(server.queued_nanoseconds());
-  bench::child second({here + "/bench_attacks", "--victim", address, "--seconds", std::to_string(seconds)}, load_cpu);
+  bench::child second(
+      {here + "/bench_attacks", "--victim", address, "--server-pid", std::to_string(server.pid()), "--seconds", std::to_string(seconds)},
+      load_cpu);
   over = false;
   std::string figures;
   // The attackers yield to the second connection: it is to measure the server, not how busy its own processor is.
@@ -373,11 +393,13 @@ constexpr const char* kUsage =
     "  --seconds  time of each attack (3)\n"
     "  --list     print the names of the attacks\n"
     "Prints one JSON object for each: what a second connection, with a call due every millisecond, waited for its answers;\n"
+    "cpu_… is what the server used of its processor between a call and its answer, which others on the machine do not change;\n"
     "server_cpu and server_queued are processors that the server used, and would have used if nobody else had.\n";
 
 int run(int argc, char** argv) {
   double seconds = 3;
   std::string of_victim;
+  pid_t server_pid = 0;
   std::vector<std::string> names;
   for (int i = 1; i < argc; i++) {
     const std::string flag = argv[i];
@@ -393,6 +415,8 @@ int run(int argc, char** argv) {
     if (flag == "--seconds" && has_value) {
       seconds = std::atof(argv[++i]);
       if (!(seconds > 0)) throw std::invalid_argument("--seconds " + std::string(argv[i]) + ": not a positive number");
+    } else if (flag == "--server-pid" && has_value) {
+      server_pid = std::atoi(argv[++i]);
     } else if (flag == "--victim" && has_value) {
       of_victim = argv[++i];
     } else if (flag.starts_with("-")) {
@@ -401,7 +425,7 @@ int run(int argc, char** argv) {
       names.push_back(flag);
     }
   }
-  if (!of_victim.empty()) return victim(of_victim, seconds);
+  if (!of_victim.empty()) return victim(of_victim, server_pid, seconds);
 
   const std::string here = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
   cpu_set_t set;

@@ -40,6 +40,7 @@ class child {
   // Waits for its own end. Returns as stop does.
   int wait();
 
+  pid_t pid() const { return pid_; }
   int64_t cpu_nanoseconds() const;     // user and system time of all its threads up to now
   int64_t queued_nanoseconds() const;  // time its threads were ready and others had the processor
   int64_t peak_rss_kb() const;         // VmHWM
