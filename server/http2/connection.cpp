@@ -444,6 +444,7 @@ void connection::read_loop(stream* todo, stream* done) {
 // One read. false: there will be no more.
 bool connection::read_once(stream*& todo) {
   asio::error_code ec;
+  if (bites_) yield();
   if (!socket_->wait_readable(ec)) {
     if (ec != asio::error::timed_out) return false;
     acquire();
@@ -457,7 +458,7 @@ bool connection::read_once(stream*& todo) {
     return false;
   }
   char* const block = host_.blocks().take();
-  const size_t n = socket_->try_read_some(asio::buffer(block, kBlockSize), ec);
+  const size_t n = socket_->try_read_some(asio::buffer(block, bites_ && !discards_ ? kBite : kBlockSize), ec);
   if (ec) {
     host_.blocks().give(block);
     return ec == asio::error::would_block;
@@ -479,6 +480,10 @@ bool connection::read_once(stream*& todo) {
     if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);
+  const uint64_t good = counts_.streams_succeeded.load(std::memory_order_relaxed);
+  discards_ = session_.ended();
+  bites_ = counts_.streams_started.load(std::memory_order_relaxed) == 0 || session_.odd() ||
+           counts_.streams_failed.load(std::memory_order_relaxed) > good + kOddResets;
   todo = std::exchange(batch_first_, nullptr);
   batch_last_ = nullptr;
   batch_size_ = std::exchange(batch_count_, 0);

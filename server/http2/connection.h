@@ -186,6 +186,8 @@ class connection final : private session::events, private alarm {
   // The reader's.
   int64_t run_ns_ = 0;       // how long a handler takes in place: a moving average
   int64_t batch_begin_ = 0;  // when the running batch began
+  bool bites_ = true;        // reads little at a time, and lets others run in between: kBite
+  bool discards_ = false;    // what comes is not looked at any more
   uint32_t batch_size_ = 0;  // requests in it; written under ownership when it is taken
 
   // The owner's.

@@ -372,7 +372,9 @@ TEST(flow_control, unsent_replies_of_a_connection_are_bounded) {
     ASSERT_TRUE(until([&] { return svc.ran == kStreams; }));
     ASSERT_TRUE(c.ping());
     // 65 535 bytes left with the connection's window; the rest is unsent. Far below what the streams' own bounds would allow.
-    EXPECT_TRUE(until([&] { return svc.writes >= 20; }));
+    // (Small messages leave together, so that a few writers may fill the connection's bound before any byte is sent: 20 messages, of which
+    // each of those writers waits with one.)
+    EXPECT_TRUE(until([&] { return svc.writes >= 15; }));
     EXPECT_LE(svc.writes * 10'000, 65'535 + 200'000 + 64'000 + kStreams * 20'000);
     for (const int32_t id : ids) c.window_update(id, 1 << 30);
     c.window_update(0, 1 << 30);
