@@ -133,9 +133,9 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
 }
 
 // As shipped, glibc takes each block above 128 KiB from the kernel and gives it back at once, and gives back the top of its heap when 128
-// KiB of it are free: messages of that size then cost page faults, for 1 MiB both ways three times as much as everything else about the
-// call (bench_grpc 4x1_1m: 400 calls per CPU second with its thresholds, 1040 with these). The price is at most kKeptHeap that an idle
-// process keeps. Who sets the variables malloc knows is not overruled.
+// KiB of it are free: messages of that size then cost page faults, more than everything else about the call (bench_grpc 4x1_1m, noisy: 350
+// to 430 calls per CPU second with its thresholds, 1030 to 1080 with these). The price is at most kKeptHeap in each of malloc's arenas that
+// an idle process keeps. Who sets the variables malloc knows is not overruled.
 constexpr int kLargestHeapBlock = 8 << 20;  // twice the default limit of a request
 constexpr int kKeptHeap = 32 << 20;
 

@@ -25,8 +25,9 @@
 // the socket for each would cost several times what the message does. So the owner of such a post does not write but starts a goroutine,
 // once, that goes to the end of the run queue (yield) and writes what is there when its turn comes: whatever else was ready to run has run,
 // and its messages leave in the same write. A writer that parks on a full send buffer makes it the next to run. The price is its start,
-// some 0.2 µs, and that a message waits while its handler computes on without parking, until another P or the end of its slice. Against a
-// write each, on one P: 2.5 times the round trips per CPU second of bench_grpc's chat_10x10, 6 times the messages of stream_5000.
+// and that a message waits while its handler computes on without parking, until another P or the end of its slice. Against a
+// write each, on one P of a busy machine: 2.5 times the round trips per CPU second of bench_grpc's chat_10x10, 6 times the messages of
+// stream_5000.
 //
 // Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
 // the flusher, the goroutine that writes soon, a timer that is armed. When none is left nobody can post any more but those who hold a pin
