@@ -30,6 +30,7 @@ ABUSES = {"none": True, "loops": True, "sleeps": True, "locks": False, "mallocs"
 ABUSE_BAR_US = 25_000
 IDLE_BAR_PERCENT = 0.5
 PEERS = ["grpc_cpp_callback", "grpc_cpp_async", "grpc_go"]
+SYNC = "grpc_cpp_sync"  # only where calls wait
 # What the project promises (time: at most, calls: at least). Rows without a promise show a dash.
 TIME_BARS = {
     "spawn_join": 0.35, "yield": 0.40, ("pingpong", 1): 0.30, ("pingpong", 2): 0.35, "chan_buffered": 0.45, "select2": 0.45,
@@ -37,7 +38,28 @@ TIME_BARS = {
     "binary_trees/16": 0.5, "mark_rate": 1.0, "collect_million_parked": 0.5,
 }
 CPU_BARS = {"echo/1": 0.8, "echo/1000": 0.6}
-CALL_BARS = {"10x100": 3.0, "10x10": 2.0}
+# What bench_grpc measures: scenario, figure, how it is called, at most (True) or at least, bar for the ratio to the best of the peers.
+CALLS, P50, P99, RSS, EACH = "rpcs_per_cpu_second", "p50_us", "p99_us", "rss_kb", "bytes_per_connection"
+GRPC_ROWS = [
+    ("10x100", CALLS, "10 × 100", False, 6.0, PEERS),
+    ("10x100_100b", CALLS, "10 × 100, 100 B", False, 6.0, PEERS),
+    ("10x100_10k", CALLS, "10 × 100, 10 KiB", False, 3.0, PEERS),
+    ("10x10", CALLS, "10 × 10", False, 3.5, PEERS),
+    ("50x20_100b", CALLS, "50 × 20, 100 B", False, 5.0, PEERS),
+    ("1x1", CALLS, "1 × 1", False, 1.4, PEERS),
+    ("1x1", P50, "1 × 1, p50 in µs", True, 0.9, PEERS),
+    ("4x1_1m", CALLS, "4 × 1, 1 MiB both ways", False, 1.3, PEERS),
+    ("chat_10x10", CALLS, "ping-pong on 10 × 10 streams, round trips", False, 3.0, PEERS),
+    ("stream_5000", CALLS, "10 × 1 streams of 5 000 replies, messages", False, 4.0, PEERS),
+    ("tls_10x100", CALLS, "10 × 100, TLS", False, 2.0, PEERS),
+    ("sleep_10000", CALLS, "10 000 calls that sleep 5 ms", False, 2.0, [*PEERS, SYNC]),
+    ("sleep_10000", RSS, "10 000 calls that sleep 5 ms, resident kB (bar: gRPC C++ sync)", True, 0.3, [SYNC]),
+    ("open_loop", P99, "p99 in µs at half of the slowest peer's peak", True, 0.6, PEERS),
+    ("idle_10000", EACH, "resident bytes per idle connection (10 000)", True, 0.3, PEERS),
+]
+IDLE_BAR_BYTES = 12_000
+# bench_attacks: what a second connection waits, p99.
+ATTACK_BAR_US = 50_000
 RUN_SECONDS_LIMIT = 180
 
 
@@ -66,7 +88,9 @@ def spread(values):
 
 def build(suites, directory):
     """Configures and builds only what these suites need."""
-    targets = ["bench_peers"] + [f"bench_{'sched' if suite == 'memory' else suite}" for suite in suites] + (["greeter_server"] if "grpc" in suites else [])
+    targets = ["bench_peers"] + [f"bench_{'sched' if suite == 'memory' else suite}" for suite in suites]
+    if "grpc" in suites:
+        targets += ["greeter_server", "bench_load_server"]
     for command in (["cmake", "--preset", "release", "-B", str(directory)], ["cmake", "--build", str(directory), "--target", *targets]):
         if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
             sys.exit(f"bench: {' '.join(command)} failed; mend the build, or measure a part with --only")
@@ -110,29 +134,52 @@ def compare_twins(suite, directory, rounds, seconds, failures):
 
 def compare_servers(directory, rounds, seconds, failures):
     program = directory / "bin" / "bench_grpc"
-    rows = []
-    for scenario in ("10x100", "10x10", "1x1"):
+    measured = {}
+    for scenario in dict.fromkeys(row[0] for row in GRPC_ROWS):
         print(f"  {scenario}", file=sys.stderr, flush=True)
         command = [str(program), "--each-round", "--rounds", str(rounds), "--seconds", str(seconds), "--scenarios", scenario,
-                   "--servers", ",".join(["warren", *PEERS])]
+                   *(["--quick"] if seconds < 1 else [])]
         try:
-            lines = [json.loads(line) for line in call(command, limit=RUN_SECONDS_LIMIT + rounds * 4 * (20 + 3 * seconds)).splitlines()]
+            lines = [json.loads(line) for line in call(command, limit=RUN_SECONDS_LIMIT + rounds * 5 * (30 + 4 * seconds)).splitlines()]
         except Failed as e:
             failures.append(f"{scenario}: {e}")
             continue
-        medians = {line["server"]: line for line in lines if "round" not in line}
         by_round = {}
         for line in lines:
             if "round" in line:
-                by_round.setdefault(line["round"], {})[line["server"]] = line["rpcs_per_cpu_second"]
+                by_round.setdefault(line["round"], {})[line["server"]] = line
+        measured[scenario] = {line["server"]: line for line in lines if "round" not in line}, [by_round[r] for r in sorted(by_round)]
+    rows = []
+    for scenario, figure, title, at_most, bar, peers in GRPC_ROWS:
+        if scenario not in measured:
+            continue
+        medians, by_round = measured[scenario]
+        best = min if at_most else max
         rows.append({
-            "scenario": scenario,
+            "scenario": scenario, "figure": figure, "title": title, "at_most": at_most, "bar": bar,
             "medians": medians,
-            "ratio_to_best": spread([r["warren"] / max(r[peer] for peer in PEERS) for r in by_round.values()]),
-            "ratio_to": {peer: spread([r["warren"] / r[peer] for r in by_round.values()]) for peer in PEERS},
-            "rounds": [by_round[r] for r in sorted(by_round)],
+            "ratio_to_best": spread([r["warren"][figure] / max(best(r[peer][figure] for peer in peers), 1) for r in by_round]),
+            "rounds": [{server: line[figure] for server, line in r.items()} for r in by_round],
         })
     return rows
+
+
+def compare_attacks(directory, rounds, seconds, failures):
+    """Ours only: the bar is in milliseconds. The median of the rounds, the attacks in turns."""
+    program = directory / "bin" / "bench_attacks"
+    by_attack = {}
+    for name in call([str(program), "--list"]).split():
+        by_attack[name] = []
+    for _ in range(rounds):
+        for name, runs in by_attack.items():
+            print(f"  {name}", file=sys.stderr, flush=True)
+            try:
+                runs.append(json.loads(call([str(program), "--seconds", str(seconds), name]).splitlines()[-1]))
+            except Failed as e:
+                failures.append(f"{name}: {e}")
+    return [{"attack": name, "rounds": runs,
+             **{key: statistics.median(run[key] for run in runs) for key in runs[0] if key != "attack"}}
+            for name, runs in by_attack.items() if runs]
 
 
 def compare_abuse(directory, rounds, seconds, failures):
@@ -272,16 +319,36 @@ def markdown(sections):
             out.append(f"| {row['scenario']} | {' | '.join(cells)} | {bar} |")
         out += failure_lines(section)
         out += ["", where_text(section["setting"]), ""]
+    if "attacks" in sections:
+        section = sections["attacks"]
+        out += ["**A second connection during attacks**: from when its call was due, one each millisecond, to the answer; ms. "
+                "CPU meanwhile: what the server used of its processor between a call and its answer. "
+                "Queued: processors the server had to do without because others had them; "
+                "well above zero the figures are those of the machine.", ""]
+        out += ["| attack | p50 | p99 | longest | CPU meanwhile, p99 | server's CPU | queued | bar |", "|---|---|---|---|---|---|---|---|"]
+        for row in section["rows"]:
+            times = " | ".join(f"{row[key] / 1e3:.2f}" for key in ("p50_us", "p99_us", "max_us", "cpu_p99_us"))
+            met = "met" if row["p99_us"] <= ATTACK_BAR_US else "missed"
+            out.append(f"| {row['attack'].replace('_', ' ')} | {times} | {row['server_cpu']:.2f} | {row['server_queued']:.2f} "
+                       f"| p99 ≤ {ATTACK_BAR_US / 1e3:g} ms: {met} |")
+        out += failure_lines(section)
+        out += ["", where_text(section["setting"]), ""]
     if "grpc" in sections:
         section = sections["grpc"]
-        out += ["**gRPC unary calls per server CPU second**, connections × streams, echo of 5 bytes, no TLS. "
-                "Ratio: ours / the best peer's of the round, larger is better.", ""]
-        out += ["| scenario | warren | gRPC C++ callback | gRPC C++ async | grpc-go | ratio to the best | bar |",
-                "|---|---|---|---|---|---|---|"]
+        out += ["**gRPC**, calls per server CPU second unless another figure is named; connections × streams, unary echo of 5 bytes, no TLS "
+                "unless said. Ratio: ours / the best peer's of the round.", ""]
+        out += ["| scenario | warren | gRPC C++ callback | gRPC C++ async | gRPC C++ sync | grpc-go | ratio to the best | bar |",
+                "|---|---|---|---|---|---|---|---|"]
         for row in section["rows"]:
-            figures = " | ".join(f"{row['medians'][s]['rpcs_per_cpu_second']:,.0f}" for s in ["warren", *PEERS])
-            out.append(f"| {row['scenario'].replace('x', ' × ')} | {figures} | {ratio_text(row['ratio_to_best'])} "
-                       f"| {bar_text(CALL_BARS.get(row['scenario']), row['ratio_to_best'], False)} |")
+            # Sections of before have calls only.
+            figure = row.get("figure", CALLS)
+            at_most, bar = row.get("at_most", False), row.get("bar")
+            figures = " | ".join(f"{row['medians'][s][figure]:,.0f}" if s in row["medians"] else "–"
+                                 for s in ["warren", "grpc_cpp_callback", "grpc_cpp_async", SYNC, "grpc_go"])
+            bars = bar_text(bar, row["ratio_to_best"], at_most)
+            if row["scenario"] == "idle_10000":
+                bars += f"; ≤ {IDLE_BAR_BYTES:,} B: {'met' if row['medians']['warren'][figure] <= IDLE_BAR_BYTES else 'missed'}"
+            out.append(f"| {row.get('title', row['scenario'].replace('x', ' × '))} | {figures} | {ratio_text(row['ratio_to_best'])} | {bars} |")
         out += failure_lines(section)
         s = section["setting"]
         out += ["", f"{where_text(s)} gRPC C++ {s['grpc_cpp']}, grpc-go {s['grpc_go']}.", ""]
@@ -301,7 +368,8 @@ def write_readme(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*TWINS, "memory", "abuse", "grpc"], help="measure this part; may be given again")
+    parser.add_argument("--only", action="append", choices=[*TWINS, "memory", "abuse", "attacks", "grpc"],
+                        help="measure this part; may be given again")
     parser.add_argument("--rounds", type=int, default=5, help="times both sides are measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round; the figures go to bench/results/quick.*, not to README")
     parser.add_argument("--no-build", action="store_true", help="measure what is built already")
@@ -309,7 +377,7 @@ def main():
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: at least one round")
-    suites = options.only or [*TWINS, "memory", "abuse", "grpc"]
+    suites = options.only or [*TWINS, "memory", "abuse", "attacks", "grpc"]
     rounds = 1 if options.quick else options.rounds
     twin_seconds, server_seconds = (0.05, 0.3) if options.quick else (0.4, 2.0)
     abuse_seconds = 1.0 if options.quick else 5.0
@@ -328,6 +396,8 @@ def main():
         print(f"{suite}:", file=sys.stderr)
         if suite == "grpc":
             where, rows = setting(rounds, server_seconds), compare_servers(directory, rounds, server_seconds, failures)
+        elif suite == "attacks":
+            where, rows = setting(rounds, abuse_seconds), compare_attacks(directory, rounds, abuse_seconds, failures)
         elif suite == "memory":
             where, rows = setting(1, 0), compare_memory(directory, failures)
         elif suite == "abuse":

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <system_error>
 
@@ -18,33 +19,27 @@ extern char** environ;
 namespace bench {
 namespace {
 
-// A child inherits the affinity of the thread that spawns it, so the caller wears the wanted one meanwhile.
-class pinned {
- public:
-  explicit pinned(int cpu) {
-    sched_getaffinity(0, sizeof before_, &before_);
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(cpu, &one);
-    if (sched_setaffinity(0, sizeof one, &one) != 0) {
-      throw std::system_error(errno, std::generic_category(), "pin to processor " + std::to_string(cpu));
-    }
-  }
-  ~pinned() { sched_setaffinity(0, sizeof before_, &before_); }
-
- private:
-  cpu_set_t before_;
-};
-
 int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 
 }  // namespace
+
+pinned::pinned(int cpu) {
+  sched_getaffinity(0, sizeof before_, &before_);
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) {
+    throw std::system_error(errno, std::generic_category(), "pin to processor " + std::to_string(cpu));
+  }
+}
+
+pinned::~pinned() { sched_setaffinity(0, sizeof before_, &before_); }
 
 child::child(const std::vector<std::string>& arguments, int cpu) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  const pinned pin(cpu);
+  const pinned pin(cpu);  // a child inherits the affinity of the thread that spawns it
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw std::system_error(errno, std::generic_category(), "pipe");
   posix_spawn_file_actions_t actions;
@@ -120,12 +115,26 @@ int64_t child::cpu_nanoseconds() const {
   return int64_t{t.tv_sec} * 1'000'000'000 + t.tv_nsec;
 }
 
-int64_t child::peak_rss_kb() const {
+int64_t child::queued_nanoseconds() const {
+  int64_t sum = 0;
+  std::error_code ignored;  // a thread may end meanwhile
+  for (const auto& task : std::filesystem::directory_iterator("/proc/" + std::to_string(pid_) + "/task", ignored)) {
+    std::ifstream schedstat(task.path() / "schedstat");
+    int64_t ran = 0, queued = 0;
+    if (schedstat >> ran >> queued) sum += queued;
+  }
+  return sum;
+}
+
+int64_t child::status_kb(const std::string& field) const {
   std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
   for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmHWM:", 0) == 0) return std::stoll(line.substr(6));
+    if (line.rfind(field, 0) == 0) return std::stoll(line.substr(field.size()));
   }
   return 0;
 }
+
+int64_t child::peak_rss_kb() const { return status_kb("VmHWM:"); }
+int64_t child::rss_kb() const { return status_kb("VmRSS:"); }
 
 }  // namespace bench

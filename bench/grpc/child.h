@@ -1,5 +1,6 @@
 // A child process pinned to one processor.
 #pragma once
+#include <sched.h>
 #include <sys/types.h>
 
 #include <cstdint>
@@ -7,6 +8,18 @@
 #include <vector>
 
 namespace bench {
+
+// The calling thread runs on that processor only, until the end of the scope; so does what it starts. Throws std::system_error.
+class pinned {
+ public:
+  explicit pinned(int cpu);
+  ~pinned();
+  pinned(const pinned&) = delete;
+  pinned& operator=(const pinned&) = delete;
+
+ private:
+  cpu_set_t before_;
+};
 
 // Owns the process: the destructor kills it if it still runs. Not thread-safe: spawning pins the calling thread for a moment.
 class child {
@@ -27,10 +40,15 @@ class child {
   // Waits for its own end. Returns as stop does.
   int wait();
 
-  int64_t cpu_nanoseconds() const;  // user and system time of all its threads up to now
-  int64_t peak_rss_kb() const;      // VmHWM
+  pid_t pid() const { return pid_; }
+  int64_t cpu_nanoseconds() const;     // user and system time of all its threads up to now
+  int64_t queued_nanoseconds() const;  // time its threads were ready and others had the processor
+  int64_t peak_rss_kb() const;         // VmHWM
+  int64_t rss_kb() const;              // VmRSS, now
 
  private:
+  int64_t status_kb(const std::string& field) const;
+
   pid_t pid_ = -1;
   int output_ = -1;
   std::string seen_;

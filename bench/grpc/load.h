@@ -1,44 +1,56 @@
-// h2load as a gRPC client: unary calls in a closed loop.
+// h2load as a gRPC client.
 #pragma once
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace bench {
-
-struct scenario {
-  int connections;
-  int streams;  // calls in flight on each connection
-  std::string name() const { return std::to_string(connections) + "x" + std::to_string(streams); }
-};
 
 struct latency {
   double p50_us;
   double p99_us;
 };
 
-// Calls helloworld.Greeter/SayHello with {name: "world"} at `address` from processor `cpu`.
+// Of measured times, at least one, which are sorted.
+latency of_times(std::vector<int64_t>& us);
+
+// What is called, and how.
+struct request {
+  int connections = 1;
+  int streams = 1;  // calls in flight on each connection
+  std::string path{};
+  std::string message{};    // without gRPC's prefix
+  int64_t reply_bytes = 0;  // of all messages of an answer, prefixes included
+  bool tls = false;
+};
+
+// Makes calls to the server at `address` from processor `cpu`.
 // All throw std::runtime_error with one line when h2load fails, or when an answer was not the expected message: h2load itself counts
 // every HTTP 200 as success, gRPC errors included, so the number of body bytes is compared.
 class load {
  public:
-  load(std::string address, int cpu);
+  load(std::string address, int cpu, request r);
   ~load();
   load(const load&) = delete;
   load& operator=(const load&) = delete;
 
-  // Calls for that long. Returns calls per second.
-  double warm_up(const scenario& s, int milliseconds);
-  // Exactly that many calls.
-  void calls(const scenario& s, int64_t count);
+  // Calls in a closed loop for that long. Returns calls per second.
+  double warm_up(int milliseconds);
+  // Exactly that many calls, in a closed loop.
+  void calls(int64_t count);
   // The same, with the time of each call written down (which slows the generator: not for throughput).
-  latency timed_calls(const scenario& s, int64_t count);
+  latency timed_calls(int64_t count);
+  // The same at a given rate, each call sent when it is due (unless `streams` of its connection are open).
+  latency timed_calls_at(double calls_per_second, int64_t count);
 
  private:
-  std::string run(const scenario& s, const std::string& how_much, const std::string& log);
-  void run_counted(const scenario& s, int64_t count, const std::string& log);
+  std::string run(const std::string& how_much, const std::string& log, double rate);
+  void run_counted(int64_t count, const std::string& log, double rate);
+  latency timed(int64_t count, double rate);
 
   std::string address_;
   int cpu_;
+  request request_;
   std::string directory_;  // of the request and the log
 };
 

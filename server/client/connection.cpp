@@ -139,6 +139,7 @@ void connection::handle(node& n) {
       socket_->write_deadline(time_point::max());
       if (flush_error_) die(flush_error_ == asio::error::timed_out ? "the server takes no bytes" : flush_error_.message());
       break;
+    case node::kind::soon: break;  // the server's
     case node::kind::control:
       if ((bits & kDrain) != 0) {
         draining_ = true;

@@ -135,6 +135,7 @@ struct server::impl final : http2::connection::host, std::enable_shared_from_thi
       } else {
         go([self = shared_from_this(), socket = std::move(socket), ordinal]() mutable { self->shake_hands(std::move(socket), ordinal); });
       }
+      if (ordinal % kAcceptsAtOnce == kAcceptsAtOnce - 1) yield();
     }
     accepting_ended.set();
   }

@@ -21,9 +21,18 @@
 // HELPER, a goroutine that runs it the same way (with a park hook that replaces it by another helper) and posts what it finished all at
 // once.
 //
+// Writing soon. What a streaming handler writes, and how a handler that has left the reader ends, is posted message by message; a write to
+// the socket for each would cost several times what the message does. So the owner of such a post does not write but starts a goroutine,
+// once, that goes to the end of the run queue (yield) and writes what is there when its turn comes: whatever else was ready to run has run,
+// and its messages leave in the same write. A writer that parks on a full send buffer makes it the next to run. The price is its start,
+// and that a message waits while its handler computes on without parking, until another P or the end of its slice. Against a
+// write each, on one P of a busy machine: 2.5 times the round trips per CPU second of bench_grpc's chat_10x10, 6 times the messages of
+// stream_5000.
+//
 // Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
-// the flusher, a timer that is armed. When none is left nobody can post any more but those who hold a pin (the server's shutdown), and the
-// owner ends the connection without ever letting go: later posts land on a word that says "owned" and are never looked at.
+// the flusher, the goroutine that writes soon, a timer that is armed. When none is left nobody can post any more but those who hold a pin
+// (the server's shutdown), and the owner ends the connection without ever letting go: later posts land on a word that says "owned" and are
+// never looked at.
 //
 // Rejected:
 //   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS
@@ -93,7 +102,11 @@ void connection::post_node(node& n, uint32_t bits) {
   if ((n.events.fetch_or(bits | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) return;
   if (!word_.enqueue(n)) return;
   handle(n);
-  release();
+  if (n.what == node::kind::stream) {
+    release_soon();
+  } else {
+    release();
+  }
 }
 
 void connection::acquire() { word_.acquire(reader_node_); }
@@ -119,6 +132,21 @@ void connection::release() {
 
 void connection::release_quick() {
   if (!word_.leave()) release();
+}
+
+void connection::release_soon() {
+  if (dead_ || flushing_ || !session_.has_output()) {
+    release();
+    return;
+  }
+  if (!soon_) {
+    soon_ = true;
+    go([this] {
+      yield();
+      post_node(soon_node_, 1);
+    });
+  }
+  release_quick();
 }
 
 void connection::drain() {
@@ -150,6 +178,7 @@ void connection::handle(node& n) {
       socket_->write_deadline(clock::time_point::max());
       if (flush_error_) write_failed(flush_error_);
       break;
+    case node::kind::soon: soon_ = false; break;
     case node::kind::control: handle_control(bits); break;
     case node::kind::reader: break;
   }
@@ -209,7 +238,7 @@ void connection::end_sending() {
   });
 }
 
-bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && live_count_ == 0 && armed_for_ == 0; }
+bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && !soon_ && live_count_ == 0 && armed_for_ == 0; }
 
 // --- time --------------------------------------------------------------------------------------------------------------------------------
 
@@ -416,6 +445,7 @@ void connection::read_loop(stream* todo, stream* done) {
 // One read. false: there will be no more.
 bool connection::read_once(stream*& todo) {
   asio::error_code ec;
+  if (bites_) yield();
   if (!socket_->wait_readable(ec)) {
     if (ec != asio::error::timed_out) return false;
     acquire();
@@ -429,7 +459,7 @@ bool connection::read_once(stream*& todo) {
     return false;
   }
   char* const block = host_.blocks().take();
-  const size_t n = socket_->try_read_some(asio::buffer(block, kBlockSize), ec);
+  const size_t n = socket_->try_read_some(asio::buffer(block, bites_ && !discards_ ? kBite : kBlockSize), ec);
   if (ec) {
     host_.blocks().give(block);
     return ec == asio::error::would_block;
@@ -451,6 +481,10 @@ bool connection::read_once(stream*& todo) {
     if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);
+  const uint64_t good = counts_.streams_succeeded.load(std::memory_order_relaxed);
+  discards_ = session_.ended();
+  bites_ = counts_.streams_started.load(std::memory_order_relaxed) == 0 || session_.odd() ||
+           counts_.streams_failed.load(std::memory_order_relaxed) > good + kOddResets;
   todo = std::exchange(batch_first_, nullptr);
   batch_last_ = nullptr;
   batch_size_ = std::exchange(batch_count_, 0);

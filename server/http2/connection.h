@@ -125,6 +125,7 @@ class connection final : private session::events, private alarm {
   void acquire();        // reader only: parks until it owns
   void release();        // handles what is queued, writes, lets go (or hands over, or destroys)
   void release_quick();  // lets go without writing, unless something is queued
+  void release_soon();   // lets go; what there is to write is written when those that are ready to run have run
   void drain();
   void handle(node& n);
   void handle_control(uint32_t bits);
@@ -171,6 +172,7 @@ class connection final : private session::events, private alarm {
   std::atomic<int> references_{1};
   node reader_node_{node::kind::reader};
   node flusher_node_{node::kind::flusher};
+  node soon_node_{node::kind::soon};
   node control_node_{node::kind::control};
 
   // Constant after construction.
@@ -184,6 +186,8 @@ class connection final : private session::events, private alarm {
   // The reader's.
   int64_t run_ns_ = 0;       // how long a handler takes in place: a moving average
   int64_t batch_begin_ = 0;  // when the running batch began
+  bool bites_ = true;        // reads little at a time, and lets others run in between: kBite
+  bool discards_ = false;    // what comes is not looked at any more
   uint32_t batch_size_ = 0;  // requests in it; written under ownership when it is taken
 
   // The owner's.
@@ -201,6 +205,7 @@ class connection final : private session::events, private alarm {
   size_t out_at_ = 0;
   size_t out_end_ = 0;
   bool flushing_ = false;  // a flusher goroutine writes
+  bool soon_ = false;      // a goroutine is on its way that will post soon_node_
   bool silent_ = true;     // nothing is written before the peer has been heard or given up: it may speak HTTP/1.1
   bool reader_alive_ = true;
   bool reader_queued_ = false;       // the reader waits for the grant

@@ -498,6 +498,11 @@ int session::flooded() {
   return NGHTTP2_ERR_CALLBACK_FAILURE;
 }
 
+bool session::odd() const noexcept {
+  return idle_frames_ > kOddFrames || own_reset_tokens_ < (kOwnResetBurst - kOddResets) * kToken ||
+         small_data_budget_ < kSmallDataBudget / 2;
+}
+
 void session::own_reset() {
   own_reset_tokens_ = std::min(kOwnResetBurst * kToken, own_reset_tokens_ + (now_ - own_reset_time_) * kOwnResetPerSecond);
   own_reset_time_ = now_;

@@ -91,6 +91,8 @@ class session {
   void ping();                                                         // keeps a connection alive, or finds out that it is not
   void terminate(uint32_t error_code);                                 // GOAWAY(error) and nothing more
 
+  // Does it look like a flood that has not passed its limit yet? See kBite.
+  bool odd() const noexcept;
   uint32_t streams_refused() const noexcept { return streams_refused_; }
   // When the header block began that has not ended yet; 0: there is none.
   int64_t header_block_since() const noexcept { return header_block_since_; }

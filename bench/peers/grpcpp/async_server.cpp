@@ -1,9 +1,11 @@
-// helloworld.Greeter on gRPC C++'s completion-queue API, the fastest that library offers:
+// helloworld.Greeter and warren.bench.Load on gRPC C++'s completion-queue API, the fastest that library offers:
 // one completion queue per thread, many outstanding requests on each, call objects reused, no locks and no logging of our own.
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 #include <sched.h>
 
 #include <atomic>
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <optional>
@@ -12,6 +14,7 @@
 
 #include "greeter_main.h"
 #include "helloworld.grpc.pb.h"
+#include "load.grpc.pb.h"
 
 namespace {
 
@@ -21,13 +24,25 @@ constexpr int kOutstanding = 256;
 // Set before shutdown begins: a request on a queue that was shut down is an error.
 std::atomic<bool> stopping{false};
 
+using warren::bench::Job;
+
+// What a queue's tags point to.
+class tag {
+ public:
+  // ok: false when an answer could not be sent (the client is gone), when there is nothing more to read, or when no request will come any
+  // more (shutdown).
+  virtual void proceed(bool ok) = 0;
+
+ protected:
+  ~tag() = default;
+};
+
 // One unary call: requested → answered → requested again. Its address is the tag.
-class call {
+class call final : public tag {
  public:
   call(helloworld::Greeter::AsyncService* service, grpc::ServerCompletionQueue* queue) : service_(service), queue_(queue) { request(); }
 
-  // ok: false when the answer could not be sent (the client is gone), or when no request will come any more (shutdown).
-  void proceed(bool ok) {
+  void proceed(bool ok) override {
     if (stopping.load(std::memory_order_relaxed) || (!ok && !answering_)) return;
     if (answering_) {
       request();
@@ -35,7 +50,7 @@ class call {
     }
     answering_ = true;
     reply_.set_message(request_.name());
-    writer_->Finish(reply_, grpc::Status::OK, this);
+    writer_->Finish(reply_, grpc::Status::OK, static_cast<tag*>(this));
   }
 
  private:
@@ -45,7 +60,7 @@ class call {
     context_.emplace();  // gRPC forbids using a context twice
     request_.Clear();
     writer_.emplace(&*context_);
-    service_->RequestSayHello(&*context_, &request_, &*writer_, queue_, queue_, this);
+    service_->RequestSayHello(&*context_, &request_, &*writer_, queue_, queue_, static_cast<tag*>(this));
   }
 
   helloworld::Greeter::AsyncService* service_;
@@ -57,13 +72,134 @@ class call {
   bool answering_ = false;
 };
 
-void serve(helloworld::Greeter::AsyncService* service, grpc::ServerCompletionQueue* queue) {
+// What the calls of warren.bench.Load have in common: a step each time the queue says that the one before is done.
+class load_call : public tag {
+ public:
+  load_call(warren::bench::Load::AsyncService* service, grpc::ServerCompletionQueue* queue) : service_(service), queue_(queue) {}
+  void proceed(bool ok) final {
+    if (stopping.load(std::memory_order_relaxed)) return;
+    if (fresh_ && !ok) return;
+    if (finishing_) {
+      again();
+      return;
+    }
+    fresh_ = false;
+    step(ok);
+  }
+  void again() {
+    fresh_ = true;
+    finishing_ = false;
+    context_.emplace();
+    job_.Clear();
+    request();
+  }
+
+ protected:
+  ~load_call() = default;
+  virtual void request() = 0;
+  virtual void step(bool ok) = 0;
+
+  warren::bench::Load::AsyncService* service_;
+  grpc::ServerCompletionQueue* queue_;
+  std::optional<grpc::ServerContext> context_;
+  Job job_;
+  bool fresh_ = true;       // requested, and not begun
+  bool finishing_ = false;  // its status is on its way
+};
+
+class sleep_call final : public load_call {
+ public:
+  using load_call::load_call;
+
+ private:
+  void request() override {
+    slept_ = false;
+    alarm_.emplace();
+    writer_.emplace(&*context_);
+    service_->RequestSleep(&*context_, &job_, &*writer_, queue_, queue_, static_cast<tag*>(this));
+  }
+  void step(bool) override {
+    if (!slept_) {
+      slept_ = true;
+      alarm_->Set(queue_, std::chrono::system_clock::now() + std::chrono::milliseconds(job_.milliseconds()), static_cast<tag*>(this));
+      return;
+    }
+    finishing_ = true;
+    writer_->Finish(job_, grpc::Status::OK, static_cast<tag*>(this));
+  }
+
+  bool slept_ = false;
+  std::optional<grpc::Alarm> alarm_;
+  std::optional<grpc::ServerAsyncResponseWriter<Job>> writer_;
+};
+
+class stream_call final : public load_call {
+ public:
+  using load_call::load_call;
+
+ private:
+  void request() override {
+    written_ = 0;
+    writer_.emplace(&*context_);
+    service_->RequestStream(&*context_, &job_, &*writer_, queue_, queue_, static_cast<tag*>(this));
+  }
+  void step(bool ok) override {
+    if (ok && written_ < job_.count()) {
+      written_++;
+      writer_->Write(job_, static_cast<tag*>(this));
+      return;
+    }
+    finishing_ = true;
+    writer_->Finish(ok ? grpc::Status::OK : grpc::Status::CANCELLED, static_cast<tag*>(this));
+  }
+
+  int written_ = 0;
+  std::optional<grpc::ServerAsyncWriter<Job>> writer_;
+};
+
+class chat_call final : public load_call {
+ public:
+  using load_call::load_call;
+
+ private:
+  void request() override {
+    reading_ = false;
+    io_.emplace(&*context_);
+    service_->RequestChat(&*context_, &*io_, queue_, queue_, static_cast<tag*>(this));
+  }
+  void step(bool ok) override {
+    if (!ok) {
+      finishing_ = true;
+      io_->Finish(grpc::Status::OK, static_cast<tag*>(this));
+    } else if (reading_) {
+      reading_ = false;
+      io_->Write(job_, static_cast<tag*>(this));
+    } else {
+      reading_ = true;
+      io_->Read(&job_, static_cast<tag*>(this));
+    }
+  }
+
+  bool reading_ = false;
+  std::optional<grpc::ServerAsyncReaderWriter<Job, Job>> io_;
+};
+
+void serve(helloworld::Greeter::AsyncService* hello, warren::bench::Load::AsyncService* load, grpc::ServerCompletionQueue* queue,
+           int sleepers) {
   std::deque<call> calls;
-  for (int i = 0; i < kOutstanding; i++) calls.emplace_back(service, queue);
-  void* tag;
+  std::deque<sleep_call> sleeps;
+  std::deque<stream_call> streams;
+  std::deque<chat_call> chats;
+  for (int i = 0; i < kOutstanding; i++) {
+    calls.emplace_back(hello, queue);
+    streams.emplace_back(load, queue).again();
+    chats.emplace_back(load, queue).again();
+  }
+  for (int i = 0; i < sleepers; i++) sleeps.emplace_back(load, queue).again();
+  void* done;
   bool ok;
-  while (queue->Next(&tag, &ok)) {
-    static_cast<call*>(tag)->proceed(ok);
+  while (queue->Next(&done, &ok)) {
+    static_cast<tag*>(done)->proceed(ok);
   }
 }
 
@@ -80,17 +216,19 @@ int main(int argc, char** argv) {
   const sigset_t end = block_end_signals();
   const int threads = flags.threads > 0 ? flags.threads : usable_processors();
   helloworld::Greeter::AsyncService service;
+  warren::bench::Load::AsyncService load;
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(flags.listen, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(flags.listen, credentials_of(flags), &port);
   builder.RegisterService(&service);
+  builder.RegisterService(&load);
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
   for (int i = 0; i < threads; i++) queues.push_back(builder.AddCompletionQueue());
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) port = 0;
   std::vector<std::thread> workers;
   if (port != 0) {
-    for (auto& queue : queues) workers.emplace_back(serve, &service, queue.get());
+    for (auto& queue : queues) workers.emplace_back(serve, &service, &load, queue.get(), flags.sleepers);
   }
   wait_for_end(flags.listen, port, end);
   stopping.store(true);

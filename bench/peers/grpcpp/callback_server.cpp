@@ -1,11 +1,17 @@
-// helloworld.Greeter on gRPC C++'s callback API, the interface its documentation recommends.
+// helloworld.Greeter and warren.bench.Load on gRPC C++'s callback API, the interface its documentation recommends.
 // The library brings its own threads (CallbackAlternativeCQ: at least two), so there is nothing to tune here.
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
+
+#include <chrono>
 
 #include "greeter_main.h"
 #include "helloworld.grpc.pb.h"
+#include "load.grpc.pb.h"
 
 namespace {
+
+using warren::bench::Job;
 
 class greeter final : public helloworld::Greeter::CallbackService {
   grpc::ServerUnaryReactor* SayHello(grpc::CallbackServerContext* context, const helloworld::HelloRequest* request,
@@ -17,17 +23,64 @@ class greeter final : public helloworld::Greeter::CallbackService {
   }
 };
 
+// Reactors delete themselves when their call is over.
+class sleeper final : public grpc::ServerUnaryReactor {
+ public:
+  explicit sleeper(int milliseconds) {
+    alarm_.Set(std::chrono::system_clock::now() + std::chrono::milliseconds(milliseconds), [this](bool) { Finish(grpc::Status::OK); });
+  }
+  void OnDone() override { delete this; }
+
+ private:
+  grpc::Alarm alarm_;
+};
+
+class streamer final : public grpc::ServerWriteReactor<Job> {
+ public:
+  explicit streamer(const Job* job) : job_(job), left_(job->count()) { next(); }
+  void OnWriteDone(bool ok) override { ok ? next() : Finish(grpc::Status::CANCELLED); }
+  void OnDone() override { delete this; }
+
+ private:
+  void next() { left_-- > 0 ? StartWrite(job_) : Finish(grpc::Status::OK); }
+
+  const Job* job_;  // lives as long as the call
+  int left_;
+};
+
+class chatter final : public grpc::ServerBidiReactor<Job, Job> {
+ public:
+  chatter() { StartRead(&job_); }
+  void OnReadDone(bool ok) override { ok ? StartWrite(&job_) : Finish(grpc::Status::OK); }
+  void OnWriteDone(bool ok) override { ok ? StartRead(&job_) : Finish(grpc::Status::CANCELLED); }
+  void OnDone() override { delete this; }
+
+ private:
+  Job job_;
+};
+
+class load final : public warren::bench::Load::CallbackService {
+  grpc::ServerUnaryReactor* Sleep(grpc::CallbackServerContext*, const Job* job, Job* reply) override {
+    *reply = *job;
+    return new sleeper(job->milliseconds());
+  }
+  grpc::ServerWriteReactor<Job>* Stream(grpc::CallbackServerContext*, const Job* job) override { return new streamer(job); }
+  grpc::ServerBidiReactor<Job, Job>* Chat(grpc::CallbackServerContext*) override { return new chatter; }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   const greeter_flags flags = parse_greeter_flags(argc, argv);
   const sigset_t end = block_end_signals();
-  greeter service;
+  greeter hello;
+  load work;
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(flags.listen, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service);
+  builder.AddListeningPort(flags.listen, credentials_of(flags), &port);
+  builder.RegisterService(&hello);
+  builder.RegisterService(&work);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   wait_for_end(flags.listen, port, end);
-  server->Shutdown();
+  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
 }

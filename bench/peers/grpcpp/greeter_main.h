@@ -1,16 +1,23 @@
-// What both gRPC C++ greeters share: the command line, the line that says they are ready, the end at SIGTERM.
+// What gRPC C++'s twins share: the command line, credentials, the line that says they are ready, the end at SIGTERM.
 #pragma once
+#include <grpcpp/grpcpp.h>
 #include <signal.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <functional>
+#include <memory>
+#include <sstream>
 #include <string>
 
 struct greeter_flags {
   std::string listen = "127.0.0.1:0";
-  int threads = 0;  // completion queues, each with a thread of its own; 0: one per processor this process may use
+  std::string certificate{};  // PEM files; none: no TLS
+  std::string key{};
+  int sleepers = 256;  // async only: calls of Load.Sleep at once; each keeps its object while it sleeps
+  int threads = 0;     // completion queues, each with a thread of its own; 0: one per processor this process may use
 };
 
 // Exits with status 2 after one line when a flag is wrong.
@@ -21,12 +28,34 @@ inline greeter_flags parse_greeter_flags(int argc, char** argv) {
       flags.listen = argv[i + 1];
     } else if (i + 1 < argc && std::strcmp(argv[i], "--threads") == 0) {
       flags.threads = std::atoi(argv[i + 1]);
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--sleepers") == 0) {
+      flags.sleepers = std::atoi(argv[i + 1]);
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--tls-cert") == 0) {
+      flags.certificate = argv[i + 1];
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--tls-key") == 0) {
+      flags.key = argv[i + 1];
     } else {
-      std::fprintf(stderr, "%s: flag %s is unknown or has no value; use --listen ADDR:PORT [--threads N]\n", argv[0], argv[i]);
+      std::fprintf(
+          stderr,
+          "%s: flag %s is unknown or has no value; use --listen ADDR:PORT [--threads N] [--sleepers N] [--tls-cert FILE --tls-key FILE]\n",
+          argv[0], argv[i]);
       std::exit(2);
     }
   }
   return flags;
+}
+
+inline std::string text_of(const std::string& file) {
+  std::ostringstream text;
+  text << std::ifstream(file).rdbuf();
+  return text.str();
+}
+
+inline std::shared_ptr<grpc::ServerCredentials> credentials_of(const greeter_flags& flags) {
+  if (flags.certificate.empty()) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  options.pem_key_cert_pairs.push_back({text_of(flags.key), text_of(flags.certificate)});
+  return grpc::SslServerCredentials(options);
 }
 
 // Called before the first thread starts, so that every thread inherits the mask and only wait_for_end() sees the signals.

@@ -199,6 +199,29 @@ TEST(flood, continuations) {
   });
 }
 
+// What looks like a flood is read little by little, so that others have their turn in between; what does not is read by the block.
+TEST(flood, odd_connections_are_read_in_bites) {
+  with_server([](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    EXPECT_EQ(c.call(kEcho, "x").grpc_status(), "0");
+    std::string updates;
+    for (int i = 0; i < 9000; i++) updates += raw_client::frame_bytes(NGHTTP2_WINDOW_UPDATE, 0, 0, be32(1));
+    uint64_t reads = s.counters().reads;
+    c.send(updates);
+    ASSERT_TRUE(c.ping());
+    // The first block came before anything was odd.
+    EXPECT_GE(s.counters().reads - reads, (updates.size() - (64 << 10)) / http2::kBite);
+    // A request, and it is not odd any more: a message of many blocks takes fewer reads than it has bites.
+    const std::string framed = warren::testing::message(std::string(900'000, 'm'));
+    EXPECT_EQ(c.call(kEcho, "x").grpc_status(), "0");
+    const int32_t id = c.begin(raw_client::request_fields("/test.Text/Upload"));
+    reads = s.counters().reads;
+    for (size_t at = 0; at < framed.size(); at += 16'384) c.data(id, framed.substr(at, 16'384), at + 16'384 >= framed.size());
+    EXPECT_EQ(c.wait(id).grpc_status(), "0");
+    EXPECT_LT(s.counters().reads - reads, framed.size() / http2::kBite);
+  });
+}
+
 // Truncated frames, frames of impossible size, frames on stream 0: the connection ends, the server does not.
 TEST(flood, broken_frames) {
   with_server([](grpc::server& s, text_service&) {
