@@ -44,6 +44,7 @@
 //   - Writing from the owner with a parking write: whoever finished first would wait for a slow client in everybody's name.
 #include "server/http2/connection.h"
 
+#include <new>
 #include <utility>
 
 #include <warren/go.h>
@@ -140,11 +141,16 @@ void connection::release_soon() {
     return;
   }
   if (!soon_) {
+    try {
+      go([this] {
+        yield();
+        post_node(soon_node_, 1);
+      });
+    } catch (const std::bad_alloc&) {  // no goroutine to be had: then now
+      release();
+      return;
+    }
     soon_ = true;
-    go([this] {
-      yield();
-      post_node(soon_node_, 1);
-    });
   }
   release_quick();
 }
