@@ -9,15 +9,16 @@
 
 namespace warren::rt {
 
-#ifdef __SANITIZE_THREAD__
+#ifdef WARREN_SIGNALS_KEPT_BACK
 // ThreadSanitizer keeps an asynchronous signal back until the thread's next call that it intercepts, unless that thread is inside one that
 // it knows to block. It does not know this one: a signal sent to a thread asleep here would come when something else wakes it, if ever. So
-// under it every sleep is short, and followed by a call that it intercepts. (To return early is every caller's business anyway.)
+// under it every sleep is short, and followed by a call that it intercepts. (To return early is every caller's business anyway. The
+// interleaving checker instruments with the same flag, but is no such runtime: the build says which it is.)
 constexpr int64_t kSanitizerSleep = 20'000'000;
 #endif
 
 void futex_wait(std::atomic<uint32_t>* word, uint32_t expected, int64_t timeout_ns) noexcept {
-#ifdef __SANITIZE_THREAD__
+#ifdef WARREN_SIGNALS_KEPT_BACK
   if (timeout_ns < 0 || timeout_ns > kSanitizerSleep) timeout_ns = kSanitizerSleep;
 #endif
   timespec ts;
@@ -28,7 +29,7 @@ void futex_wait(std::atomic<uint32_t>* word, uint32_t expected, int64_t timeout_
     timeout = &ts;
   }
   syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, timeout, nullptr, 0);
-#ifdef __SANITIZE_THREAD__
+#ifdef WARREN_SIGNALS_KEPT_BACK
   usleep(0);
 #endif
 }
