@@ -50,9 +50,14 @@ constexpr int kPausesPerRound = 30;
 void mutex::lock() {
   // A loop of lock and unlock may be all that a goroutine does; before the lock is taken, so that nobody is stopped as its owner.
   rt::safepoint();
-  uint32_t free = 0;
-  if (!state_.compare_exchange_strong(free, kLockedBit, std::memory_order_acquire, std::memory_order_relaxed)) [[unlikely]]
-    lock_slow();
+  uint32_t old = 0;
+  if (state_.compare_exchange_strong(old, kLockedBit, std::memory_order_acquire, std::memory_order_relaxed)) [[likely]]
+    return;
+  // Free while others wait, one of them perhaps on its way: who runs already takes it in passing.
+  if ((old & kLockedBit) == 0 &&
+      state_.compare_exchange_strong(old, old | kLockedBit, std::memory_order_acquire, std::memory_order_relaxed))
+    return;
+  lock_slow();
 }
 
 bool mutex::try_lock() noexcept {

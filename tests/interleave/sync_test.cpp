@@ -101,7 +101,8 @@ INTERLEAVE_SUBJECTS(Sync, kSubjects)
 
 constexpr interleave::mistake kMistakes[] = {
     {{"sync.h", "state_.compare_exchange_strong(held, 0, std::memory_order_release", weakening::relaxed}, outcome::data_race},
-    {{"mutex.cpp", "state_.compare_exchange_strong(free, kLockedBit, std::memory_order_acquire", weakening::no_acquire},
+    {{"mutex.cpp", "state_.compare_exchange_strong(old, kLockedBit, std::memory_order_acquire", weakening::no_acquire}, outcome::data_race},
+    {{"mutex.cpp", "state_.compare_exchange_strong(old, old | kLockedBit, std::memory_order_acquire", weakening::no_acquire},
      outcome::data_race},
     {{"wait_group.cpp", "state_.fetch_add(delta, std::memory_order_acq_rel)", weakening::no_release}, outcome::data_race},
     {{"wait_group.cpp", "uint64_t state = state_.load(std::memory_order_acquire)", weakening::no_acquire}, outcome::data_race},
