@@ -6,7 +6,6 @@
 // slow_test.cpp do, again and again: whoever is cut off connects anew. A peer that is half dead takes a firewall to play, and is left to
 // the tests.
 #include <poll.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -428,18 +427,8 @@ int run(int argc, char** argv) {
   if (!of_victim.empty()) return victim(of_victim, server_pid, seconds);
 
   const std::string here = std::filesystem::read_symlink("/proc/self/exe").parent_path().string();
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof set, &set);
-  std::vector<int> cpus;
-  for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-    if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-  }
-  if (cpus.size() < 2) throw std::runtime_error("one processor only: server and load need one each; allow two");
-  // The attackers' threads are not made yet and inherit this.
-  CPU_ZERO(&set);
-  CPU_SET(cpus[1], &set);
-  sched_setaffinity(0, sizeof set, &set);
+  const auto [server_cpu, load_cpu] = bench::two_processors();
+  const bench::pinned pin(load_cpu);  // the attackers' threads are not made yet and inherit this
 
   const std::vector<attack> all = attacks();
   for (const std::string& name : names) {
@@ -448,7 +437,7 @@ int run(int argc, char** argv) {
     }
   }
   for (const attack& a : all) {
-    if (names.empty() || std::find(names.begin(), names.end(), a.name) != names.end()) measure(a, here, cpus[0], cpus[1], seconds);
+    if (names.empty() || std::find(names.begin(), names.end(), a.name) != names.end()) measure(a, here, server_cpu, load_cpu, seconds);
   }
   return 0;
 }

@@ -7,7 +7,6 @@
 //   read the clock again; make a tenth as many with their times written down; read the peak memory; end it by SIGTERM.
 // Two scenarios differ. open_loop first finds the peak of every peer and then offers half of the lowest to each server. idle connects,
 // makes one call on each connection, and reads how much the resident memory has grown.
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -156,20 +155,6 @@ options parse(int argc, char** argv) {
   return o;
 }
 
-// The first two processors this process may use: the server's and the load's.
-std::pair<int, int> two_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  sched_getaffinity(0, sizeof set, &set);
-  std::vector<int> found;
-  for (int cpu = 0; cpu < CPU_SETSIZE && found.size() < 2; cpu++) {
-    if (CPU_ISSET(cpu, &set)) found.push_back(cpu);
-  }
-  if (found.size() < 2)
-    throw std::runtime_error("one processor only: server and load need one each; allow two (taskset, container limits)");
-  return {found[0], found[1]};
-}
-
 // A message whose field 1, a string or bytes, has so many bytes.
 std::string field_1(size_t size) {
   std::string m = "\n";
@@ -247,7 +232,7 @@ class measured {
     if (s.what == kind::sleep && std::string(which.name) == "grpc_cpp_async") {
       command.insert(command.end(), {"--sleepers", std::to_string(s.connections * s.streams)});
     }
-    process_ = std::make_unique<bench::child>(command, two_processors().first);
+    process_ = std::make_unique<bench::child>(command, bench::two_processors().first);
     address_ = process_->wait_for_line("listening on ", 10'000);
     if (address_.empty())
       throw std::runtime_error(path + ": printed no \"listening on\" line within 10 s, or ended before; run it by hand");
@@ -271,7 +256,7 @@ figures figures_of(double rpcs_per_cpu_second, const bench::latency& latency, do
 }
 
 figures measure_calls(measured& m, const scenario& s, double seconds) {
-  bench::load load(m.address(), two_processors().second, request_of(s));
+  bench::load load(m.address(), bench::two_processors().second, request_of(s));
   const double rate = load.warm_up(500);
   const int64_t in_flight = int64_t{s.connections} * s.streams;
   const auto calls = std::max<int64_t>(static_cast<int64_t>(rate * seconds), (s.what == kind::stream ? 1 : 10) * in_flight);
@@ -285,7 +270,7 @@ figures measure_calls(measured& m, const scenario& s, double seconds) {
 }
 
 figures measure_chat(measured& m, const scenario& s, double seconds) {
-  const bench::pinned pin(two_processors().second);
+  const bench::pinned pin(bench::two_processors().second);
   bench::chat chat(m.address(), "/warren.bench.Load/Chat", field_1(5), s.connections, s.streams);
   const double rate = chat.run_for(std::chrono::milliseconds(500));
   const int64_t in_flight = int64_t{s.connections} * s.streams;
@@ -300,7 +285,7 @@ figures measure_chat(measured& m, const scenario& s, double seconds) {
 }
 
 figures measure_open_loop(measured& m, const scenario& s, double seconds, double rate) {
-  bench::load load(m.address(), two_processors().second, request_of(s));
+  bench::load load(m.address(), bench::two_processors().second, request_of(s));
   load.warm_up(300);
   const auto calls = std::max<int64_t>(static_cast<int64_t>(rate * seconds), 100);
   const int64_t cpu_before = m.process().cpu_nanoseconds();
@@ -314,7 +299,7 @@ figures measure_open_loop(measured& m, const scenario& s, double seconds, double
 
 // One call on each of many connections, which then stay.
 figures measure_idle(measured& m, const scenario& s) {
-  const bench::pinned pin(two_processors().second);
+  const bench::pinned pin(bench::two_processors().second);
   const bench::request r = request_of(s);
   const std::string block = bench::request_block(r.path, "bench");
   const auto call_on = [&](bench::plain_connection& c) {
@@ -399,7 +384,7 @@ void run_scenario(const scenario& s, const std::vector<built>& servers, const op
       for (const built& b : servers) {
         if (std::string(b.which.name) == "warren" && servers.size() > 1) continue;
         measured m(b.which, b.path_for(s), s);
-        bench::load load(m.address(), two_processors().second, request_of(s));
+        bench::load load(m.address(), bench::two_processors().second, request_of(s));
         load.warm_up(300);
         const double peak = load.warm_up(static_cast<int>(std::max(300.0, 500 * o.seconds)));
         rate = rate == 0 ? peak / 2 : std::min(rate, peak / 2);

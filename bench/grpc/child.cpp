@@ -12,6 +12,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <stdexcept>
 #include <system_error>
 
 extern char** environ;
@@ -22,6 +23,19 @@ namespace {
 int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
 
 }  // namespace
+
+std::pair<int, int> two_processors() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  sched_getaffinity(0, sizeof set, &set);
+  std::vector<int> found;
+  for (int cpu = 0; cpu < CPU_SETSIZE && found.size() < 2; cpu++) {
+    if (CPU_ISSET(cpu, &set)) found.push_back(cpu);
+  }
+  if (found.size() < 2)
+    throw std::runtime_error("one processor only: server and load need one each; allow two (taskset, container limits)");
+  return {found[0], found[1]};
+}
 
 pinned::pinned(int cpu) {
   sched_getaffinity(0, sizeof before_, &before_);

@@ -5,9 +5,13 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace bench {
+
+// The first two processors this process may use: the server's and the load's. Throws std::runtime_error when there is one only.
+std::pair<int, int> two_processors();
 
 // The calling thread runs on that processor only, until the end of the scope; so does what it starts. Throws std::system_error.
 class pinned {

@@ -71,16 +71,7 @@ class load final : public warren::bench::Load::CallbackService {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const greeter_flags flags = parse_greeter_flags(argc, argv);
-  const sigset_t end = block_end_signals();
   greeter hello;
   load work;
-  int port = 0;
-  grpc::ServerBuilder builder;
-  builder.AddListeningPort(flags.listen, credentials_of(flags), &port);
-  builder.RegisterService(&hello);
-  builder.RegisterService(&work);
-  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
-  wait_for_end(flags.listen, port, end);
-  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+  serve_until_end(argc, argv, {&hello, &work});
 }

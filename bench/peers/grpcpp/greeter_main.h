@@ -3,11 +3,13 @@
 #include <grpcpp/grpcpp.h>
 #include <signal.h>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <functional>
+#include <initializer_list>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -78,4 +80,17 @@ inline void wait_for_end(const std::string& listen, int port, const sigset_t& en
   std::fflush(stdout);
   int signo;
   sigwait(&end, &signo);
+}
+
+// The whole of a server that needs nothing but its services: command line, start, ready line, end.
+inline void serve_until_end(int argc, char** argv, std::initializer_list<grpc::Service*> services) {
+  const greeter_flags flags = parse_greeter_flags(argc, argv);
+  const sigset_t end = block_end_signals();
+  int port = 0;
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(flags.listen, credentials_of(flags), &port);
+  for (grpc::Service* const service : services) builder.RegisterService(service);
+  const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  wait_for_end(flags.listen, port, end);
+  server->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
 }
