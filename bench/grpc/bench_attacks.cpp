@@ -146,11 +146,7 @@ std::string on_last_stream(raw_client& c, uint8_t type, std::string_view payload
 
 std::string setting(uint16_t id, uint32_t value) { return std::string{static_cast<char>(id >> 8), static_cast<char>(id)} + be32(value); }
 
-std::string hello(size_t size) {
-  std::string m = "\n";
-  for (size_t n = size; n > 0; n >>= 7) m += static_cast<char>((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
-  return m + std::string(size, 'n');
-}
+std::string hello(size_t size) { return bench::string_field(1, std::string(size, 'n')); }
 
 // 64 MiB of nothing, packed.
 const std::string& gzip_bomb() {

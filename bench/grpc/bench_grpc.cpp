@@ -156,22 +156,7 @@ options parse(int argc, char** argv) {
 }
 
 // A message whose field 1, a string or bytes, has so many bytes.
-std::string field_1(size_t size) {
-  std::string m = "\n";
-  for (size_t n = size;; n >>= 7) {
-    m += static_cast<char>((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
-    if (n <= 0x7f) break;
-  }
-  return m + (size == 5 ? std::string("world") : std::string(size, 'n'));
-}
-
-std::string number_field(int field, int value) {
-  std::string m(1, static_cast<char>(field << 3));
-  for (auto n = static_cast<unsigned>(value);; n >>= 7) {
-    m += static_cast<char>((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
-    if (n <= 0x7f) return m;
-  }
-}
+std::string field_1(size_t size) { return bench::string_field(1, size == 5 ? std::string("world") : std::string(size, 'n')); }
 
 bench::request request_of(const scenario& s) {
   bench::request r;
@@ -180,10 +165,10 @@ bench::request request_of(const scenario& s) {
   r.tls = s.what == kind::tls;
   if (s.what == kind::sleep) {
     r.path = "/warren.bench.Load/Sleep";
-    r.message = number_field(2, kSleepMilliseconds);
+    r.message = bench::number_field(2, kSleepMilliseconds);
   } else if (s.what == kind::stream) {
     r.path = "/warren.bench.Load/Stream";
-    r.message = field_1(5) + number_field(3, kStreamMessages);
+    r.message = field_1(5) + bench::number_field(3, kStreamMessages);
   } else {
     r.path = "/helloworld.Greeter/SayHello";
     r.message = field_1(s.name_bytes);

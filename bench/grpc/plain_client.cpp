@@ -33,6 +33,12 @@ std::string literal(unsigned index, std::string_view name, std::string_view valu
   return out;
 }
 
+std::string varint(uint64_t n) {
+  std::string out;
+  for (; n > 0x7f; n >>= 7) out += static_cast<char>((n & 0x7f) | 0x80);
+  return out += static_cast<char>(n);
+}
+
 constexpr uint32_t kWidest = 0x7fffffff;
 
 }  // namespace
@@ -56,6 +62,17 @@ std::string framed(std::string_view message) {
   out += be(static_cast<uint32_t>(message.size()));
   out += message;
   return out;
+}
+
+std::string string_field(int field, std::string_view value) {
+  std::string out(1, static_cast<char>(field << 3 | 2));
+  out += varint(value.size());
+  return out += value;
+}
+
+std::string number_field(int field, int value) {
+  std::string out(1, static_cast<char>(field << 3));
+  return out += varint(static_cast<unsigned>(value));
 }
 
 plain_connection::plain_connection(const std::string& address) {

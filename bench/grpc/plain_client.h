@@ -17,6 +17,10 @@ std::string request_block(std::string_view path, std::string_view authority);
 // A message with gRPC's five bytes before it.
 std::string framed(std::string_view message);
 
+// A protobuf field, its number below 16.
+std::string string_field(int field, std::string_view value);
+std::string number_field(int field, int value);
+
 // One connection. Not thread-safe. Functions throw std::runtime_error with one line.
 class plain_connection {
  public:

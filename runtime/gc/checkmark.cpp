@@ -41,8 +41,7 @@ void checkmark::visit(uintptr_t word, const char* where, const void* at, evidenc
     heap_.print_span(*s);
     fatal(
         "checkmark: the object at %p (slot %zu) is reachable but was not marked; found in a %s at %p (%#zx): the collector lost it, this "
-        "is "
-        "a bug in the runtime or a ptr written without its barrier",
+        "is a bug in the runtime or a ptr written without its barrier",
         reinterpret_cast<void*>(s->slot(i)), i, where, at, static_cast<size_t>(word));
   }
   stack_[top_++] = s->slot(i);
