@@ -180,6 +180,7 @@ void gc_cycle::drive() {
 
 void gc_cycle::collect(gc_trigger why, bool force) {
   collector& gc = memory().gc;
+  memory().heap.gather_tables();
   if (!gc.start(why, force)) return;
   if (gc.phase() == gc_phase::mark) make_workers();
   const int64_t began = nanotime();

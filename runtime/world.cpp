@@ -194,6 +194,10 @@ memory_options read_memory_options() {
     if (o.heap.reserve < (size_t{64} << 20) || o.heap.reserve > (size_t{4} << 40))
       fatal("WARREN_HEAP_RESERVE=%s: want a size from 64M to 4T, such as 64G", size);
   }
+  if (const char* mark = getenv("WARREN_GCMARK"); mark != nullptr && *mark != '\0') {
+    if (strcmp(mark, "objects") != 0 && strcmp(mark, "pages") != 0) fatal("WARREN_GCMARK=%s: want objects or pages", mark);
+    o.heap.scan_by_page = strcmp(mark, "pages") == 0;
+  }
   o.heap.poison = number_from("WARREN_GCPOISON", 0, 1, 0) != 0;
   o.collector.percent = percent_from_environment();
   o.collector.checkmark = number_from("WARREN_GCCHECKMARK", 0, 1, 0) != 0;

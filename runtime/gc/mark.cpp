@@ -2,17 +2,57 @@
 
 namespace warren::rt {
 
+// The slot that a word points into, and where its bits are.
+struct marker::edge {
+  uint64_t* bits;  // alloc bits, mark bits
+  uintptr_t object;
+  uint8_t span_class;
+  uint8_t bit;
+};
+
+// false: not into a slot of a small span. Reads the page's word only.
+inline bool marker::find_small(uintptr_t word, edge* e) const noexcept {
+  const reservation& r = heap_.space();
+  const uintptr_t offset = word - r.base();
+  const page_word page(__atomic_load_n(&r.page_words()[offset >> kPageShift], __ATOMIC_ACQUIRE));
+  if (!page.small()) return false;
+  const slot_shape& shape = kSlotShapes[page.span_class()];
+  const uintptr_t first_page = (offset >> kPageShift) - page.pages_before();
+  const uintptr_t span = first_page << kPageShift;
+  const auto i = static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(offset - span)} * shape.magic) >> 32);
+  if (i >= shape.objects) return false;  // the unused tail
+  e->bits = r.object_bits(first_page, shape.bit_tier) + 2 * (i / 64);
+  e->object = r.base() + span + size_t{i} * shape.size;
+  e->span_class = page.span_class();
+  e->bit = i % 64;
+  return true;
+}
+
+inline bool marker::settle(const edge& e) noexcept {
+  const uint64_t bit = uint64_t{1} << e.bit;
+  if ((__atomic_load_n(&e.bits[0], __ATOMIC_ACQUIRE) & bit) == 0) return false;  // as mspan::was_allocated
+  if (!mspan::try_set(&e.bits[1], bit)) return false;
+  const slot_shape& shape = kSlotShapes[e.span_class];
+  ++objects;
+  bytes += shape.size;
+  if (shape.kind == scan_kind::noscan) return true;  // black at once
+  if (!by_page_ || shape.pages != 1) {
+    queue_.push(e.object);
+  } else if (const size_t page = heap_.page_of(e.object); page_word::start_waiting(&heap_.space().page_words()[page])) {
+    pages_.push(heap_.space().base() + (page << kPageShift));
+  }
+  return true;
+}
+
 bool marker::mark_word(uintptr_t word) noexcept {
-  const object_ref o = heap_.find_for_mark(word);
-  if (!o) return false;
-  mspan* const s = o.span;
-  if (!s->try_mark(o.index)) return false;
+  if (word - heap_.space().base() >= heap_.used_bytes()) return false;
+  edge e;
+  if (find_small(word, &e)) return settle(e);
+  mspan* const s = heap_.span_at(heap_.page_of(word));
+  if (s == nullptr || s->magic != 0 || !s->was_allocated(0) || !s->try_mark(0)) return false;
   ++objects;
   bytes += s->elem_size;
-  if (s->kind() == scan_kind::noscan) return true;  // black at once
-  const uintptr_t at = o.address();
-  __builtin_prefetch(reinterpret_cast<const void*>(at));
-  queue_.push(at);
+  if (s->kind() != scan_kind::noscan) queue_.push(s->base);
   return true;
 }
 
@@ -23,12 +63,63 @@ __attribute__((no_sanitize("address", "thread"))) void marker::mark_range(const 
   for (; p < end; ++p) mark_word(*p);
 }
 
+// ---- drain: what is under way -----------------------------------------------------------------------------------------------------------
+namespace {
+// First in, first out.
+template <class T, uint32_t N>
+struct ring {
+  static_assert((N & (N - 1)) == 0);
+  T at[N];
+  uint32_t in = 0, out = 0;
+  bool empty() const noexcept { return in == out; }
+  bool full() const noexcept { return in - out == N; }
+  void push(const T& t) noexcept { at[in++ % N] = t; }
+  const T& pop() noexcept { return at[out++ % N]; }
+};
+}  // namespace
+
+// As deep as bench_gc's mark_rate gains by: a core has some 16 misses of its first cache under way at once.
+struct marker::in_flight {
+  ring<edge, WARREN_CAPACITY(32, 2)> edges;
+  ring<uintptr_t, WARREN_CAPACITY(16, 2)> objects;
+};
+
+inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
+  if (word - heap_.space().base() >= heap_.used_bytes()) return;
+  edge e;
+  if (!find_small(word, &e)) {
+    mark_word(word);
+    return;
+  }
+  __builtin_prefetch(e.bits, 1);
+  if (f.edges.full()) settle(f.edges.pop());
+  f.edges.push(e);
+}
+
+inline void marker::begin_scan(uintptr_t entry, in_flight& f) noexcept {
+  const reservation& r = heap_.space();
+  __builtin_prefetch(reinterpret_cast<const void*>(entry));
+  __builtin_prefetch(&r.pointer_bits()[(entry - r.base()) / sizeof(void*) / 64]);
+  f.objects.push(entry);
+}
+
 // Words are read by one load each, as the program may write them meanwhile. Not instrumented: a slot that holds something else than a ptr
 // (an ambiguous object, a channel's buffer) is written by ordinary stores of the program, whose values do not matter here.
-__attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry) noexcept {
-  mspan* const s = heap_.span_at(heap_.page_of(entry));
-  size_t bytes_here = s->elem_size;
+__attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_flight& f) noexcept {
+  const reservation& r = heap_.space();
+  const page_word page(__atomic_load_n(&r.page_words()[heap_.page_of(entry)], __ATOMIC_RELAXED));
+  size_t bytes_here;
+  scan_kind kind;
+  if (page.small()) {
+    bytes_here = kSlotShapes[page.span_class()].size;
+    kind = kSlotShapes[page.span_class()].kind;
+  } else {
+    const mspan* const s = heap_.span_at(heap_.page_of(entry));
+    bytes_here = s->elem_size;
+    kind = s->kind();
+  }
   if (bytes_here > kObletBytes) {
+    const mspan* const s = heap_.span_at(heap_.page_of(entry));
     const uintptr_t begin = s->magic == 0 ? s->base : s->slot(s->slot_index(entry));
     const uintptr_t end = begin + bytes_here;
     if (entry == begin)
@@ -37,11 +128,10 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry) noex
   }
   const auto* const words = reinterpret_cast<const volatile uintptr_t*>(entry);
   const size_t n = bytes_here / sizeof(void*);
-  if (s->kind() == scan_kind::ambiguous) {
-    for (size_t i = 0; i < n; ++i) mark_word(words[i]);
+  if (kind == scan_kind::ambiguous) {
+    for (size_t i = 0; i < n; ++i) take_word(words[i], f);
     return bytes_here;
   }
-  const reservation& r = heap_.space();
   const size_t first = (entry - r.base()) / sizeof(void*);
   for (size_t i = 0; i < n;) {
     const size_t bit = first + i;
@@ -49,22 +139,61 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry) noex
     const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
     uint64_t map = __atomic_load_n(&r.pointer_bits()[bit / 64], __ATOMIC_RELAXED) >> at_bit;
     if (here < 64) map &= (uint64_t{1} << here) - 1;
-    for (; map != 0; map &= map - 1) {
-      const uintptr_t word = words[i + static_cast<size_t>(__builtin_ctzll(map))];
-      if (word != 0) mark_word(word);
-    }
+    for (; map != 0; map &= map - 1) take_word(words[i + static_cast<size_t>(__builtin_ctzll(map))], f);
     i += here;
   }
   return bytes_here;
 }
 
+// Begins to scan what is grey there. Returns the bytes whose scan that has brought to an end, of whichever objects.
+size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
+  const reservation& r = heap_.space();
+  const size_t page = heap_.page_of(at);
+  const page_word word = page_word::stop_waiting(&r.page_words()[page]);
+  const slot_shape& shape = kSlotShapes[word.span_class()];
+  const uint64_t* bits = r.object_bits(page, shape.bit_tier);
+  uint64_t* const scanned_bits = r.scan_bits(page, shape.bit_tier);
+  uintptr_t group_base = at;
+  size_t done = 0;
+  for (uint32_t group = 0; group * 64 < shape.objects; ++group, bits += 2, group_base += size_t{64} * shape.size) {
+    const uint64_t marked = __atomic_load_n(&bits[1], __ATOMIC_SEQ_CST) & __atomic_load_n(&bits[0], __ATOMIC_RELAXED);
+    uint64_t grey = marked & ~__atomic_load_n(&scanned_bits[group], __ATOMIC_RELAXED);
+    if (grey == 0) continue;
+    grey &= ~__atomic_fetch_or(&scanned_bits[group], grey, __ATOMIC_RELAXED);
+    for (; grey != 0; grey &= grey - 1) {
+      if (f.objects.full()) done += scan(f.objects.pop(), f);
+      begin_scan(group_base + static_cast<size_t>(__builtin_ctzll(grey)) * shape.size, f);
+    }
+  }
+  return done;
+}
+
 uint64_t marker::drain(uint64_t work) noexcept {
+  in_flight f;
   uint64_t done = 0;
   while (done < work) {
-    const uintptr_t entry = queue_.pop();
-    if (entry == 0) break;
-    done += scan(entry);
+    if (!f.objects.full()) {
+      if (queue_.has_near()) {
+        begin_scan(queue_.pop(), f);
+        continue;
+      }
+      if (const uintptr_t page = by_page_ ? pages_.pop() : 0; page != 0) {
+        done += scan_page(page, f);
+        continue;
+      }
+    }
+    if (!f.objects.empty()) {
+      done += scan(f.objects.pop(), f);
+    } else if (!f.edges.empty()) {
+      while (!f.edges.empty()) settle(f.edges.pop());
+    } else if (const uintptr_t entry = queue_.pop(); entry != 0) {
+      begin_scan(entry, f);
+    } else {
+      break;
+    }
   }
+  while (!f.edges.empty()) settle(f.edges.pop());
+  while (!f.objects.empty()) queue_.push(f.objects.pop());
   scanned += done;
   return done;
 }

@@ -9,6 +9,26 @@
 // in a page without a span does nothing (gc.md I2: marking free memory would be a zombie at the sweep; mspan.h says what is known of a
 // slot).
 //
+// Nearly all the time of marking a large heap is spent waiting for memory: an object's bits, its map, its words are seldom in a cache. So
+// drain() works on many at once. An address found in a typed slot goes into a ring of `edges` when the cache lines of the object's bits
+// have been asked for, and is judged when it comes out; an object taken from the queue goes into a ring of `objects` when its words and its
+// map have been asked for, and is scanned when it comes out. From the address to the bits there is no memory to wait for (page_word.h). The
+// queue itself stays a stack: depth first, it is short. OCaml's collector does this in front of its mark stack with one ring (gc.md §4), as
+// its mark bits lie in the objects. Rejected: to ask for memory when an object is pushed only. The stack returns it at once, or much later.
+//
+// What is queued: objects (queue_), or pages (pages_), as the heap is set up (WARREN_GCMARK). Pages are Go's Green Tea (gc.md §4): who
+// greys an object of a span of one page queues the page, unless it waits already. A page waits in order of age, and gathers marks
+// meanwhile; when its turn comes, everything that is marked there and not yet scanned is scanned at once, in the order of addresses. The
+// page's words, map and bits then come from memory once instead of once for each object. Objects of longer spans are queued one by one in
+// either case.
+//
+//   greys      set the mark bit;  page waits? no: set that, queue it
+//   scans      page waits no longer;  read the mark bits;  claim those without a scan bit, by setting it;  scan their objects
+// Either the one who greys sees that the page no longer waits, and queues it again, or the one who scans sees the mark (both sequentially
+// consistent: tests/interleave/page_test.cpp). An object is scanned by who set its scan bit: once. Scan bits are cleared by the sweep.
+// The mark bits of objects made meanwhile are not looked at: their alloc bits are not set until their span is full, and what is scanned for
+// nothing after that is little.
+//
 // Large objects are scanned in pieces (oblets), so that one array does not keep one participant busy while the others have nothing: the
 // entry that is the object's address is its first piece, and whoever takes that queues the others.
 #pragma once
@@ -25,7 +45,7 @@ inline constexpr size_t kObletBytes = WARREN_CAPACITY(size_t{128} * 1024, size_t
 
 class marker {
  public:
-  marker(mheap& h, work_pool& pool) noexcept : heap_(h), queue_(pool) {}
+  marker(mheap& h, work_pool& pool) noexcept : heap_(h), by_page_(h.scan_by_page()), queue_(pool), pages_(pool) {}
 
   // Greys the object the word points into, if it is white. True if it was.
   bool mark_word(uintptr_t word) noexcept;
@@ -34,16 +54,28 @@ class marker {
   // Until no object is grey in this queue or the pool, or about `work` bytes were scanned. Returns the bytes.
   uint64_t drain(uint64_t work = ~uint64_t{0}) noexcept;
   // What is queued goes to the pool. To be done before this participant parks or its bracket ends.
-  void flush() noexcept { queue_.flush(); }
+  void flush() noexcept {
+    queue_.flush();
+    pages_.flush();
+  }
 
   // What this marker made grey or black, and what it has scanned of the heap, since it was made or last asked.
   uint64_t bytes = 0, objects = 0, scanned = 0;
 
  private:
-  size_t scan(uintptr_t entry) noexcept;
+  struct edge;
+  struct in_flight;
+  bool find_small(uintptr_t word, edge* e) const noexcept;
+  bool settle(const edge& e) noexcept;
+  void begin_scan(uintptr_t entry, in_flight& f) noexcept;
+  size_t scan(uintptr_t entry, in_flight& f) noexcept;
+  void take_word(uintptr_t word, in_flight& f) noexcept;
+  size_t scan_page(uintptr_t at, in_flight& f) noexcept;
 
   mheap& heap_;
+  const bool by_page_;
   mark_queue queue_;
+  page_queue pages_;
 };
 
 }  // namespace warren::rt

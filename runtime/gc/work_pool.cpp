@@ -46,6 +46,22 @@ work_buffer* work_pool::get_full() noexcept { return pop(full_); }
 void work_pool::put_empty(work_buffer* b) noexcept { push(empty_, b); }
 void work_pool::put_full(work_buffer* b) noexcept { push(full_, b); }
 
+void work_pool::put_pages(work_buffer* b) noexcept { push(young_, b); }
+
+work_buffer* work_pool::get_pages() noexcept {
+  if (work_buffer* b = pop(old_)) return b;
+  uint64_t was = young_.load(std::memory_order_acquire);
+  do {
+    if (static_cast<uint32_t>(was) == 0) return pop(old_);
+  } while (!young_.compare_exchange_weak(was, ((was >> 32) + 1) << 32, std::memory_order_acquire, std::memory_order_acquire));
+  for (auto number = static_cast<uint32_t>(was); number != 0;) {
+    work_buffer* const b = at(number);
+    number = b->next.load(std::memory_order_relaxed);
+    push(old_, b);
+  }
+  return pop(old_);
+}
+
 void work_pool::reset() noexcept {
   if (has_work()) fatal("a collection ended with work in its queues: this is a bug in the runtime");
   constexpr size_t keep = 1 << 20;
@@ -54,6 +70,8 @@ void work_pool::reset() noexcept {
   made_.store(0, std::memory_order_relaxed);
   empty_.store(0, std::memory_order_relaxed);
   full_.store(0, std::memory_order_relaxed);
+  young_.store(0, std::memory_order_relaxed);
+  old_.store(0, std::memory_order_relaxed);
 }
 
 void mark_queue::make_room() noexcept {
@@ -84,6 +102,34 @@ void mark_queue::flush() noexcept {
     if (*b == nullptr) continue;
     if ((*b)->count != 0) {
       pool_.put_full(*b);
+    } else {
+      pool_.put_empty(*b);
+    }
+    *b = nullptr;
+  }
+}
+
+void page_queue::make_room() noexcept {
+  if (in_ != nullptr) pool_.put_pages(in_);
+  in_ = pool_.get_empty();
+}
+
+bool page_queue::fetch() noexcept {
+  if (work_buffer* const b = pool_.get_pages()) {
+    if (out_ != nullptr) pool_.put_empty(out_);
+    out_ = b;
+    return true;
+  }
+  if (in_ == nullptr || in_->count == 0) return false;
+  std::swap(in_, out_);
+  return true;
+}
+
+void page_queue::flush() noexcept {
+  for (work_buffer** b : {&in_, &out_}) {
+    if (*b == nullptr) continue;
+    if ((*b)->count != 0) {
+      pool_.put_pages(*b);
     } else {
       pool_.put_empty(*b);
     }

@@ -7,6 +7,10 @@
 // The head of a stack is the number of a buffer and a counter that every change raises. A slow pop that compares against an old head then
 // fails although the same buffer is on top again (ABA); 2^32 changes between two instructions are not to be expected.
 //
+// Buffers of pages that wait to be scanned (mark.h) go in order of age instead, so that a page collects marks while it waits. Two more
+// stacks: `young` takes what comes, `old` is taken from; when old is empty, all of young is moved there one by one, which turns it round.
+// While one participant does that, another may find neither; it goes on to something else, as if it had come earlier.
+//
 // The memory is part of the heap's reservation: it never runs out (an object is grey once in a cycle) and nothing is allocated to mark.
 // When a cycle is over all buffers are empty and in nobody's hands: reset() forgets them and gives back what a large heap made of them.
 #pragma once
@@ -36,7 +40,13 @@ class work_pool {
   work_buffer* get_full() noexcept;         // some buffer with work; nullptr if there is none
   void put_empty(work_buffer* b) noexcept;  // REQUIRES: count == 0
   void put_full(work_buffer* b) noexcept;   // REQUIRES: count > 0
-  bool has_work() const noexcept { return static_cast<uint32_t>(full_.load(std::memory_order_acquire)) != 0; }
+  void put_pages(work_buffer* b) noexcept;  // REQUIRES: count > 0
+  work_buffer* get_pages() noexcept;        // as get_full
+  bool has_work() const noexcept {
+    for (const auto* list : {&full_, &young_, &old_})
+      if (static_cast<uint32_t>(list->load(std::memory_order_acquire)) != 0) return true;
+    return false;
+  }
   // REQUIRES: nobody holds a buffer, none has work.
   void reset() noexcept;
 
@@ -53,6 +63,8 @@ class work_pool {
   std::atomic<uint32_t> made_{0};
   alignas(kCacheLine) std::atomic<uint64_t> full_{0};
   alignas(kCacheLine) std::atomic<uint64_t> empty_{0};
+  alignas(kCacheLine) std::atomic<uint64_t> young_{0};
+  alignas(kCacheLine) std::atomic<uint64_t> old_{0};
 };
 
 // One participant's end. Holds buffers only between the first push or pop and flush.
@@ -74,6 +86,8 @@ class mark_queue {
       if (!fetch()) return 0;
     return near_->entries[--near_->count];
   }
+  // The next pop() takes what was pushed here, without a look elsewhere.
+  bool has_near() const noexcept { return near_ != nullptr && near_->count != 0; }
   // Work of its own, beside what the pool has.
   bool empty() const noexcept { return (near_ == nullptr || near_->count == 0) && (far_ == nullptr || far_->count == 0); }
   // Everything goes to the pool.
@@ -86,6 +100,36 @@ class mark_queue {
   work_pool& pool_;
   work_buffer* near_ = nullptr;
   work_buffer* far_ = nullptr;
+};
+
+// One participant's end of the pages that wait: first in, first out, as far as buffers allow.
+class page_queue {
+ public:
+  explicit page_queue(work_pool& p) noexcept : pool_(p) {}
+  ~page_queue() { flush(); }
+  page_queue(const page_queue&) = delete;
+  page_queue& operator=(const page_queue&) = delete;
+
+  void push(uintptr_t page) noexcept {
+    if (in_ == nullptr || in_->count == work_buffer::kCapacity) [[unlikely]]
+      make_room();
+    in_->entries[in_->count++] = page;
+  }
+  // 0: no page waits, here or in the pool.
+  uintptr_t pop() noexcept {
+    if (out_ == nullptr || out_->count == 0) [[unlikely]]
+      if (!fetch()) return 0;
+    return out_->entries[--out_->count];
+  }
+  void flush() noexcept;
+
+ private:
+  void make_room() noexcept;
+  bool fetch() noexcept;
+
+  work_pool& pool_;
+  work_buffer* in_ = nullptr;
+  work_buffer* out_ = nullptr;
 };
 
 }  // namespace warren::rt

@@ -90,7 +90,8 @@ void mheap::flush(mcache& c) noexcept {
 }
 
 // ---- life -------------------------------------------------------------------------------------------------------------------------------
-mheap::mheap(const heap_options& options) : reserved_(options.reserve), poison_(options.poison), pages_(reserved_.pages()) {}
+mheap::mheap(const heap_options& options)
+    : reserved_(options.reserve), poison_(options.poison), scan_by_page_(options.scan_by_page), pages_(reserved_.pages()) {}
 
 mheap::~mheap() {
   while (caches_ != nullptr) delete_mcache(caches_);
@@ -144,6 +145,7 @@ bool mheap::grow(size_t pages) noexcept {
   if (n > reserved_.pages() - first) return false;
   heap_poison(reinterpret_cast<void*>(reserved_.base() + (first << kPageShift)), n << kPageShift);
   pages_.grow(first, n);
+  reserved_.advise_huge_pages(first << kPageShift, n << kPageShift);
   used_bytes_.store((first + n) << kPageShift, std::memory_order_relaxed);
   counters_.grows.add();
   return true;
@@ -216,18 +218,18 @@ mspan* mheap::new_span(mcache& c, size_t pages, uint8_t span_class) noexcept {
     s->nelems = k.objects;
     s->magic = k.magic;
   }
-  s->bits_side = 0;
-  s->alloc_bits = reserved_.bits(0) + page * kBitmapWordsPerPage;
-  s->mark_bits = reserved_.bits(1) + page * kBitmapWordsPerPage;
-  memset(s->alloc_bits, 0, s->groups() * 8);
-  memset(s->mark_bits, 0, s->groups() * 8);
+  s->object_bits = reserved_.object_bits(page, bit_tier_of(s->elem_size));
+  memset(s->object_bits, 0, 2 * s->groups() * 8);
   s->alloc_count.store(0, std::memory_order_relaxed);
   s->count_when_cached.store(0, std::memory_order_relaxed);
   s->load_group(0);
   s->sweepgen.store(sweepgen(), std::memory_order_relaxed);
   heap_poison(reinterpret_cast<void*>(s->base), s->bytes());
   // Release: a marker that comes here by an invented address finds a complete span, without objects.
-  for (size_t i = 0; i < pages; ++i) __atomic_store_n(&reserved_.spans()[page + i], s, __ATOMIC_RELEASE);
+  for (size_t i = 0; i < pages; ++i) {
+    __atomic_store_n(&reserved_.spans()[page + i], s, __ATOMIC_RELEASE);
+    if (sc != 0) __atomic_store_n(&reserved_.page_words()[page + i], page_word(span_class, i).bits(), __ATOMIC_RELEASE);
+  }
   spans_in_use_.fetch_add(1, std::memory_order_relaxed);
   span_pages_.fetch_add(static_cast<int64_t>(pages), std::memory_order_relaxed);
   return s;
@@ -236,7 +238,10 @@ mspan* mheap::new_span(mcache& c, size_t pages, uint8_t span_class) noexcept {
 void mheap::free_span(mspan* s) noexcept {
   const size_t page = page_of(s->base);
   const size_t n = s->npages;
-  for (size_t i = 0; i < n; ++i) __atomic_store_n(&reserved_.spans()[page + i], nullptr, __ATOMIC_RELAXED);
+  for (size_t i = 0; i < n; ++i) {
+    __atomic_store_n(&reserved_.spans()[page + i], nullptr, __ATOMIC_RELAXED);
+    __atomic_store_n(&reserved_.page_words()[page + i], 0, __ATOMIC_RELAXED);
+  }
   heap_poison(reinterpret_cast<void*>(s->base), s->bytes());
   spans_in_use_.fetch_sub(1, std::memory_order_relaxed);
   span_pages_.fetch_sub(static_cast<int64_t>(n), std::memory_order_relaxed);
@@ -323,7 +328,7 @@ mspan* mheap::alloc_large(mcache& c, size_t bytes, scan_kind kind) noexcept {
   mspan* const s = new_span(c, n, span_class_of(0, kind));
   if (s == nullptr) return nullptr;
   s->alloc_cache = 0;
-  if (!c.black) __atomic_store_n(&s->alloc_bits[0], 1, __ATOMIC_RELAXED);  // else unseen by markers until the sweep
+  if (!c.black) __atomic_store_n(&s->alloc_bits(0), 1, __ATOMIC_RELAXED);  // else unseen by markers until the sweep
   s->alloc_count.store(1, std::memory_order_relaxed);
   s->count_when_cached.store(1, std::memory_order_relaxed);
   heap_unpoison(reinterpret_cast<void*>(s->base), s->bytes());

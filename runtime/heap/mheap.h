@@ -20,6 +20,7 @@
 #include "runtime/heap/mcache.h"
 #include "runtime/heap/mcentral.h"
 #include "runtime/heap/page_alloc.h"
+#include "runtime/heap/page_word.h"
 #include "runtime/heap/reservation.h"
 #include "runtime/os/critical.h"
 
@@ -27,7 +28,8 @@ namespace warren::rt {
 
 struct heap_options {
   size_t reserve = kDefaultReserve;
-  bool poison = false;  // fill swept slots with kPoisonByte
+  bool poison = false;        // fill swept slots with kPoisonByte
+  bool scan_by_page = false;  // markers queue pages, not objects (runtime/gc/mark.h)
 };
 inline constexpr unsigned char kPoisonByte = 0xdb;
 
@@ -65,6 +67,7 @@ class mheap {
     return find_in_range(a);
   }
   bool contains(uintptr_t a) const noexcept { return reserved_.contains(a); }
+
   // The same as a marker sees it while others allocate: by what was allocated when the marking began (mspan.h). Any thread, while a
   // collection marks.
   object_ref find_for_mark(uintptr_t a) const noexcept {
@@ -120,7 +123,11 @@ class mheap {
   totals read_totals() noexcept;
 
   const reservation& space() const noexcept { return reserved_; }
+  // Before a collection: what is to be done once in a while for the sake of marking (reservation.h).
+  void gather_tables() noexcept { reserved_.gather_tables(used_bytes()); }
   size_t used_bytes() const noexcept { return used_bytes_.load(std::memory_order_relaxed); }
+  // Markers use the scan bits of spans of one page, and the sweep clears them.
+  bool scan_by_page() const noexcept { return scan_by_page_; }
   bool poison() const noexcept { return poison_; }
   void set_poison(bool on) noexcept { poison_ = on; }
   mspan* span_at(size_t page) const noexcept { return __atomic_load_n(&reserved_.spans()[page], __ATOMIC_ACQUIRE); }
@@ -159,6 +166,7 @@ class mheap {
 
   reservation reserved_;
   bool poison_;
+  const bool scan_by_page_;
 
   alignas(kCacheLine) critical_mutex lock_;
   // Guarded by lock_.

@@ -12,7 +12,8 @@
 //   white   mark bit 0
 //   grey    mark bit 1, and the object waits in the mark stack
 //   black   mark bit 1, and it does not
-// Between collections all mark bits are 0: the sweep makes the mark bits the new alloc bits and hands out a cleared array.
+// Between collections all mark bits are 0: the sweep copies the mark bits into the alloc bits and clears them. (Go exchanges the two
+// arrays. Copying is two words for most spans, and then the mark bit of an object is where its address alone says: page_word.h.)
 //
 // What a concurrent marker may believe. A word from a stack or an integer may point anywhere, so a marker has to know which slots hold
 // objects, while the owner of the span allocates from it. It goes by alloc_bits: exact when marking begins, since a span that leaves its
@@ -21,9 +22,8 @@
 //
 // What it reads meanwhile, and why that is no race:
 //   magic nelems base elem_size   written before the span is published in the reservation's array (release in mheap::new_span, acquire in
-//   span_class                       mheap::span_at); constant from then on. A span is freed, and its descriptor used again, by the
+//   span_class, where the bits are   mheap::span_at); constant from then on. A span is freed, and its descriptor used again, by the
 //                                    sweep only, which is over before marking begins (world stopped)
-//   alloc_bits mark_bits (where)  change places in the sweep; likewise
 //   words of alloc_bits           written by the owner when the span leaves its mcache, full, in the middle of a marking: then the bits of
 //                                    new objects appear. Release and acquire (record_allocated, was_allocated): who sees such a bit sees
 //                                    the slot zeroed and its mark bit set, so it does not mark. Were they relaxed, a machine with weak
@@ -61,12 +61,10 @@ struct mspan {
   uint32_t npages = 0;
   uintptr_t base = 0;
 
-  uint64_t* alloc_bits = nullptr;
-  uint64_t* mark_bits = nullptr;
+  uint64_t* object_bits = nullptr;  // group by group 64 alloc bits, 64 mark bits
   size_t elem_size = 0;
   std::atomic<uint32_t> sweepgen{0};
   std::atomic<uint32_t> count_when_cached{0};  // alloc_count when last added to the heap's counters
-  uint8_t bits_side = 0;                       // which of the reservation's arrays is alloc_bits
   mspan* next = nullptr;                       // in a list; guarded as that list is
 
   scan_kind kind() const noexcept { return scan_kind_in(span_class); }
@@ -79,22 +77,24 @@ struct mspan {
     return static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(a - base)} * magic) >> 32);
   }
 
+  uint64_t& alloc_bits(size_t group) const noexcept { return object_bits[2 * group]; }
+  uint64_t& mark_bits(size_t group) const noexcept { return object_bits[2 * group + 1]; }
+
   // Taken, in the sense above. World stopped or owner only.
   bool is_allocated(uint32_t i) const noexcept {
     const uint32_t group = i / 64;
     if (group < free_group) return true;
     if (group == free_group) return ((alloc_cache >> (i % 64)) & 1) == 0;
-    return ((alloc_bits[group] >> (i % 64)) & 1) != 0;
+    return ((alloc_bits(group) >> (i % 64)) & 1) != 0;
   }
   // Taken when the span was last outside any mcache. Any thread while a collection marks.
-  bool was_allocated(uint32_t i) const noexcept { return ((__atomic_load_n(&alloc_bits[i / 64], __ATOMIC_ACQUIRE) >> (i % 64)) & 1) != 0; }
-  bool is_marked(uint32_t i) const noexcept { return ((__atomic_load_n(&mark_bits[i / 64], __ATOMIC_RELAXED) >> (i % 64)) & 1) != 0; }
+  bool was_allocated(uint32_t i) const noexcept { return ((__atomic_load_n(&alloc_bits(i / 64), __ATOMIC_ACQUIRE) >> (i % 64)) & 1) != 0; }
+  bool is_marked(uint32_t i) const noexcept { return ((__atomic_load_n(&mark_bits(i / 64), __ATOMIC_RELAXED) >> (i % 64)) & 1) != 0; }
   // white → grey (or black at once). True for the one caller that made the change. Markers and allocators, at the same time.
-  bool try_mark(uint32_t i) noexcept {
-    uint64_t* const word = &mark_bits[i / 64];
-    const uint64_t bit = uint64_t{1} << (i % 64);
+  bool try_mark(uint32_t i) noexcept { return try_set(&mark_bits(i / 64), uint64_t{1} << (i % 64)); }
+  static bool try_set(uint64_t* word, uint64_t bit) noexcept {
     if ((__atomic_load_n(word, __ATOMIC_RELAXED) & bit) != 0) return false;
-    return (__atomic_fetch_or(word, bit, __ATOMIC_RELAXED) & bit) == 0;
+    return (__atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) & bit) == 0;
   }
 
   uint64_t group_mask(uint32_t group) const noexcept {
@@ -105,12 +105,12 @@ struct mspan {
   void load_group(uint32_t group) noexcept {
     free_group = group;
     group_base = base + size_t{group} * 64 * elem_size;
-    alloc_cache = ~alloc_bits[group] & group_mask(group);
+    alloc_cache = ~alloc_bits(group) & group_mask(group);
   }
   // Makes alloc_bits say what is taken. Owner, who has marked what is to be black.
   void record_allocated() noexcept {
-    for (uint32_t group = 0; group < free_group; ++group) __atomic_store_n(&alloc_bits[group], group_mask(group), __ATOMIC_RELEASE);
-    __atomic_store_n(&alloc_bits[free_group], ~alloc_cache & group_mask(free_group), __ATOMIC_RELEASE);
+    for (uint32_t group = 0; group < free_group; ++group) __atomic_store_n(&alloc_bits(group), group_mask(group), __ATOMIC_RELEASE);
+    __atomic_store_n(&alloc_bits(free_group), ~alloc_cache & group_mask(free_group), __ATOMIC_RELEASE);
   }
   // Moves to the next group with a free slot. false: the span is full.
   bool next_group() noexcept {

@@ -25,7 +25,8 @@ bool reservation::reserve(size_t bytes) noexcept {
   const size_t pages = bytes / kPageSize;
   const size_t bitmap = pages * kBitmapBytesPerPage;
   const size_t work = WARREN_CAPACITY(bytes + bytes / 64, 4 * bytes);  // buffers have heads, and some are not full
-  const size_t total = kChunkBytes + bytes + pages * sizeof(mspan*) + 4 * bitmap + work;
+  const size_t total = kChunkBytes + bytes + pages * (sizeof(mspan*) + sizeof(uint32_t)) +
+                       (size_t{3} << (kBitTiers + kTopTierShift + 2)) * pages + 2 * bitmap + work;
   // Readable and writable from the start: backing happens on the first touch. NORESERVE keeps it out of the system's commit accounting.
   void* const p = mmap(nullptr, total, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (p == MAP_FAILED) return false;
@@ -40,9 +41,15 @@ bool reservation::reserve(size_t bytes) noexcept {
   a += bytes;
   spans_ = reinterpret_cast<mspan**>(a);
   a += pages * sizeof(mspan*);
-  for (uint64_t*& b : bits_) {
-    b = reinterpret_cast<uint64_t*>(a);
-    a += bitmap;
+  page_words_ = reinterpret_cast<uint32_t*>(a);
+  a += pages * sizeof(uint32_t);
+  for (int tier = 0; tier < kBitTiers; ++tier) {
+    object_bits_[tier] = reinterpret_cast<uint64_t*>(a);
+    a += pages << (tier + kTopTierShift + 3);
+  }
+  for (int tier = 0; tier < kBitTiers; ++tier) {
+    scan_bits_[tier] = reinterpret_cast<uint64_t*>(a);
+    a += pages << (tier + kTopTierShift + 2);
   }
   pointer_bits_ = reinterpret_cast<uint64_t*>(a);
   a += bitmap;
@@ -51,6 +58,38 @@ bool reservation::reserve(size_t bytes) noexcept {
   mark_work_ = reinterpret_cast<std::byte*>(a);
   mark_work_bytes_ = work;
   return true;
+}
+
+void reservation::advise_huge_pages(size_t offset, size_t bytes) noexcept {
+  // Errors: a system without huge pages, or one that is told to give none.
+  if (offset + bytes > kHugeDataFrom) {
+    const size_t from = offset > kHugeDataFrom ? offset : kHugeDataFrom;
+    madvise(reinterpret_cast<void*>(base_ + from), offset + bytes - from, MADV_HUGEPAGE);
+  }
+  if (offset < kHugeTablesFrom && offset + bytes >= kHugeTablesFrom) {
+    const auto tables = reinterpret_cast<uintptr_t>(spans_);
+    const uintptr_t end = reinterpret_cast<uintptr_t>(mark_work_);
+    constexpr uintptr_t kHuge = uintptr_t{2} << 20;
+    const uintptr_t first = (tables + kHuge - 1) / kHuge * kHuge;
+    madvise(reinterpret_cast<void*>(first), end / kHuge * kHuge - first, MADV_HUGEPAGE);
+    tables_lie_about_.store(true, std::memory_order_relaxed);
+  }
+}
+
+void reservation::gather_tables(size_t bytes) noexcept {
+  if (!tables_lie_about_.load(std::memory_order_relaxed) || !tables_lie_about_.exchange(false, std::memory_order_relaxed)) return;
+  constexpr int kMadvCollapse = 25;  // Linux 6.1; Debian 12's headers do not name it
+  constexpr uintptr_t kHuge = uintptr_t{2} << 20;
+  const size_t pages = bytes / kPageSize;
+  const auto gather = [&](const void* table, size_t each) {  // errors: without huge pages it is only slower
+    const uintptr_t first = (reinterpret_cast<uintptr_t>(table) + kHuge - 1) / kHuge * kHuge;
+    const uintptr_t end = (reinterpret_cast<uintptr_t>(table) + pages * each) / kHuge * kHuge;
+    if (first < end) madvise(reinterpret_cast<void*>(first), end - first, kMadvCollapse);
+  };
+  gather(spans_, sizeof(mspan*));
+  gather(page_words_, sizeof(uint32_t));
+  for (int tier = 0; tier < kBitTiers; ++tier) gather(object_bits_[tier], size_t{8} << (tier + kTopTierShift));
+  gather(pointer_bits_, kBitmapBytesPerPage);
 }
 
 reservation::~reservation() { munmap(mapping_, mapping_bytes_); }

@@ -99,6 +99,16 @@ constexpr uint8_t size_class_of(size_t size, size_t align) {
   return c;
 }
 
+// Object bits of small slots take more room for each page. Tier t: slots of at least 64 >> t bytes, so at most 128 << t of them in a page,
+// and (1 << (t + kTopTierShift)) words of bits, half of them alloc bits.
+inline constexpr int kBitTiers = 4;
+inline constexpr int kTopTierShift = 2;
+constexpr int bit_tier_of(size_t size) {
+  int tier = 0;
+  while (tier < kBitTiers - 1 && size < size_t{64} >> tier) ++tier;
+  return tier;
+}
+
 // Span class: a size class and what the collector finds in its objects.
 enum class scan_kind : uint8_t { noscan = 0, precise = 1, ambiguous = 2 };
 inline constexpr size_t kScanKinds = 3;

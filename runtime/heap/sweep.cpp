@@ -4,11 +4,13 @@
 //   1. claim it: sweepgen sg-2 → sg-1 by compare-and-swap. The lists make the claim exclusive already; the swap proves it.
 //   2. a marked slot that is free is a zombie: somebody followed a pointer that outlived its object, or a mark came from nowhere. The heap
 //      is corrupt: report and stop.
-//   3. freed = taken - marked. The mark bits become the alloc bits; the old alloc bits, cleared, become the mark bits of the next cycle.
+//   3. freed = taken - marked. The mark bits become the alloc bits, and are cleared for the next cycle.
 //   4. allocation restarts at group 0; sweepgen = sg.
 //   5. a span without objects goes back to the page allocator.
 // No collection can begin meanwhile: it needs the world stopped, and a goroutine is not stopped in here.
 #include <string.h>
+
+#include <utility>
 
 #include "runtime/heap/asan.h"
 #include "runtime/heap/mheap.h"
@@ -58,14 +60,14 @@ size_t mheap::sweep(mspan* s) noexcept {
   swept_pages_.fetch_add(s->npages, std::memory_order_relaxed);
   uint32_t live = 0;
   for (uint32_t group = 0; group < s->groups(); ++group) {
-    const uint64_t marked = s->mark_bits[group];
+    const uint64_t marked = s->mark_bits(group);
     uint64_t taken;
     if (group < s->free_group) {
       taken = s->group_mask(group);
     } else if (group == s->free_group) {
       taken = ~s->alloc_cache & s->group_mask(group);
     } else {
-      taken = s->alloc_bits[group];
+      taken = s->alloc_bits(group);
     }
     if ((marked & ~taken) != 0) {
       print_span(*s);
@@ -100,11 +102,9 @@ size_t mheap::sweep(mspan* s) noexcept {
     return pages;
   }
   if (before > live) s->needzero = true;
-  uint64_t* const was_alloc = s->alloc_bits;
-  s->alloc_bits = s->mark_bits;
-  s->mark_bits = was_alloc;
-  memset(s->mark_bits, 0, s->groups() * 8);
-  s->bits_side ^= 1;
+  for (size_t group = 0; group < s->groups(); ++group) s->alloc_bits(group) = std::exchange(s->mark_bits(group), 0);
+  if (scan_by_page_ && s->npages == 1 && s->kind() != scan_kind::noscan)
+    memset(reserved_.scan_bits(page_of(s->base), bit_tier_of(s->elem_size)), 0, s->groups() * 8);
   s->alloc_count.store(live, std::memory_order_relaxed);
   s->count_when_cached.store(live, std::memory_order_relaxed);
   s->load_group(0);

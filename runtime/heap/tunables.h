@@ -31,6 +31,12 @@ inline constexpr size_t kBitmapWordsPerPage = kBitmapBytesPerPage / 8;
 // How many spans a refill sweeps in search of a free slot before it asks for a new span: bounds the latency of one allocation.
 inline constexpr int kSweepTriesPerRefill = 100;
 
+// From where on the data and its tables lie in huge pages. Below, what the system rounds up would be seen in the memory of small programs:
+// up to 4 MiB of data (a chunk), and 2 MiB for each of a dozen tables. Measured with bench_gc's mark_rate, 1 GB of nodes of 64 bytes linked
+// at random: 2.2 s without, 1.7 s with huge pages for the data, 1.45 s for both.
+inline constexpr size_t kHugeDataFrom = size_t{64} << 20;
+inline constexpr size_t kHugeTablesFrom = size_t{512} << 20;
+
 inline constexpr size_t kDefaultReserve = size_t{512} << 30;
 inline constexpr size_t kSmallestReserve = size_t{1} << 30;
 

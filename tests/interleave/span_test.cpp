@@ -16,14 +16,13 @@ using interleave::weakening;
 struct small_span {
   static constexpr uint32_t kSlots = 128;
   mspan s;
-  uint64_t alloc[2] = {1, 0}, mark[2] = {0, 0};
+  uint64_t bits[4] = {1, 0, 0, 0};
   uint64_t content[kSlots];
 
   small_span() {
     s.nelems = kSlots;
     s.elem_size = s.elem_size32 = 16;
-    s.alloc_bits = alloc;
-    s.mark_bits = mark;
+    s.object_bits = bits;
     s.load_group(0);
     for (uint64_t& c : content) c = 0xdbdbdbdbdbdbdbdb;
   }
@@ -77,9 +76,9 @@ constexpr interleave::subject kSubjects[] = {
 INTERLEAVE_SUBJECTS(Span, kSubjects)
 
 constexpr interleave::mistake kMistakes[] = {
-    {{"mspan.h", "__atomic_store_n(&alloc_bits[group], group_mask(group), __ATOMIC_RELEASE)", weakening::relaxed}, outcome::data_race},
+    {{"mspan.h", "__atomic_store_n(&alloc_bits(group), group_mask(group), __ATOMIC_RELEASE)", weakening::relaxed}, outcome::data_race},
     {{"mspan.h", "~alloc_cache & group_mask(free_group), __ATOMIC_RELEASE)", weakening::relaxed}, outcome::data_race},
-    {{"mspan.h", "__atomic_load_n(&alloc_bits[i / 64], __ATOMIC_ACQUIRE)", weakening::no_acquire}, outcome::data_race},
+    {{"mspan.h", "__atomic_load_n(&alloc_bits(i / 64), __ATOMIC_ACQUIRE)", weakening::no_acquire}, outcome::data_race},
 };
 INTERLEAVE_MISTAKES(Span, kSubjects, kMistakes)
 

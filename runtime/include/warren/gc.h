@@ -2,7 +2,8 @@
 //
 // Environment, read once when the heap is made:
 //   WARREN_GOGC, GOGC      heap growth in percent that starts a collection (100), "off" for none
-//   WARREN_GCMODE          stw (the default for now), dijkstra, yuasa, hybrid: how it marks (runtime/gc/collector.h)
+//   WARREN_GCMODE          hybrid (the default), dijkstra, yuasa, stw: how it marks (runtime/gc/collector.h)
+//   WARREN_GCMARK          objects (the default) or pages: in what order (runtime/gc/mark.h)
 //   WARREN_HEAP_RESERVE    address space of the heap, with suffix K, M, G or T (512G); halved down to 1 GiB until the system grants it
 //   WARREN_GCCHECKMARK=1   after each marking mark once more by other code and compare
 //   WARREN_GCRESCAN=1      at the end of each marking scan all stacks again, and report what only that finds

@@ -30,7 +30,7 @@ struct node {
 
 class Collector : public ::testing::Test {
  protected:
-  Collector() : heap({size_t{128} << 20, false}), w(heap), gc(heap, roots, w, {100, true}) {}
+  Collector() : heap({size_t{128} << 20, false, rt::testing::scan_by_page()}), w(heap), gc(heap, roots, w, {100, true}) {}
 
   node* make(const type_descriptor& t = kNode, size_t count = 1) {
     return static_cast<node*>(allocate(*w.cache, t, count, count == 1 ? t.size : count * t.size + 1));
@@ -361,7 +361,7 @@ TEST_F(CollectorDeathTest, CheckmarkFindsALostObject) {
   gc.after_mark_for_testing = [](void* arg) {
     const auto* const l = static_cast<lost*>(arg);
     const object_ref o = l->heap->find_object(reinterpret_cast<uintptr_t>(l->object));
-    o.span->mark_bits[o.index / 64] &= ~(uint64_t{1} << (o.index % 64));
+    o.span->mark_bits(o.index / 64) &= ~(uint64_t{1} << (o.index % 64));
   };
   EXPECT_DEATH(gc.collect(gc_trigger::manual),
                "fatal error: checkmark: the object at .* is reachable but was not marked; found in a collected object at");
@@ -462,7 +462,7 @@ TEST_F(CollectorDeathTest, CheckmarkFindsAnInventedMark) {
   victim = a;
   gc.after_mark_for_testing = [](void* arg) {
     const object_ref o = static_cast<mheap*>(arg)->find_object(reinterpret_cast<uintptr_t>(victim));
-    o.span->mark_bits[o.index / 64] |= uint64_t{1} << (o.index % 64);
+    o.span->mark_bits(o.index / 64) |= uint64_t{1} << (o.index % 64);
   };
   EXPECT_DEATH(gc.collect(gc_trigger::manual), "fatal error: checkmark: the object at .* was marked but nothing points to it");
 }
@@ -477,7 +477,7 @@ TEST_F(CollectorDeathTest, ZombieIsReportedByTheSweepOfACollection) {
   gc.after_mark_for_testing = [](void* arg) {
     const object_ref o = the_heap->find_object(reinterpret_cast<uintptr_t>(arg));
     const uint32_t free_slot = o.index + 1;
-    o.span->mark_bits[free_slot / 64] |= uint64_t{1} << (free_slot % 64);
+    o.span->mark_bits(free_slot / 64) |= uint64_t{1} << (free_slot % 64);
   };
   EXPECT_DEATH(gc.collect(gc_trigger::manual), "ZOMBIE(.|\n)*fatal error: sweep found slot 1 of a span marked but free");
 }

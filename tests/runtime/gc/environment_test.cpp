@@ -83,6 +83,16 @@ TEST_F(EnvironmentDeathTest, Gcmode) {
   EXPECT_REFUSED("WARREN_GCMODE", "fast", "fatal error: WARREN_GCMODE=fast: want hybrid, dijkstra, yuasa or stw");
 }
 
+TEST_F(EnvironmentDeathTest, Gcmark) {
+  for (const char* mark : {"objects", "pages", ""})
+    EXPECT_FINE("WARREN_GCMARK", mark, {
+      const ptr<node> kept = make<node>();
+      gc();
+      EXPECT_GE(read_mem_stats().gc.last.objects_marked, 1u);
+    });
+  EXPECT_REFUSED("WARREN_GCMARK", "spans", "fatal error: WARREN_GCMARK=spans: want objects or pages");
+}
+
 TEST_F(EnvironmentDeathTest, Gogc) {
   EXPECT_FINE("GOGC", "50", { EXPECT_EQ(read_mem_stats().gc.percent, 50); });
   EXPECT_FINE("WARREN_GOGC", "off", {

@@ -1,12 +1,20 @@
 // A world for the collector without a scheduler: one mcache, stacks that are arrays of words, a clock that ticks once per look.
 #pragma once
+#include <cstdlib>
 #include <functional>
+#include <string_view>
 #include <vector>
 
 #include "runtime/gc/collector.h"
 #include "runtime/heap/allocate.h"
 
 namespace warren::rt::testing {
+
+// CTest runs these tests for both ways to mark.
+inline bool scan_by_page() {
+  const char* const mark = std::getenv("WARREN_GCMARK");
+  return mark != nullptr && std::string_view(mark) == "pages";
+}
 
 class fake_world : public world {
  public:

@@ -2,7 +2,9 @@
 #include "runtime/heap/mheap.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
+#include <fstream>
 #include <random>
 #include <set>
 #include <vector>
@@ -37,7 +39,7 @@ class Heap : public ::testing::Test {
   void mark(uintptr_t a) {
     const object_ref o = heap.find_object(a);
     ASSERT_TRUE(o);
-    o.span->mark_bits[o.index / 64] |= uint64_t{1} << (o.index % 64);
+    o.span->mark_bits(o.index / 64) |= uint64_t{1} << (o.index % 64);
   }
   // What a collection does, given the marks.
   void release_to_sweep() {
@@ -350,7 +352,7 @@ TEST(HeapPoison, SweptSlotsAreFilled) {
   void* const keep = allocate(*c, t, 1, 64);
   void* const drop = allocate(*c, t, 1, 64);
   const object_ref o = heap.find_object(reinterpret_cast<uintptr_t>(keep));
-  o.span->mark_bits[0] |= uint64_t{1} << o.index;
+  o.span->mark_bits(0) |= uint64_t{1} << o.index;
   heap.flush(*c);
   heap.begin_sweep();
   heap.sweep_one();
@@ -364,7 +366,7 @@ TEST(HeapDeathTest, AMarkedFreeSlotIsAZombie) {
   const type_descriptor t = noscan_of(64);
   const auto a = reinterpret_cast<uintptr_t>(allocate(*c, t, 1, 64));
   const object_ref o = heap.find_object(a);
-  o.span->mark_bits[0] |= uint64_t{0b11};  // slot 0 lives, slot 1 was never allocated
+  o.span->mark_bits(0) |= uint64_t{0b11};  // slot 0 lives, slot 1 was never allocated
   heap.flush(*c);
   heap.begin_sweep();
   EXPECT_DEATH(heap.sweep_one(), "slot 1 at .*free, marked   <-- ZOMBIE(.|\n)*fatal error: sweep found slot 1 of a span marked but free");
@@ -378,7 +380,7 @@ TEST(HeapDeathTest, AsanReportsTheUseOfASweptSlot) {
   auto* const keep = static_cast<char*>(allocate(*c, t, 1, 64));
   auto* const drop = static_cast<char*>(allocate(*c, t, 1, 64));
   const object_ref o = heap.find_object(reinterpret_cast<uintptr_t>(keep));
-  o.span->mark_bits[0] |= uint64_t{1} << o.index;
+  o.span->mark_bits(0) |= uint64_t{1} << o.index;
   heap.flush(*c);
   heap.begin_sweep();
   heap.sweep_one();
@@ -394,6 +396,38 @@ TEST(Reservation, ParsesSizes) {
   EXPECT_EQ(parse_size("512G"), size_t{512} << 30);
   EXPECT_EQ(parse_size("1T"), size_t{1} << 40);
   for (const char* bad : {"", "G", "-1", "1X", "1GB", "0", "99999999999999999999", "16777216T"}) EXPECT_EQ(parse_size(bad), 0u) << bad;
+}
+
+// What the system says of the memory at an address: the flags of its mapping, as /proc/self/smaps lists them.
+std::string mapping_flags(uintptr_t a) {
+  std::ifstream smaps("/proc/self/smaps");
+  std::string line;
+  bool here = false;
+  while (std::getline(smaps, line)) {
+    uintptr_t first = 0, end = 0;
+    if (sscanf(line.c_str(), "%lx-%lx ", &first, &end) == 2) here = a >= first && a < end;
+    if (here && line.rfind("VmFlags:", 0) == 0) return line + " ";
+  }
+  return "";
+}
+
+TEST(HeapPages, AreHugeOnlyInALargeHeap) {
+  if (access("/sys/kernel/mm/transparent_hugepage/enabled", F_OK) != 0) GTEST_SKIP() << "this system has no huge pages";
+  mheap heap({size_t{2} << 30});
+  mcache* const c = heap.new_mcache();
+  const uintptr_t base = heap.space().base();
+  const auto tables = reinterpret_cast<uintptr_t>(heap.space().pointer_bits()) + (size_t{2} << 20);
+  const auto are_huge = [](uintptr_t a) { return mapping_flags(a).find(" hg ") != std::string::npos; };
+  ASSERT_NE(heap.alloc_large(*c, kHugeDataFrom - kChunkBytes, scan_kind::noscan), nullptr);
+  EXPECT_FALSE(are_huge(base));
+  ASSERT_NE(heap.alloc_large(*c, size_t{256} << 20, scan_kind::noscan), nullptr);
+  EXPECT_FALSE(are_huge(base));
+  EXPECT_TRUE(are_huge(base + kHugeDataFrom));
+  EXPECT_FALSE(are_huge(tables));
+  ASSERT_NE(heap.alloc_large(*c, kHugeTablesFrom, scan_kind::noscan), nullptr);
+  EXPECT_TRUE(are_huge(tables));
+  heap.gather_tables();
+  heap.gather_tables();
 }
 
 }  // namespace
