@@ -19,6 +19,7 @@
 #include <warren/sync.h>
 
 #include "bench/support.h"
+#include "bench/trees.h"
 
 namespace {
 
@@ -29,32 +30,19 @@ using warren::ptr;
 struct tree {
   ptr<tree> left, right;
 };
-ptr<tree> bottom_up(int depth) {
-  if (depth <= 0) return warren::make<tree>();
-  ptr<tree> l = bottom_up(depth - 1);
-  ptr<tree> r = bottom_up(depth - 1);
-  return warren::make<tree>(l, r);
-}
-int check(const tree* t) {
-  const tree* const l = t->left.get();
-  return l == nullptr ? 1 : 1 + check(l) + check(t->right.get());
-}
+struct collected {
+  using node = tree;
+  using handle = ptr<tree>;
+  static const tree* at(const ptr<tree>& t) { return t.get(); }
+  static ptr<tree> make(const ptr<tree>& l, const ptr<tree>& r) { return warren::make<tree>(l, r); }
+  static void drop(ptr<tree>& t) { t = nullptr; }
+};
 
 template <int Depth>
 void binary_trees(State& state) {
   bench::timed(state, [](int64_t n) {
-    for (int64_t k = 0; k < n; k++) {
-      constexpr int kLeast = 4;
-      if (check(bottom_up(Depth + 1).get()) != (1 << (Depth + 2)) - 1) bench::wrong("a tree lost nodes");
-      const ptr<tree> long_lived = bottom_up(Depth);
-      for (int depth = kLeast; depth <= Depth; depth += 2) {
-        const int iterations = 1 << (Depth - depth + kLeast);
-        int64_t sum = 0;
-        for (int i = 0; i < iterations; i++) sum += check(bottom_up(depth).get());
-        if (sum != int64_t{iterations} * ((1 << (depth + 1)) - 1)) bench::wrong("a tree lost nodes");
-      }
-      if (check(long_lived.get()) != (1 << (Depth + 1)) - 1) bench::wrong("a tree lost nodes");
-    }
+    for (int64_t k = 0; k < n; k++)
+      if (!bench::trees<collected>::run(Depth)) bench::wrong("a tree lost nodes");
   });
 }
 

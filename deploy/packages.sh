@@ -31,6 +31,7 @@ packages_of() {
     arm64) echo g++-aarch64-linux-gnu qemu-user ;;                   # cross build, and the tests under emulation
     bench)  # the peers that bench/run.sh measures against, and h2load
       echo golang-go golang-google-grpc-dev golang-github-golang-protobuf-1-3-dev nghttp2-client
+      echo libgc-dev libmimalloc-dev pkg-config  # binary trees
       ;;
     promtool) ;;                                                     # not a package: see fetch_promtool
     *)

@@ -2,6 +2,40 @@
 
 namespace warren::rt {
 
+namespace {
+// Writes the pointer bits of the slot [at, at + slot_bytes): the type's map, repeated for each of its elements, then zeros. Bits outside
+// are left alone, though they may share a word: they belong to the same span, which one mcache owns.
+void write_pointer_bits(const reservation& r, uintptr_t at, size_t slot_bytes, const type_descriptor& t) noexcept {
+  const size_t bit = (at - r.base()) / sizeof(void*);
+  const size_t n = slot_bytes / sizeof(void*);
+  uint64_t* const w = r.pointer_bits() + bit / 64;
+  const size_t shift = bit % 64;
+  if (n <= 64) [[likely]] {
+    const uint64_t mask = n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
+    const uint64_t map = t.words[0];
+    __atomic_store_n(&w[0], (__atomic_load_n(&w[0], __ATOMIC_RELAXED) & ~(mask << shift)) | map << shift, __ATOMIC_RELAXED);
+    if (shift + n > 64) {
+      __atomic_store_n(&w[1], (__atomic_load_n(&w[1], __ATOMIC_RELAXED) & ~(mask >> (64 - shift))) | map >> (64 - shift), __ATOMIC_RELAXED);
+    }
+    return;
+  }
+  // The slot is larger than 64 words: write word by word. (Slots of 65 words and more begin at even words, not at multiples of 64.)
+  for (size_t i = 0; i < n;) {
+    const size_t at_bit = (bit + i) % 64;
+    const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
+    uint64_t v = 0;
+    for (size_t k = 0; k < here; ++k) {
+      const size_t word = i + k;
+      if (word < t.pointer_words) v |= ((t.words[word / 64] >> (word % 64)) & 1) << (at_bit + k);
+    }
+    const uint64_t mask = (here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1) << at_bit;
+    uint64_t* const to = r.pointer_bits() + (bit + i) / 64;
+    __atomic_store_n(to, (__atomic_load_n(to, __ATOMIC_RELAXED) & ~mask) | v, __ATOMIC_RELAXED);
+    i += here;
+  }
+}
+
+// The same for count elements of type t.
 void write_array_bits(const reservation& r, uintptr_t at, size_t slot_bytes, const type_descriptor& t, size_t count) noexcept {
   if (count == 1) return write_pointer_bits(r, at, slot_bytes, t);
   const size_t bit = (at - r.base()) / sizeof(void*);
@@ -29,7 +63,19 @@ void write_array_bits(const reservation& r, uintptr_t at, size_t slot_bytes, con
   }
 }
 
-namespace {
+// The bits of all slots of a fresh span.
+void fill_pointer_bits(const reservation& r, const mspan& s, const type_descriptor& t) noexcept {
+  const size_t n = s.elem_size / sizeof(void*);
+  if (64 % n != 0) {
+    for (size_t i = 0; i < s.nelems; ++i) write_pointer_bits(r, s.slot(i), s.elem_size, t);
+    return;
+  }
+  uint64_t pattern = 0;
+  for (size_t i = 0; i < 64; i += n) pattern |= t.words[0] << i;
+  uint64_t* const w = r.pointer_bits() + (s.base - r.base()) / sizeof(void*) / 64;
+  for (size_t i = 0; i < s.nelems * n / 64; ++i) __atomic_store_n(&w[i], pattern, __ATOMIC_RELAXED);
+}
+
 // A slot of the class, from whatever level has one. 0: out of memory.
 uintptr_t small_slot(mcache& c, uint8_t spc, mspan** s) noexcept {
   uintptr_t at = c.next_free_fast(spc, s);
@@ -42,6 +88,16 @@ uintptr_t small_slot(mcache& c, uint8_t spc, mspan** s) noexcept {
 }
 }  // namespace
 
+void set_pointer_bits(const reservation& r, mspan* s, uintptr_t at, const type_descriptor& t) noexcept {
+  if (s->bits_of == nullptr && t.size <= 64 * sizeof(void*)) {
+    fill_pointer_bits(r, *s, t);
+    s->bits_of = &t;
+    return;
+  }
+  s->bits_of = &mspan::kMixed;
+  write_pointer_bits(r, at, s->elem_size, t);
+}
+
 void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) noexcept {
   const scan_kind kind = static_cast<scan_kind>(t.kind);
   uintptr_t at;
@@ -52,7 +108,7 @@ void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) 
     at = small_slot(c, span_class_of(size_class_of(kTinySize), scan_kind::noscan), &s);
     if (at == 0) return nullptr;
     if (s->needzero) zero_slot(at, kTinySize);
-    if (c.black) c.mark_new(s, s->slot_index(at));
+    if (c.black) c.mark_new(s, at);
     c.counts.tiny_blocks.add();
     // Keep the block with more room.
     if (c.tiny == 0 || bytes < c.tiny_used) {
@@ -72,8 +128,15 @@ void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) 
     at = s->base;
   }
   if (s->needzero) zero_slot(at, s->elem_size);
-  if (kind == scan_kind::precise) write_array_bits(c.heap.space(), at, s->elem_size, t, count);
-  if (c.black) c.mark_new(s, s->magic == 0 ? 0 : s->slot_index(at));
+  if (kind == scan_kind::precise) {
+    if (count == 1 && s->magic != 0) {
+      if (s->bits_of != &t) set_pointer_bits(c.heap.space(), s, at, t);
+    } else {
+      s->bits_of = &mspan::kMixed;
+      write_array_bits(c.heap.space(), at, s->elem_size, t, count);
+    }
+  }
+  if (c.black) c.mark_new(s, at);
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
 }

@@ -42,40 +42,9 @@ inline void zero_slot(uintptr_t at, size_t n) noexcept {
   }
 }
 
-// Writes the pointer bits of the slot [at, at + slot_bytes): the type's map, repeated for each of its elements, then zeros. Bits outside
-// are left alone, though they may share a word: they belong to the same span, which one mcache owns.
-inline void write_pointer_bits(const reservation& r, uintptr_t at, size_t slot_bytes, const type_descriptor& t) noexcept {
-  const size_t bit = (at - r.base()) / sizeof(void*);
-  const size_t n = slot_bytes / sizeof(void*);
-  uint64_t* const w = r.pointer_bits() + bit / 64;
-  const size_t shift = bit % 64;
-  if (n <= 64) [[likely]] {
-    const uint64_t mask = n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1;
-    const uint64_t map = t.words[0];
-    __atomic_store_n(&w[0], (__atomic_load_n(&w[0], __ATOMIC_RELAXED) & ~(mask << shift)) | map << shift, __ATOMIC_RELAXED);
-    if (shift + n > 64) {
-      __atomic_store_n(&w[1], (__atomic_load_n(&w[1], __ATOMIC_RELAXED) & ~(mask >> (64 - shift))) | map >> (64 - shift), __ATOMIC_RELAXED);
-    }
-    return;
-  }
-  // The slot is larger than 64 words: write word by word. (Slots of 65 words and more begin at even words, not at multiples of 64.)
-  for (size_t i = 0; i < n;) {
-    const size_t at_bit = (bit + i) % 64;
-    const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
-    uint64_t v = 0;
-    for (size_t k = 0; k < here; ++k) {
-      const size_t word = i + k;
-      if (word < t.pointer_words) v |= ((t.words[word / 64] >> (word % 64)) & 1) << (at_bit + k);
-    }
-    const uint64_t mask = (here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1) << at_bit;
-    uint64_t* const to = r.pointer_bits() + (bit + i) / 64;
-    __atomic_store_n(to, (__atomic_load_n(to, __ATOMIC_RELAXED) & ~mask) | v, __ATOMIC_RELAXED);
-    i += here;
-  }
-}
-// The same for count elements of type t.
-void write_array_bits(const reservation& r, uintptr_t at, size_t slot_bytes, const type_descriptor& t, size_t count) noexcept;
-
+// For an object of type t at a slot of s, whose bits are not t's already. Most spans hold objects of one type only: then the bits are
+// written once, for all slots, when the first object is made, and no allocation looks at them again.
+void set_pointer_bits(const reservation& r, mspan* s, uintptr_t at, const type_descriptor& t) noexcept;
 // A tiny object, if the block at hand has room: 0 otherwise. align is at most 8 for sizes below 16.
 inline uintptr_t allocate_tiny(mcache& c, size_t size, size_t align) noexcept {
   if (c.tiny == 0) return 0;
@@ -87,6 +56,24 @@ inline uintptr_t allocate_tiny(mcache& c, size_t size, size_t align) noexcept {
 }
 
 inline bool is_tiny(const type_descriptor& t, size_t bytes) noexcept { return t.kind == layout_kind::noscan && bytes < kTinySize; }
+
+// Most objects are plain: of 16 to 128 bytes, with no wish for alignment, made while no collection marks.
+inline bool is_plain(const mcache& c, const type_descriptor& t) noexcept {
+  return t.size - kTinySize <= 128 - kTinySize && t.align <= 8 && !c.black;
+}
+inline uint8_t plain_span_class(const type_descriptor& t) noexcept {
+  return span_class_of(kSizeLookup.small[(t.size + 7) / 8], static_cast<scan_kind>(t.kind));
+}
+// A slot of s; nullptr: it is full. REQUIRES: plain, and the pointer bits are right.
+inline void* allocate_plain(mspan& s) noexcept {
+  const uintptr_t at = s.take();
+  if (at == 0) [[unlikely]]
+    return nullptr;
+  heap_unpoison(reinterpret_cast<void*>(at), s.elem_size32);
+  if (s.needzero) zero_slot(at, s.elem_size32);
+  asm volatile("" : : "r"(at) : "memory");
+  return reinterpret_cast<void*>(at);
+}
 
 // One object of type t from the spans at hand; nullptr if that takes the slow path. Owner of c, in a bracket.
 inline void* allocate_fast(mcache& c, const type_descriptor& t) noexcept {
@@ -101,9 +88,10 @@ inline void* allocate_fast(mcache& c, const type_descriptor& t) noexcept {
     return nullptr;
   heap_unpoison(reinterpret_cast<void*>(at), s->elem_size32);
   if (s->needzero) zero_slot(at, s->elem_size32);
-  if (t.kind == layout_kind::precise) write_pointer_bits(c.heap.space(), at, s->elem_size32, t);
+  if (t.kind == layout_kind::precise && s->bits_of != &t) [[unlikely]]
+    set_pointer_bits(c.heap.space(), s, at, t);
   if (c.black) [[unlikely]]
-    c.mark_new(s, s->slot_index(at));
+    c.mark_new(s, at);
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
 }

@@ -32,9 +32,9 @@ struct mcache {
   int64_t mark_credit = 0;                      // bytes of marking its owners have done beyond what they owed
   mcache* next = nullptr;                       // list of all; guarded by mheap's lock
 
-  // The object just taken from slot i of s.
-  void mark_new(mspan* s, uint32_t i) noexcept {
-    s->try_mark(i);
+  // The object just taken from s.
+  [[gnu::noinline]] void mark_new(mspan* s, uintptr_t at) noexcept {
+    s->try_mark(s->magic == 0 ? 0 : s->slot_index(at));
     black_bytes += s->elem_size;
     ++black_objects;
   }
@@ -43,12 +43,7 @@ struct mcache {
   uintptr_t next_free_fast(uint8_t span_class, mspan** span) noexcept {
     mspan* const s = alloc[span_class].load(std::memory_order_relaxed);
     *span = s;
-    const uint64_t free = s->alloc_cache;
-    if (free == 0) [[unlikely]]
-      return 0;
-    s->alloc_cache = free & (free - 1);
-    s->alloc_count.store(s->alloc_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
-    return s->group_base + static_cast<size_t>(__builtin_ctzll(free)) * s->elem_size32;
+    return s->take();
   }
 };
 

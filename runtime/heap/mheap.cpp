@@ -218,6 +218,7 @@ mspan* mheap::new_span(mcache& c, size_t pages, uint8_t span_class) noexcept {
     s->nelems = k.objects;
     s->magic = k.magic;
   }
+  s->bits_of = nullptr;
   s->object_bits = reserved_.object_bits(page, bit_tier_of(s->elem_size));
   memset(s->object_bits, 0, 2 * s->groups() * 8);
   s->alloc_count.store(0, std::memory_order_relaxed);

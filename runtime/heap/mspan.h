@@ -61,6 +61,11 @@ struct mspan {
   uint32_t npages = 0;
   uintptr_t base = 0;
 
+  // Whose pointer bits all slots have, free ones too: the type of every object made here since the span was; nullptr: none was. kMixed:
+  // each slot has the bits of its own object. Spans of precise classes only; owner.
+  const void* bits_of = nullptr;
+  static inline const char kMixed = 0;
+
   uint64_t* object_bits = nullptr;  // group by group 64 alloc bits, 64 mark bits
   size_t elem_size = 0;
   std::atomic<uint32_t> sweepgen{0};
@@ -97,6 +102,15 @@ struct mspan {
     return (__atomic_fetch_or(word, bit, __ATOMIC_SEQ_CST) & bit) == 0;
   }
 
+  // A free slot of the current group; 0: there is none. Owner.
+  uintptr_t take() noexcept {
+    const uint64_t free = alloc_cache;
+    if (free == 0) [[unlikely]]
+      return 0;
+    alloc_cache = free & (free - 1);
+    alloc_count.store(alloc_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return group_base + static_cast<size_t>(__builtin_ctzll(free)) * elem_size32;
+  }
   uint64_t group_mask(uint32_t group) const noexcept {
     const uint32_t first = group * 64;
     const uint32_t n = nelems - first;

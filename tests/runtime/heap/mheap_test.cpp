@@ -398,6 +398,31 @@ TEST(Reservation, ParsesSizes) {
   for (const char* bad : {"", "G", "-1", "1X", "1GB", "0", "99999999999999999999", "16777216T"}) EXPECT_EQ(parse_size(bad), 0u) << bad;
 }
 
+// Two types share a span, in turns: each object has its own type's bits, whatever the span's slots had before.
+TEST_F(Heap, PointerBitsAreThoseOfEachObjectsType) {
+  constexpr type_descriptor first{16, 8, layout_kind::precise, 1, kFirstWord, nullptr, "first"};
+  static constexpr uint64_t second_word[1] = {2};
+  constexpr type_descriptor second{16, 8, layout_kind::precise, 2, second_word, nullptr, "second"};
+  std::vector<std::pair<uintptr_t, bool>> made;
+  std::mt19937 rng(11);
+  for (int i = 0; i < 5000; ++i) {
+    const bool is_first = i < 700 || rng() % 3 == 0;  // more than one span of the first alone
+    made.emplace_back(make(is_first ? first : second), is_first);
+  }
+  for (const auto& [a, is_first] : made) {
+    ASSERT_EQ(bit(a), is_first) << a;
+    ASSERT_EQ(bit(a + 8), !is_first) << a;
+  }
+  // All garbage: the spans come back for objects of the other type.
+  release_to_sweep();
+  sweep_all();
+  for (int i = 0; i < 5000; ++i) {
+    const uintptr_t a = make(second);
+    ASSERT_FALSE(bit(a)) << a;
+    ASSERT_TRUE(bit(a + 8)) << a;
+  }
+}
+
 // What the system says of the memory at an address: the flags of its mapping, as /proc/self/smaps lists them.
 std::string mapping_flags(uintptr_t a) {
   std::ifstream smaps("/proc/self/smaps");
