@@ -2,14 +2,19 @@
 //
 //   binary_trees/N           the Computer Language Benchmarks Game's program of that name, depth N, on one goroutine
 //   mark_rate                one collection of 1 GB of linked nodes; bytes_per_second: live bytes over the time of a collection by hand
-//   pauses                   100 000 parked goroutines, 1 GB live, two goroutines allocate at 200 MB/s together for ten seconds. The
-//   counters
-//                            are of the stops of the world in that time
+//   pauses                   100 000 parked goroutines, 1 GB live, two goroutines allocate at 200 MB/s together for 30 seconds. Counters of
+//                            the stops of the world in that time, and of how late a goroutine is that is due every millisecond
+//   churn                    200 000 objects that are replaced ten million times, of sizes that drift. Counters: resident memory over the
+//                            bytes asked for and alive, at the end and at its worst
 //   collect_million_parked   one collection with a million parked goroutines
+#include <unistd.h>
+
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
+#include <fstream>
 #include <vector>
 
 #include <warren/chan.h>
@@ -108,44 +113,133 @@ class crowd {
   std::atomic<int64_t> begun_{0};
 };
 
+double quantile_us(const std::vector<int64_t>& sorted_ns, double q) {
+  return sorted_ns.empty() ? 0.0
+                           : static_cast<double>(sorted_ns[static_cast<size_t>(q * static_cast<double>(sorted_ns.size() - 1))]) / 1000;
+}
+
+// How late a goroutine is that is due every millisecond.
+class prober {
+ public:
+  prober() {
+    wg_.add(1);
+    warren::go([this] {
+      auto due = std::chrono::steady_clock::now();
+      while (!end_) {
+        due += std::chrono::milliseconds(1);
+        const auto now = std::chrono::steady_clock::now();
+        if (due > now) warren::sleep(due - now);
+        late_.push_back(std::chrono::nanoseconds(std::chrono::steady_clock::now() - due).count());
+      }
+      wg_.done();
+    });
+  }
+  std::vector<int64_t> sorted() {
+    end_ = true;
+    wg_.wait();
+    std::sort(late_.begin(), late_.end());
+    return late_;
+  }
+
+ private:
+  std::atomic<bool> end_{false};
+  std::vector<int64_t> late_;
+  warren::wait_group wg_;
+};
+
+// Two goroutines that allocate nodes at so many bytes a second together.
+void allocate_for(std::chrono::seconds time, int64_t bytes_per_second) {
+  warren::wait_group wg;
+  for (int g = 0; g < 2; g++) {
+    wg.add(1);
+    warren::go([&wg, time, each = bytes_per_second / 2] {
+      const auto begin = std::chrono::steady_clock::now();
+      for (int64_t made = 0;;) {
+        for (int i = 0; i < 1000; i++, made += static_cast<int64_t>(sizeof(node))) benchmark::DoNotOptimize(warren::make<node>());
+        const auto due =
+            begin + std::chrono::nanoseconds(static_cast<int64_t>(static_cast<double>(made) / static_cast<double>(each) * 1e9));
+        const auto now = std::chrono::steady_clock::now();
+        if (now - begin > time) break;
+        if (due > now) warren::sleep(due - now);
+      }
+      wg.done();
+    });
+  }
+  wg.wait();
+}
+
 void pauses(State& state) {
   const auto heap = large_heap(size_t{1} << 30);
   crowd parked(100'000);
+  warren::gc();
   const warren::gc_stats before = warren::read_mem_stats().gc;
-  bench::timed(state, [](int64_t) {
-    static constexpr auto kTime = std::chrono::seconds(10);
-    static constexpr int64_t kBytesEach = 100'000'000;  // per second and goroutine
-    warren::wait_group wg;
-    for (int g = 0; g < 2; g++) {
-      wg.add(1);
-      warren::go([&wg] {
-        const auto begin = std::chrono::steady_clock::now();
-        for (int64_t made = 0;;) {
-          for (int i = 0; i < 1000; i++, made += static_cast<int64_t>(sizeof(node))) benchmark::DoNotOptimize(warren::make<node>());
-          const auto due = begin + std::chrono::nanoseconds(made * 1'000'000'000 / kBytesEach);
-          const auto now = std::chrono::steady_clock::now();
-          if (now - begin > kTime) break;
-          if (due > now) warren::sleep(due - now);
-        }
-        wg.done();
-      });
-    }
-    wg.wait();
-  });
+  prober late;
+  bench::timed(state, [](int64_t) { allocate_for(std::chrono::seconds(30), 200'000'000); });
+  const std::vector<int64_t> delays = late.sorted();
   const warren::gc_stats after = warren::read_mem_stats().gc;
   std::vector<int64_t> ns;
   const uint64_t most = after.recent_pauses_ns.size();
   for (uint64_t i = std::max(before.pause_count, after.pause_count > most ? after.pause_count - most : 0); i < after.pause_count; i++)
     ns.push_back(after.recent_pauses_ns[i % most]);
   std::sort(ns.begin(), ns.end());
-  const auto at = [&](double q) {
-    return ns.empty() ? 0.0 : static_cast<double>(ns[static_cast<size_t>(q * static_cast<double>(ns.size() - 1))]) / 1000;
-  };
+  state.counters["cycles"] = static_cast<double>(after.cycles - before.cycles);
   state.counters["pauses"] = static_cast<double>(ns.size());
-  state.counters["p50_us"] = at(0.5);
-  state.counters["p99_us"] = at(0.99);
-  state.counters["max_us"] = at(1);
+  state.counters["p50_us"] = quantile_us(ns, 0.5);
+  state.counters["p99_us"] = quantile_us(ns, 0.99);
+  state.counters["max_us"] = quantile_us(ns, 1);
+  state.counters["delay_p50_us"] = quantile_us(delays, 0.5);
+  state.counters["delay_p99_us"] = quantile_us(delays, 0.99);
+  state.counters["delay_p999_us"] = quantile_us(delays, 0.999);
+  state.counters["delay_max_us"] = quantile_us(delays, 1);
+  // The picture of the modes wants each pause.
+  if (const char* const file = std::getenv("BENCH_PAUSES_FILE")) {
+    std::ofstream out(file);
+    for (const int64_t each : ns) out << each << '\n';
+  }
   benchmark::DoNotOptimize(heap.data());
+}
+
+// ---- churn ------------------------------------------------------------------------------------------------------------------------------
+struct block {
+  ptr<block> next;
+  warren::array<char> bytes;
+};
+
+size_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  size_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<size_t>(sysconf(_SC_PAGESIZE));
+}
+
+// 200 000 places; each of ten million steps puts a new object of 16 bytes to 4 KiB into one of them, and the sizes drift: the mean is now
+// small, now large, as the load of a server changes over a day. What lives then lies between what once was larger.
+void churn(State& state) {
+  double worst = 0, last = 0;
+  bench::timed(state, [&](int64_t) {
+    constexpr size_t kPlaces = 200'000;
+    constexpr int kSteps = 10'000'000, kPhases = 20;
+    warren::array<ptr<block>> places = warren::make_array<ptr<block>>(kPlaces);
+    std::vector<uint32_t> sizes(kPlaces);
+    uint64_t seed = 88172645463325252u, live = 0;
+    for (int phase = 0; phase < kPhases; phase++) {
+      const uint32_t most = phase % 2 == 0 ? 512 : 4096;
+      for (int i = 0; i < kSteps / kPhases; i++) {
+        seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+        const size_t at = seed % kPlaces;
+        const auto size = static_cast<uint32_t>(16 + (seed >> 32) % most);
+        live += uint64_t{size} - sizes[at];
+        sizes[at] = size;
+        ptr<block> made = warren::make<block>();
+        made->bytes = warren::make_array<char>(size);
+        places[at] = made;
+      }
+      last = static_cast<double>(resident_bytes()) / static_cast<double>(live + kPlaces * (sizeof(block) + sizeof(void*)));
+      if (phase > 1) worst = std::max(worst, last);
+    }
+  });
+  state.counters["resident_over_live"] = last;
+  state.counters["worst_resident_over_live"] = worst;
 }
 
 void collect_million_parked(State& state) {
@@ -163,6 +257,7 @@ int main(int argc, char** argv) {
   bench::add_once("binary_trees/21", binary_trees<21>);
   bench::add("mark_rate", mark_rate);
   bench::add_once("pauses", pauses);
+  bench::add_once("churn", churn);
   bench::add("collect_million_parked", collect_million_parked);
   return bench::main(argc, argv);
 }

@@ -10,6 +10,9 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
+
+import pause_picture
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "bench" / "results"
@@ -20,7 +23,6 @@ TWINS = {
     "sched": ["spawn_join", "yield", "pingpong", "chan_buffered", "select2", "timer_start_stop", "mutex_contended",
               "skynet", "fib30", "nqueens10"],
     "heap": ["make16", "make64_noscan", "make1k_noscan"],
-    "gc": ["binary_trees/16", "mark_rate", "collect_million_parked"],
     "net": ["echo/1", "echo/1000"],
 }
 # Goroutines by the million: bytes each, and whether kernel mappings grow with them. In bench_sched and its twin.
@@ -35,8 +37,28 @@ SYNC = "grpc_cpp_sync"  # only where calls wait
 TIME_BARS = {
     "spawn_join": 0.35, "yield": 0.40, ("pingpong", 1): 0.30, ("pingpong", 2): 0.35, "chan_buffered": 0.45, "select2": 0.45,
     "timer_start_stop": 0.30, "mutex_contended": 1.0, "skynet": 0.6, "fib30": 0.6, "nqueens10": 0.6,
-    "binary_trees/16": 0.5, "mark_rate": 1.0, "collect_million_parked": 0.5,
+    "make16": 0.6, "make64_noscan": 0.4, "make1k_noscan": 0.6,
 }
+# Ours alone, in nanoseconds.
+ALONE = {"heap": {"barrier_off": 1.0, "barrier_on": 5.0}}
+# bench_gc. Binary trees: at most this part of each peer's time, real and CPU. The larger is measured once.
+TREES = {"go_gc": 0.5, "trees_libgc": 0.8, "trees_mimalloc": 2.5}
+TREE_DEPTHS = {"binary_trees/16": None, "binary_trees/21": 1}
+# Rows of counters: benchmark, Ps, [(counter, title, bar for the ratio to Go's, bar for ours alone, at most)].
+GC_COUNTERS = [
+    ("mark_rate", 1, [("bytes_per_second", "marking 1 GB of linked nodes, MB/s", 1.0, 1000.0, False, 1e6)]),
+    ("collect_million_parked", 2, [("real_time", "a collection with 1 000 000 parked goroutines, ms", 0.5, None, True, 1e6)]),
+    ("pauses", 2, [("p99_us", "stops of the world, p99 in µs", 1.0, 200.0, True, 1),
+                   ("max_us", "stops of the world, longest in µs", 1.0, 1000.0, True, 1),
+                   ("delay_p50_us", "delay of a goroutine due each ms, p50 in µs", None, None, True, 1),
+                   ("delay_p999_us", "the same, p99.9 in µs", 1.0, None, True, 1),
+                   ("cycles", "collections meanwhile", None, None, True, 1)]),
+    ("churn", 2, [("resident_over_live", "resident over live bytes after churn", 1.0, None, True, 1),
+                  ("worst_resident_over_live", "the same, at its worst", 1.0, None, True, 1)]),
+]
+GC_MODES = {"stw": "Go 1.3: the world stands", "dijkstra": "Go 1.5: stacks again at the end", "yuasa": "stacks at the beginning",
+            "hybrid": "Go 1.8 and since: neither"}
+PICTURE = "pauses.svg"
 CPU_BARS = {"echo/1": 0.8, "echo/1000": 0.6}
 # What bench_grpc measures: scenario, figure, how it is called, at most (True) or at least, bar for the ratio to the best of the peers.
 CALLS, P50, P99, RSS, EACH = "rpcs_per_cpu_second", "p50_us", "p99_us", "rss_kb", "bytes_per_connection"
@@ -130,6 +152,81 @@ def compare_twins(suite, directory, rounds, seconds, failures):
                 }
             rows.append(row)
     return rows
+
+
+def counters_of(program, name, maxprocs, env=None):
+    """What one run of one benchmark reports: times in ns and counters."""
+    command = [str(program), f"--benchmark_filter=^{re.escape(name)}", "--benchmark_format=json"]
+    report = json.loads(call(command, {"WARREN_MAXPROCS": str(maxprocs), "GOMAXPROCS": str(maxprocs), **(env or {})}, 4 * RUN_SECONDS_LIMIT))
+    rows = [row for row in report["benchmarks"] if row["name"].startswith(name)]
+    if len(rows) != 1 or rows[0].get("error_occurred"):
+        raise Failed(f"{program.name}: reports {len(rows)} results for {name}, expected one")
+    return rows[0]
+
+
+def compare_alone(suite, directory, rounds, seconds, failures):
+    rows = []
+    for name, bar in ALONE.get(suite, {}).items():
+        try:
+            runs = [one_time(directory / "bin" / f"bench_{suite}", name, 1, seconds)["real"] for _ in range(rounds)]
+            rows.append({"benchmark": name, "bar": bar, "ns": spread(runs)})
+        except Failed as e:
+            failures.append(f"{name}: {e}")
+    return rows
+
+
+def compare_trees(directory, rounds, quick, failures):
+    rows = []
+    programs = {"warren": directory / "bin" / "bench_gc", **{peer: directory / "bin" / "peers" / peer for peer in TREES}}
+    for name, most_rounds in [*TREE_DEPTHS.items()][: 1 if quick else None]:
+        for maxprocs in [p for p in (1, 2) if p <= len(os.sched_getaffinity(0))]:
+            print(f"  {name}, {maxprocs} P", file=sys.stderr, flush=True)
+            try:
+                runs = [{side: {clock: row[f"{clock}_time"] for clock in ("real", "cpu")}
+                         for side, row in ((side, counters_of(program, name, maxprocs)) for side, program in programs.items())}
+                        for _ in range(min(rounds, most_rounds or rounds))]
+            except Failed as e:
+                failures.append(f"{name}, {maxprocs} P: {e}")
+                continue
+            for clock in ("real", "cpu"):
+                rows.append({"benchmark": name, "ps": maxprocs, "clock": clock,
+                             "medians": {side: statistics.median(run[side][clock] for run in runs) for side in programs},
+                             "ratios": {peer: spread([run["warren"][clock] / run[peer][clock] for run in runs]) for peer in TREES}})
+    return rows
+
+
+def compare_gc(directory, rounds, quick, failures):
+    ours, twin = directory / "bin" / "bench_gc", directory / "bin" / "peers" / "go_gc"
+    rows = []
+    for name, maxprocs, counters in GC_COUNTERS[:2] if quick else GC_COUNTERS:
+        print(f"  {name}", file=sys.stderr, flush=True)
+        try:
+            pairs = [(counters_of(ours, name, maxprocs), counters_of(twin, name, maxprocs)) for _ in range(rounds)]
+        except Failed as e:
+            failures.append(f"{name}: {e}")
+            continue
+        for key, title, bar, own_bar, at_most, unit in counters:
+            rows.append({"benchmark": name, "title": title, "ps": maxprocs, "bar": bar, "own_bar": own_bar, "at_most": at_most,
+                         "warren": statistics.median(a[key] for a, _ in pairs) / unit,
+                         "go": statistics.median(b[key] for _, b in pairs) / unit,
+                         "ratio": spread([a[key] / b[key] for a, b in pairs if b[key]] or [0.0])})
+    return rows
+
+
+def draw_pauses(directory, path, failures):
+    """The program of `pauses` in each of the modes, once."""
+    rows = []
+    for mode, note in GC_MODES.items():
+        print(f"  pauses, {mode}", file=sys.stderr, flush=True)
+        with tempfile.NamedTemporaryFile(mode="r", suffix=".txt") as file:
+            try:
+                counters_of(directory / "bin" / "bench_gc", "pauses", 2, {"WARREN_GCMODE": mode, "BENCH_PAUSES_FILE": file.name})
+            except Failed as e:
+                failures.append(f"pauses, {mode}: {e}")
+                continue
+            rows.append((mode, note, [int(line) / 1e3 for line in file]))
+    path.write_text(pause_picture.draw("Each stop of the world: 1 GB live, 100 000 goroutines, 200 MB/s allocated, 30 s", rows), encoding="utf-8")
+    return [{"mode": mode, "pauses_us": pauses} for mode, _, pauses in rows]
 
 
 def compare_servers(directory, rounds, seconds, failures):
@@ -289,6 +386,33 @@ def markdown(sections):
                 bar = TIME_BARS.get(name_at_ps, TIME_BARS.get(row["benchmark"])) if clock == "real" else CPU_BARS.get(row["benchmark"])
                 out.append(f"| {name} | {row['ps']} | {time_text(r['warren_ns'])} | {time_text(r['go_ns'])} "
                            f"| {ratio_text(r['ratio'])} | {bar_text(bar, r['ratio'], True)} |")
+        for row in section.get("alone", []):
+            met = "met" if row["ns"]["median"] <= row["bar"] else "missed"
+            out.append(f"| {row['benchmark']} | 1 | {time_text(row['ns']['median'])} | – | – | ≤ {row['bar']:g} ns: {met} |")
+        out += failure_lines(section)
+        out += ["", f"{where_text(section['setting'])} {section['setting']['go'].replace('go version ', '')}.", ""]
+    if "gc" in sections:
+        section = sections["gc"]
+        out += ["**Collector**, against Go's. Ratio: ours / Go's, median (minimum–maximum) of the rounds.", ""]
+        out += ["| figure | Ps | warren | Go | ratio | bar |", "|---|---|---|---|---|---|"]
+        for row in section["rows"]:
+            bars = []
+            if row["bar"] is not None:
+                bars.append(bar_text(row["bar"], row["ratio"], row["at_most"]) + " of Go's")
+            if row["own_bar"] is not None:
+                met = row["warren"] <= row["own_bar"] if row["at_most"] else row["warren"] >= row["own_bar"]
+                bars.append(f"{'≤' if row['at_most'] else '≥'} {row['own_bar']:,g}: {'met' if met else 'missed'}")
+            out.append(f"| {row['title']} | {row['ps']} | {row['warren']:,.4g} | {row['go']:,.4g} | {ratio_text(row['ratio'])} "
+                       f"| {'; '.join(bars) or '–'} |")
+        out += ["", "Binary trees: a node is 16 bytes, two pointers. Ratio: ours / the peer's, real time or CPU of the process; mimalloc frees "
+                "node by node.", ""]
+        out += ["| depth | Ps | clock | warren | Go | libgc | mimalloc | of Go's | of libgc's | of mimalloc's |", "|---|---|---|---|---|---|---|---|---|---|"]
+        for row in section.get("trees", []):
+            times = " | ".join(time_text(row["medians"][side]) for side in ("warren", *TREES))
+            ratios = " | ".join(f"{row['ratios'][peer]['median']:.2f}, {bar_text(bar, row['ratios'][peer], True)}" for peer, bar in TREES.items())
+            out.append(f"| {row['benchmark'].split('/')[1]} | {row['ps']} | {row['clock']} | {times} | {ratios} |")
+        if section.get("modes"):
+            out += ["", f"![each stop of the world, by the collector's mode](bench/results/{PICTURE})"]
         out += failure_lines(section)
         out += ["", f"{where_text(section['setting'])} {section['setting']['go'].replace('go version ', '')}.", ""]
     if "memory" in sections:
@@ -368,7 +492,7 @@ def write_readme(table):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", action="append", choices=[*TWINS, "memory", "abuse", "attacks", "grpc"],
+    parser.add_argument("--only", action="append", choices=[*TWINS, "gc", "memory", "abuse", "attacks", "grpc"],
                         help="measure this part; may be given again")
     parser.add_argument("--rounds", type=int, default=5, help="times both sides are measured (5)")
     parser.add_argument("--quick", action="store_true", help="one short round; the figures go to bench/results/quick.*, not to README")
@@ -377,7 +501,7 @@ def main():
     options = parser.parse_args()
     if options.rounds < 1:
         parser.error(f"--rounds {options.rounds}: at least one round")
-    suites = options.only or [*TWINS, "memory", "abuse", "attacks", "grpc"]
+    suites = options.only or [*TWINS, "gc", "memory", "abuse", "attacks", "grpc"]
     rounds = 1 if options.quick else options.rounds
     twin_seconds, server_seconds = (0.05, 0.3) if options.quick else (0.4, 2.0)
     abuse_seconds = 1.0 if options.quick else 5.0
@@ -392,19 +516,25 @@ def main():
     sections = json.loads(latest.read_text(encoding="utf-8")) if latest.exists() and not options.quick else {}
     failed = []
     for suite in suites:
-        failures = []
+        failures, more = [], {}
         print(f"{suite}:", file=sys.stderr)
         if suite == "grpc":
             where, rows = setting(rounds, server_seconds), compare_servers(directory, rounds, server_seconds, failures)
         elif suite == "attacks":
             where, rows = setting(rounds, abuse_seconds), compare_attacks(directory, rounds, abuse_seconds, failures)
+        elif suite == "gc":
+            # Quick: without what takes half a minute a run.
+            where, rows = setting(rounds, 30), compare_gc(directory, rounds, options.quick, failures)
+            more = {"trees": compare_trees(directory, rounds, options.quick, failures),
+                    "modes": [] if options.quick else draw_pauses(directory, RESULTS / PICTURE, failures)}
         elif suite == "memory":
             where, rows = setting(1, 0), compare_memory(directory, failures)
         elif suite == "abuse":
             where, rows = setting(rounds, abuse_seconds), compare_abuse(directory, rounds, abuse_seconds, failures)
         else:
             where, rows = setting(rounds, twin_seconds), compare_twins(suite, directory, rounds, twin_seconds, failures)
-        sections[suite] = {"setting": where, "rows": rows, "failures": failures}
+            more = {"alone": compare_alone(suite, directory, rounds, twin_seconds, failures)}
+        sections[suite] = {"setting": where, "rows": rows, **more, "failures": failures}
         failed += failures
     table = markdown(sections)
     latest.write_text(json.dumps(sections, indent=1) + "\n", encoding="utf-8")

@@ -63,13 +63,19 @@ const char* to_string(store_kind k) noexcept {
 
 namespace warren::detail {
 
-void barrier_construct(void* slot, const volatile void* now) noexcept { rt::slow(rt::store_kind::construct, slot, nullptr, now); }
-void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept {
-  // Usually it is for mode hybrid that one comes here, and for nothing else.
+namespace {
+// Usually it is for mode hybrid that one comes here, and for nothing else.
+inline void shade(rt::store_kind kind, const void* slot, const volatile void* old, const volatile void* now) noexcept {
   if (barrier_flags.load(std::memory_order_relaxed) == barrier_marking && rt::the_barrier_hooks.shade != nullptr &&
       rt::the_barrier_hooks.shade(const_cast<const void*>(old), const_cast<const void*>(now))) [[likely]]
     return;
-  rt::slow(rt::store_kind::assign, slot, old, now);
+  rt::slow(kind, slot, old, now);
+}
+}  // namespace
+
+void barrier_construct(void* slot, const volatile void* now) noexcept { shade(rt::store_kind::construct, slot, nullptr, now); }
+void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept {
+  shade(rt::store_kind::assign, slot, old, now);
 }
 void barrier_words_slow(const void* from, size_t bytes) noexcept {
   const rt::barrier_hooks& h = rt::the_barrier_hooks;
@@ -84,7 +90,7 @@ void barrier_destroy(void* slot) noexcept {
   void* const old = __atomic_load_n(static_cast<void**>(slot), __ATOMIC_RELAXED);
   if ((barrier_flags.load(std::memory_order_relaxed) & barrier_marking) != 0)
     __atomic_store_n(static_cast<void**>(slot), nullptr, __ATOMIC_RELAXED);
-  rt::slow(rt::store_kind::destroy, slot, old, nullptr);
+  shade(rt::store_kind::destroy, slot, old, nullptr);
 }
 
 }  // namespace warren::detail

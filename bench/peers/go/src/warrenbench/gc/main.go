@@ -2,8 +2,12 @@
 package main
 
 import (
+	"os"
 	"runtime"
+	"runtime/metrics"
 	"sort"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -123,27 +127,60 @@ func (c *crowd) leave() {
 
 var sink [2]*node
 
-func pauses(t *harness.Timer, n int) {
-	heap := largeHeap(1 << 30)
-	parked := park(100000)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	t.Start()
+func quantileUs(sorted []int64, q float64) float64 {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return float64(sorted[int(q*float64(len(sorted)-1))]) / 1000
+}
+
+// How late a goroutine is that is due every millisecond.
+type prober struct {
+	end  int32
+	late []int64
+	done sync.WaitGroup
+}
+
+func probe() *prober {
+	p := &prober{}
+	p.done.Add(1)
+	go func() {
+		due := time.Now()
+		for atomic.LoadInt32(&p.end) == 0 {
+			due = due.Add(time.Millisecond)
+			if now := time.Now(); due.After(now) {
+				time.Sleep(due.Sub(now))
+			}
+			p.late = append(p.late, int64(time.Since(due)))
+		}
+		p.done.Done()
+	}()
+	return p
+}
+
+func (p *prober) sorted() []int64 {
+	atomic.StoreInt32(&p.end, 1)
+	p.done.Wait()
+	sort.Slice(p.late, func(i, k int) bool { return p.late[i] < p.late[k] })
+	return p.late
+}
+
+// Two goroutines that allocate nodes at so many bytes a second together.
+func allocateFor(duration time.Duration, bytesPerSecond int64) {
 	var wg sync.WaitGroup
 	for g := 0; g < 2; g++ {
 		wg.Add(1)
 		go func(g int) {
 			defer wg.Done()
-			const bytesEach = 100000000
 			begin := time.Now()
-			for made := 0; ; {
+			for made := int64(0); ; {
 				for i := 0; i < 1000; i++ {
 					sink[g] = &node{}
 					made += 64
 				}
-				due := time.Duration(int64(made) * 1000000000 / bytesEach)
+				due := time.Duration(float64(made) / float64(bytesPerSecond/2) * 1e9)
 				now := time.Since(begin)
-				if now > 10*time.Second {
+				if now > duration {
 					return
 				}
 				if due > now {
@@ -153,23 +190,94 @@ func pauses(t *harness.Timer, n int) {
 		}(g)
 	}
 	wg.Wait()
+}
+
+// The runtime's histogram of pauses has each stop of the world by itself, as buckets; the larger end of a bucket counts.
+func readPauses() *metrics.Float64Histogram {
+	sample := []metrics.Sample{{Name: "/gc/pauses:seconds"}}
+	metrics.Read(sample)
+	return sample[0].Value.Float64Histogram()
+}
+
+func pauses(t *harness.Timer, n int) {
+	heap := largeHeap(1 << 30)
+	parked := park(100000)
+	runtime.GC()
+	var stats runtime.MemStats
+	runtime.ReadMemStats(&stats)
+	cycles := stats.NumGC
+	before := append([]uint64(nil), readPauses().Counts...)
+	late := probe()
+	t.Start()
+	allocateFor(30*time.Second, 200000000)
 	t.Stop()
-	runtime.ReadMemStats(&after)
-	// PauseNs has one figure per cycle: both stops together.
-	var ns []uint64
-	for i := before.NumGC; i < after.NumGC; i++ {
-		ns = append(ns, after.PauseNs[i%256])
-	}
-	sort.Slice(ns, func(i, k int) bool { return ns[i] < ns[k] })
-	at := func(q float64) float64 {
-		if len(ns) == 0 {
-			return 0
+	delays := late.sorted()
+	runtime.ReadMemStats(&stats)
+	after := readPauses()
+	var ns []int64
+	for i, count := range after.Counts {
+		for k := before[i]; k < count; k++ {
+			ns = append(ns, int64(after.Buckets[i+1]*1e9))
 		}
-		return float64(ns[int(q*float64(len(ns)-1))]) / 1000
 	}
-	t.Counters = map[string]float64{"pauses": float64(len(ns)), "p50_us": at(0.5), "p99_us": at(0.99), "max_us": at(1)}
+	t.Counters = map[string]float64{
+		"cycles": float64(stats.NumGC - cycles), "pauses": float64(len(ns)),
+		"p50_us": quantileUs(ns, 0.5), "p99_us": quantileUs(ns, 0.99), "max_us": quantileUs(ns, 1),
+		"delay_p50_us": quantileUs(delays, 0.5), "delay_p99_us": quantileUs(delays, 0.99),
+		"delay_p999_us": quantileUs(delays, 0.999), "delay_max_us": quantileUs(delays, 1),
+	}
 	runtime.KeepAlive(heap)
 	parked.leave()
+}
+
+type block struct {
+	next  *block
+	bytes []byte
+}
+
+func residentBytes() float64 {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		panic(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(text))[1])
+	if err != nil {
+		panic(err)
+	}
+	return float64(pages * os.Getpagesize())
+}
+
+func churn(t *harness.Timer, n int) {
+	const places, steps, phases = 200000, 10000000, 20
+	var worst, last float64
+	t.Start()
+	all := make([]*block, places)
+	sizes := make([]uint32, places)
+	seed, live := uint64(88172645463325252), uint64(0)
+	for phase := 0; phase < phases; phase++ {
+		most := uint64(4096)
+		if phase%2 == 0 {
+			most = 512
+		}
+		for i := 0; i < steps/phases; i++ {
+			seed ^= seed << 13
+			seed ^= seed >> 7
+			seed ^= seed << 17
+			at := seed % places
+			size := uint32(16 + (seed>>32)%most)
+			live += uint64(size) - uint64(sizes[at])
+			sizes[at] = size
+			all[at] = &block{bytes: make([]byte, size)}
+		}
+		// 24 bytes: what a block has in C++.
+		last = residentBytes() / float64(live+places*(24+8))
+		if phase > 1 && last > worst {
+			worst = last
+		}
+	}
+	t.Stop()
+	t.Counters = map[string]float64{"resident_over_live": last, "worst_resident_over_live": worst}
+	runtime.KeepAlive(all)
 }
 
 func collectMillionParked(t *harness.Timer, n int) {
@@ -189,6 +297,7 @@ func main() {
 		{Name: "binary_trees/21", Run: binaryTrees(21), Once: true},
 		{Name: "mark_rate", Run: markRate},
 		{Name: "pauses", Run: pauses, Once: true},
+		{Name: "churn", Run: churn, Once: true},
 		{Name: "collect_million_parked", Run: collectMillionParked},
 	})
 }
