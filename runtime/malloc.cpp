@@ -87,7 +87,7 @@ namespace {
   if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return new_object_revoked(mp, t);
   mcache& c = *mp->current_p->cache;
-  if (!is_plain(c, t)) [[unlikely]]
+  if (!is_plain(t)) [[unlikely]]
     return new_object_bracketed(mp, t);
   mspan* const s = c.alloc[plain_span_class(t)].load(std::memory_order_relaxed);
   if (t.kind == layout_kind::precise && s->bits_of != &t) [[unlikely]]

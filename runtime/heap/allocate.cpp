@@ -108,7 +108,6 @@ void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) 
     at = small_slot(c, span_class_of(size_class_of(kTinySize), scan_kind::noscan), &s);
     if (at == 0) return nullptr;
     if (s->needzero) zero_slot(at, kTinySize);
-    if (c.black) c.mark_new(s, at);
     c.counts.tiny_blocks.add();
     // Keep the block with more room.
     if (c.tiny == 0 || bytes < c.tiny_used) {
@@ -136,7 +135,6 @@ void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) 
       write_array_bits(c.heap.space(), at, s->elem_size, t, count);
     }
   }
-  if (c.black) c.mark_new(s, at);
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
 }

@@ -57,10 +57,8 @@ inline uintptr_t allocate_tiny(mcache& c, size_t size, size_t align) noexcept {
 
 inline bool is_tiny(const type_descriptor& t, size_t bytes) noexcept { return t.kind == layout_kind::noscan && bytes < kTinySize; }
 
-// Most objects are plain: of 16 to 128 bytes, with no wish for alignment, made while no collection marks.
-inline bool is_plain(const mcache& c, const type_descriptor& t) noexcept {
-  return t.size - kTinySize <= 128 - kTinySize && t.align <= 8 && !c.black;
-}
+// Most objects are plain: of 16 to 128 bytes, with no wish for alignment.
+inline bool is_plain(const type_descriptor& t) noexcept { return t.size - kTinySize <= 128 - kTinySize && t.align <= 8; }
 inline uint8_t plain_span_class(const type_descriptor& t) noexcept {
   return span_class_of(kSizeLookup.small[(t.size + 7) / 8], static_cast<scan_kind>(t.kind));
 }
@@ -90,8 +88,6 @@ inline void* allocate_fast(mcache& c, const type_descriptor& t) noexcept {
   if (s->needzero) zero_slot(at, s->elem_size32);
   if (t.kind == layout_kind::precise && s->bits_of != &t) [[unlikely]]
     set_pointer_bits(c.heap.space(), s, at, t);
-  if (c.black) [[unlikely]]
-    c.mark_new(s, at);
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
 }

@@ -27,17 +27,10 @@ struct mcache {
   page_cache pages;
   span_list spare_spans;
   cache_counters counts;
-  uint64_t black_bytes = 0, black_objects = 0;  // made black since the marking began
+  uint64_t black_bytes = 0, black_objects = 0;  // made black since the marking began, as far as spans have left this cache
   uint64_t charged_bytes = 0;                   // added to the heap's live bytes since the owner last looked (and paid for them)
   int64_t mark_credit = 0;                      // bytes of marking its owners have done beyond what they owed
   mcache* next = nullptr;                       // list of all; guarded by mheap's lock
-
-  // The object just taken from s.
-  [[gnu::noinline]] void mark_new(mspan* s, uintptr_t at) noexcept {
-    s->try_mark(s->magic == 0 ? 0 : s->slot_index(at));
-    black_bytes += s->elem_size;
-    ++black_objects;
-  }
 
   // A slot of that class, or 0 if the span at hand is full.
   uintptr_t next_free_fast(uint8_t span_class, mspan** span) noexcept {

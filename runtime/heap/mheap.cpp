@@ -83,7 +83,7 @@ void mheap::flush(mcache& c) noexcept {
   for (auto& at : c.alloc) {
     mspan* const s = at.load(std::memory_order_relaxed);
     if (s == &no_span) continue;
-    uncache(s);
+    uncache(c, s);
     at.store(&no_span, std::memory_order_relaxed);
   }
   c.tiny = 0;
@@ -255,12 +255,17 @@ void mheap::free_span(mspan* s) noexcept {
 // ---- refill
 // --------------------------------------------------------------------------------------------------------------------------------- Moves a
 // span's new objects from its own count to the heap's, and hands it to its mcentral.
-void mheap::uncache(mspan* s) noexcept {
+void mheap::uncache(mcache& c, mspan* s) noexcept {
+  if (c.black) s->whiten_rest();
   s->record_allocated();
   const uint32_t count = s->alloc_count.load(std::memory_order_relaxed);
   const uint32_t before = s->count_when_cached.load(std::memory_order_relaxed);
   s->count_when_cached.store(count, std::memory_order_relaxed);
   counters_.mallocs[size_class_in(s->span_class)].add(count - before);
+  if (c.black) {
+    c.black_objects += count - before;
+    c.black_bytes += (count - before) * s->elem_size;
+  }
   live_.fetch_sub(static_cast<int64_t>((s->nelems - count) * s->elem_size), std::memory_order_relaxed);
   const uint32_t sg = sweepgen();
   s->sweepgen.store(sg, std::memory_order_relaxed);
@@ -303,16 +308,20 @@ mspan* mheap::cache_span(mcache& c, uint8_t span_class) noexcept {
 
 bool mheap::refill(mcache& c, uint8_t span_class) noexcept {
   mspan* const old = c.alloc[span_class].load(std::memory_order_relaxed);
-  if (old != &no_span && old->next_group()) return true;
+  if (old != &no_span && old->next_group()) {
+    if (c.black) old->blacken_group();
+    return true;
+  }
   c.counts.refills.add();
   if (old != &no_span) {
-    uncache(old);
+    uncache(c, old);
     c.alloc[span_class].store(&no_span, std::memory_order_relaxed);
   }
   mspan* const s = cache_span(c, span_class);
   if (s == nullptr) return false;
   s->sweepgen.store(sweepgen() + 3, std::memory_order_relaxed);
   s->next_group();
+  if (c.black) s->blacken_group();
   const uint32_t count = s->alloc_count.load(std::memory_order_relaxed);
   s->count_when_cached.store(count, std::memory_order_relaxed);
   const size_t bytes = (s->nelems - count) * s->elem_size;
@@ -329,7 +338,13 @@ mspan* mheap::alloc_large(mcache& c, size_t bytes, scan_kind kind) noexcept {
   mspan* const s = new_span(c, n, span_class_of(0, kind));
   if (s == nullptr) return nullptr;
   s->alloc_cache = 0;
-  if (!c.black) __atomic_store_n(&s->alloc_bits(0), 1, __ATOMIC_RELAXED);  // else unseen by markers until the sweep
+  if (c.black) {  // and unseen by markers until the sweep
+    s->try_mark(0);
+    c.black_bytes += s->elem_size;
+    ++c.black_objects;
+  } else {
+    __atomic_store_n(&s->alloc_bits(0), 1, __ATOMIC_RELAXED);
+  }
   s->alloc_count.store(1, std::memory_order_relaxed);
   s->count_when_cached.store(1, std::memory_order_relaxed);
   heap_unpoison(reinterpret_cast<void*>(s->base), s->bytes());

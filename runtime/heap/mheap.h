@@ -80,9 +80,9 @@ class mheap {
   }
 
   // ---- allocating black ----
-  // World stopped. on: from now on new objects are marked as they are made, in every mcache there is or will be; their number starts at 0.
+  // World stopped, mcaches flushed. on: from now on new objects are marked, in every mcache there is or will be; their number starts at 0.
   void set_allocate_black(bool on) noexcept;
-  // World stopped: bytes and objects made black since.
+  // World stopped, mcaches flushed: bytes and objects made black since.
   void read_black(uint64_t* bytes, uint64_t* objects) noexcept;
 
   // ---- sweeping ----
@@ -149,7 +149,7 @@ class mheap {
   }
 
   mspan* cache_span(mcache& c, uint8_t span_class) noexcept;
-  void uncache(mspan* s) noexcept;
+  void uncache(mcache& c, mspan* s) noexcept;
   mspan* new_span(mcache& c, size_t pages, uint8_t span_class) noexcept;
   size_t alloc_pages(mcache& c, size_t n) noexcept;
   size_t take_pages(mcache& c, size_t n) noexcept;  // REQUIRES: lock_

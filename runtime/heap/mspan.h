@@ -121,6 +121,11 @@ struct mspan {
     group_base = base + size_t{group} * 64 * elem_size;
     alloc_cache = ~alloc_bits(group) & group_mask(group);
   }
+  // While a collection marks, new objects are black. The owner marks the free slots of a group before it takes the first (Go marks each
+  // object as it is made), and unmarks those that it has not taken when the span leaves its mcache. Markers look at no mark bit of a slot
+  // whose alloc bit is not set.
+  void blacken_group() noexcept { __atomic_fetch_or(&mark_bits(free_group), alloc_cache, __ATOMIC_RELAXED); }
+  void whiten_rest() noexcept { __atomic_fetch_and(&mark_bits(free_group), ~alloc_cache, __ATOMIC_RELAXED); }
   // Makes alloc_bits say what is taken. Owner, who has marked what is to be black.
   void record_allocated() noexcept {
     for (uint32_t group = 0; group < free_group; ++group) __atomic_store_n(&alloc_bits(group), group_mask(group), __ATOMIC_RELEASE);

@@ -26,12 +26,20 @@ struct small_span {
     s.load_group(0);
     for (uint64_t& c : content) c = 0xdbdbdbdbdbdbdbdb;
   }
-  // As mcache::next_free_fast, zero_slot, mcache::mark_new.
+  // As mheap::refill.
+  void begins_group() { s.blacken_group(); }
+  // As mspan::take and zero_slot.
   void make_black() {
     const auto i = s.free_group * 64 + static_cast<uint32_t>(__builtin_ctzll(s.alloc_cache));
     s.alloc_cache &= s.alloc_cache - 1;
     content[i] = 0;
-    require(s.try_mark(i), "nobody marks a slot before it is an object");
+    require(s.is_marked(i), "a new object is black");
+  }
+  // As mheap::uncache.
+  void leaves() {
+    s.whiten_rest();
+    s.record_allocated();
+    require((__atomic_load_n(&s.mark_bits(s.free_group), __ATOMIC_RELAXED) & s.alloc_cache) == 0, "no free slot is marked");
   }
   // As marker::mark_word.
   void meets_a_word_to(uint32_t i) {
@@ -46,8 +54,9 @@ struct small_span {
 void leaves_its_mcache(scenario& s) {
   auto* const x = s.make<small_span>();
   s.thread("allocates", [=] {
+    x->begins_group();
     x->make_black();
-    x->s.record_allocated();
+    x->leaves();
   });
   s.thread("marks", [=] { x->meets_a_word_to(1); });
   s.thread("marks, too", [=] { x->meets_a_word_to(0); });
@@ -58,10 +67,12 @@ void leaves_it_in_a_later_group(scenario& s) {
   auto* const x = s.make<small_span>();
   x->s.alloc_cache = uint64_t{1} << 63;
   s.thread("allocates", [=] {
+    x->begins_group();
     x->make_black();
     x->s.next_group();
+    x->begins_group();
     x->make_black();
-    x->s.record_allocated();
+    x->leaves();
   });
   s.thread("marks", [=] {
     x->meets_a_word_to(63);
