@@ -13,8 +13,8 @@ constexpr uint64_t kDefaultRunway = 4 << 20;
 constexpr uint64_t kLeastWork = 1000;
 // Go's, too: kept below the limit for what the accounts do not know yet.
 constexpr uint64_t kHeadroomPercent = 3, kLeastHeadroom = 1 << 20;
-// The least way to a goal that a limit sets, as a part of what lives: a collection then marks 32 bytes for one that is made, at most. It goes
-// at the expense of the headroom.
+// The least way to a goal that a limit sets, as a part of what lives: a collection then marks 32 bytes for one that is made, at most. It
+// goes at the expense of the headroom.
 constexpr uint64_t kLeastWayPart = 32, kLeastWayBytes = 256 << 10;
 constexpr double kRetain = 1.1;
 }  // namespace
