@@ -48,6 +48,7 @@ class gc_cycle {
 
  private:
   static bool wait(g* gp, void* waiter) noexcept;
+  void ask(gc_trigger why);
   void drive();
   void collect(gc_trigger why, bool force);
   void sweep_some();
@@ -88,6 +89,20 @@ void go_system(F&& f) {
 }
 
 void gc_cycle::request(gc_trigger why) {
+  const int64_t last = memory().gc.last_end();
+  ask(why);
+  // Where the memory limit sets the goal, who has come to it waits for the marking to begin: the driver may have to wait for a processor.
+  collector& gc = memory().gc;
+  while (gc.phase() == gc_phase::off && gc.beyond_limit() && gc.last_end() == last) {
+    lock_.lock();
+    const bool hopeless = closing_;
+    lock_.unlock();
+    if (hopeless) return;
+    gosched();
+  }
+}
+
+void gc_cycle::ask(gc_trigger why) {
   lock_.lock();
   if (closing_ || wanted_) {
     lock_.unlock();
@@ -163,6 +178,7 @@ void gc_cycle::drive() {
     lock_.unlock();
 
     collect(why, served != nullptr);
+    memory().gc.report_limit();
     if (served != nullptr && served->why == gc_trigger::manual) {
       const int64_t before = nanotime();
       memory().gc.finish_sweep();
@@ -337,14 +353,19 @@ gc_report run_gc(gc_trigger why) { return the_cycle().run(why); }
 void begin_run_of_gc() noexcept { the_cycle().begin_run(); }
 
 void assist_gc() noexcept {
-  m* const mp = rt_enter();
-  mcache& c = *mp->current_p->cache;
-  if (c.black && c.charged_bytes != 0) {
-    const uint64_t bytes = c.charged_bytes;
-    c.charged_bytes = 0;
-    memory().gc.assist(bytes, &c.mark_credit);
+  for (bool again = false;; again = true) {
+    m* const mp = rt_enter();
+    mcache& c = *mp->current_p->cache;
+    bool paid = true;
+    if (c.black && (c.charged_bytes != 0 || again)) {
+      const uint64_t bytes = c.charged_bytes;
+      c.charged_bytes = 0;
+      paid = memory().gc.assist(bytes, &c.mark_credit);
+    }
+    rt_leave(mp);
+    if (paid) return;
+    gosched();  // whoever has the work
   }
-  rt_leave(mp);
 }
 
 }  // namespace warren::rt

@@ -8,9 +8,11 @@
 #include <string.h>
 
 #include <atomic>
+#include <limits>
 
 #include "runtime/gc/barrier.h"
 #include "runtime/memory.h"
+#include "runtime/memory_limit.h"
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/hooks.h"
@@ -43,6 +45,18 @@ class live_world final : public world {
           if (pp->cache != nullptr) b->visit(b->ctx, pp->cache);
         },
         &b);
+  }
+  // Of each stack that is not known to be empty the page at its top, with the goroutine's record, and one below: what goroutines that do
+  // not go deep have touched. One that does is not seen until the pages are looked up, one by one, which nobody has the time for.
+  uint64_t stack_bytes() override {
+    constexpr uint64_t kOfEach = 8192;
+    const scheduler::guest s;
+    if (!s) return 0;
+    const stack_arena::statistics stacks = s->pool().stacks().stats();
+    uint64_t n = 0;
+    for (const size_t made : stacks.slots_made) n += made;
+    const uint64_t empty = s->pool().emptied();
+    return n > empty ? (n - empty) * kOfEach : 0;
   }
   int64_t nanotime() override { return rt::nanotime(); }
   int procs() override { return maxprocs(); }
@@ -107,6 +121,19 @@ void on_p_destroyed(p* pp) {
 bool gc_is_due() {
   memory_manager* const mm = memory_if_any();
   return mm != nullptr && mm->gc.percent() >= 0 && nanotime() - mm->gc.last_end() > kForcedPeriod;
+}
+
+// Called by the monitor thread at each of its looks, every 20 µs when it is in a hurry.
+int64_t memory_tick(int64_t now) {
+  constexpr int64_t kEvery = 10'000'000;
+  static int64_t next = 0;  // one monitor at a time
+  memory_manager* const mm = memory_if_any();
+  if (mm == nullptr) return INT64_MAX;
+  if (now >= next) {
+    next = now + kEvery;
+    mm->gc.revise_memory();
+  }
+  return mm->heap.scavenging().tick(now);
 }
 
 // Is addr where the collector looks? Closures of goroutines that have not started lie in memory of the scheduler (or of operator new) we
@@ -176,6 +203,7 @@ const bool hooks_set = [] {
   sched_hooks.p_destroyed = &on_p_destroyed;
   sched_hooks.runtime_started = &on_run_started;
   sched_hooks.gc_is_due = &gc_is_due;
+  sched_hooks.memory_tick = &memory_tick;
   sched_hooks.forced_gc = &start_background_gc;
   the_barrier_hooks.is_scanned = &is_scanned;
   the_barrier_hooks.shade = &shade;
@@ -200,6 +228,7 @@ memory_options read_memory_options() {
   }
   o.heap.poison = number_from("WARREN_GCPOISON", 0, 1, 0) != 0;
   o.collector.percent = percent_from_environment();
+  o.collector.limit = memory_limit_from_environment();
   o.collector.checkmark = number_from("WARREN_GCCHECKMARK", 0, 1, 0) != 0;
   o.collector.rescan = number_from("WARREN_GCRESCAN", 0, 1, 0) != 0;
   o.stress = number_from("WARREN_GCSTRESS", 0, ~uint64_t{0} >> 1, 0);
@@ -239,6 +268,23 @@ void gc() { collect(); }
 
 int set_gc_percent(int percent) noexcept { return rt::memory().gc.set_percent(percent); }
 
+int64_t set_memory_limit(int64_t bytes) noexcept {
+  constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
+  rt::memory_manager& mm = rt::memory();
+  const uint64_t wanted = bytes == std::numeric_limits<int64_t>::max() ? rt::kNoMemoryLimit : static_cast<uint64_t>(bytes);
+  const uint64_t was = bytes < 0 ? mm.gc.limit() : mm.gc.set_limit(wanted);
+  return static_cast<int64_t>(was < kMost ? was : kMost);
+}
+
+uint64_t free_os_memory() {
+  collect();
+  constexpr uint64_t kPiece = 4 << 20;
+  rt::scavenger& s = rt::memory().heap.scavenging();
+  uint64_t done = 0;
+  for (uint64_t n; (n = s.give_back(kPiece)) != 0; done += n) rt::safepoint();
+  return done;
+}
+
 mem_stats read_mem_stats() {
   mem_stats out;
   rt::memory_manager* const mm = rt::memory_if_any();
@@ -255,6 +301,11 @@ mem_stats read_mem_stats() {
   h.spans_in_use = t.spans_in_use;
   h.span_bytes = t.span_bytes;
   h.mapped_bytes = t.used_bytes;
+  h.idle_bytes = t.used_bytes > t.span_bytes ? t.used_bytes - t.span_bytes : 0;
+  h.released_bytes = t.released_bytes < h.idle_bytes ? t.released_bytes : h.idle_bytes;
+  h.sys_bytes = t.used_bytes + t.metadata_bytes;
+  h.released_bytes_total = mm->heap.scavenging().total_bytes();
+  h.release_failures = mm->heap.scavenging().failures();
   h.reserved_bytes = mm->heap.space().bytes();
   h.metadata_bytes = t.metadata_bytes;
   h.tiny_hits = t.tiny_hits;

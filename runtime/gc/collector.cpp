@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <mutex>
 
 #include "runtime/gc/barrier.h"
@@ -88,10 +89,14 @@ collector::collector(mheap& h, root_set& roots, world& w, const collector_option
       checkmark_(options.checkmark),
       rescan_(options.rescan),
       shared_(h, pool_),
-      pacer_(options.percent, options.mode != gc_mode::stw) {
+      pacer_(options.percent, options.mode != gc_mode::stw),
+      limit_(options.limit) {
   last_end_.store(world_.nanotime(), std::memory_order_relaxed);
   limited_at_ = last_end();
-  publish_trigger();
+  pacer_lock_.lock();
+  pacer_.set_memory(take_memory());
+  publish_goals();
+  pacer_lock_.unlock();
 }
 
 // The one place where the phase changes, and with it what a store does: the barrier is on exactly while marking may be incomplete.
@@ -119,17 +124,82 @@ void collector::set_mode(gc_mode mode) noexcept {
   std::lock_guard guard(pacer_lock_);
   mode_ = mode;
   pacer_.set(percent(), mode_ != gc_mode::stw);
-  publish_trigger();
+  publish_goals();
 }
 
-void collector::publish_trigger() noexcept { heap_.set_trigger(pacer_.trigger()); }
+// What others need to know of the pacer: allocations the trigger, the scavenger how much of the heap may be resident.
+void collector::publish_goals() noexcept {
+  heap_.set_trigger(pacer_.trigger());
+  hard_goal_.store(pacer_.by_limit() && !limiter_.limiting() ? pacer_.goal() : pacer::kNever, std::memory_order_relaxed);
+  uint64_t retain = pacer_.retain();
+  uint64_t most = scavenger::kNone;
+  if (const uint64_t limit = this->limit(); limit != pacer::kNever) {
+    // In the background a twentieth before the limit: who allocates should not have to do it.
+    const uint64_t rest = heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed);
+    const uint64_t soon = limit - limit / 20;
+    most = limit > rest ? limit - rest : 0;
+    retain = std::min(retain, soon > rest ? soon - rest : 0);
+  }
+  heap_.scavenging().set_goal(retain);
+  heap_.scavenging().set_limit(most);
+}
+
+uint64_t collector::memory_bytes() const noexcept {
+  return heap_.resident_bytes() + heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed);
+}
+
+pacer::memory collector::take_memory() noexcept {
+  pacer::memory m;
+  m.limit = limit();
+  m.used = memory_bytes();
+  m.heap_free = heap_.idle_resident_bytes();
+  m.heap_spans = heap_.span_bytes();
+  m.heap_allocated = m.limit == pacer::kNever ? 0 : heap_.read_totals().bytes;
+  m.ignore = limiting_.load(std::memory_order_relaxed);
+  return m;
+}
+
+void collector::revise_memory() noexcept {
+  stack_memory_.store(world_.stack_bytes(), std::memory_order_relaxed);
+  if (limit() == pacer::kNever) return;
+  std::lock_guard guard(pacer_lock_);
+  pacer_.set_memory(take_memory());
+  publish_goals();
+}
+
+uint64_t collector::set_limit(uint64_t bytes) noexcept {
+  stack_memory_.store(world_.stack_bytes(), std::memory_order_relaxed);
+  std::lock_guard guard(pacer_lock_);
+  const uint64_t was = limit_.exchange(bytes, std::memory_order_relaxed);
+  pacer_.set_memory(take_memory());
+  publish_goals();
+  return was;
+}
+
+void collector::report_limit() noexcept {
+  constexpr int64_t kEvery = int64_t{600} * 1'000'000'000;
+  const uint64_t missed = limit_missed_.load(std::memory_order_relaxed);
+  if (missed == limit_told_of_) return;
+  const int64_t now = world_.nanotime();
+  if (limit_told_of_ != 0 && now - limit_told_ < kEvery) return;
+  limit_told_ = now;
+  limit_told_of_ = missed;
+  const uint64_t live = report_.bytes_marked;
+  const uint64_t used = memory_bytes();
+  print_error(
+      "warren: the memory limit of %llu KiB cannot be kept: %llu KiB of objects are alive, and %llu KiB are in use in all; collections "
+      "take "
+      "up to half of the processors' time. Raise it (GOMEMLIMIT, warren::set_memory_limit) or keep less\n",
+      static_cast<unsigned long long>(limit() >> 10), static_cast<unsigned long long>(live >> 10),
+      static_cast<unsigned long long>(used >> 10));
+}
 
 int collector::set_percent(int percent) noexcept {
   if (percent < 0) percent = -1;
   std::lock_guard guard(pacer_lock_);
   const int was = percent_.exchange(percent, std::memory_order_relaxed);
   pacer_.set(percent, mode_ != gc_mode::stw);
-  publish_trigger();
+  publish_goals();
   return was;
 }
 
@@ -321,6 +391,7 @@ void collector::revise() noexcept {
   limited_at_ = now;
   limited_gc_ = spent;
   limiting_.store(limiter_.limiting(), std::memory_order_relaxed);
+  strict_.store(pacer_.by_limit() && !limiter_.limiting(), std::memory_order_relaxed);
 }
 
 uint64_t collector::work(uint64_t amount, worker kind) noexcept {
@@ -332,11 +403,11 @@ uint64_t collector::work(uint64_t amount, worker kind) noexcept {
   return done;
 }
 
-void collector::assist(uint64_t bytes, int64_t* credit) noexcept {
+bool collector::assist(uint64_t bytes, int64_t* credit) noexcept {
   constexpr int64_t kLeast = WARREN_CAPACITY(64 * 1024, 256);  // more than is owed, so that one does not come for every refill
-  if (limiting_.load(std::memory_order_relaxed)) return;
+  if (limiting_.load(std::memory_order_relaxed)) return true;
   *credit -= static_cast<int64_t>(ratio_.load(std::memory_order_relaxed) * static_cast<double>(bytes));
-  if (*credit >= 0) return;
+  if (*credit >= 0) return true;
   assists_.fetch_add(1, std::memory_order_relaxed);
   // What workers have done already.
   int64_t there = credit_.load(std::memory_order_relaxed);
@@ -348,15 +419,18 @@ void collector::assist(uint64_t bytes, int64_t* credit) noexcept {
   }
   if (*credit >= 0) {
     assists_by_credit_.fetch_add(1, std::memory_order_relaxed);
-    return;
+    return true;
   }
   const int64_t before = world_.nanotime();
   const int64_t owed = -*credit > kLeast ? -*credit : kLeast;
   const uint64_t done = mark(static_cast<uint64_t>(owed));
-  // Nothing to be done: the rest is forgiven, the marking is about to end.
-  *credit = done < static_cast<uint64_t>(owed) ? (static_cast<int64_t>(done) + *credit > 0 ? static_cast<int64_t>(done) + *credit : 0)
-                                               : static_cast<int64_t>(done) + *credit;
+  const bool short_of_work = done < static_cast<uint64_t>(owed);
+  *credit += static_cast<int64_t>(done);
   assist_ns_.fetch_add(world_.nanotime() - before, std::memory_order_relaxed);
+  if (!short_of_work || *credit >= 0) return true;
+  if (strict_.load(std::memory_order_relaxed)) return false;
+  *credit = 0;  // the rest is forgiven, the marking is about to end
+  return true;
 }
 
 size_t collector::retry_stacks() noexcept {
@@ -423,6 +497,14 @@ void collector::stopped_finish() {
   report_.idle_ns = idle_ns_.load();
   report_.bytes_scanned = scanned_.load();
   pacer_lock_.lock();
+  if (mode_ == gc_mode::stw) {
+    // All processors have marked, or stood for it.
+    const int64_t now = world_.nanotime();
+    const int procs = world_.procs();
+    limiter_.update((now - limited_at_) * procs, (now - mark_began_) * procs, procs);
+    limited_at_ = now;
+    limiting_.store(limiter_.limiting(), std::memory_order_relaxed);
+  }
   pacer_.end_cycle({.marked = report_.bytes_marked,
                     .live_end = heap_.live_bytes(),
                     .heap_work = report_.bytes_scanned,
@@ -430,9 +512,11 @@ void collector::stopped_finish() {
                     .duration = mode_ == gc_mode::stw ? 0 : world_.nanotime() - mark_began_,
                     .assist = report_.assist_ns,
                     .idle = report_.idle_ns,
-                    .procs = world_.procs()});
+                    .procs = world_.procs()},
+                   take_memory());
+  if (pacer_.limit_missed()) limit_missed_.fetch_add(1, std::memory_order_relaxed);
   heap_.set_live_bytes(report_.bytes_marked);
-  publish_trigger();
+  publish_goals();
   pacer_lock_.unlock();
   heap_.begin_sweep();
   pool_.reset();
@@ -587,6 +671,7 @@ gc_stats collector::read_stats() noexcept {
   s.goal_bytes = pacer_.goal();
   s.next_bytes = pacer_.trigger();
   s.limited = limiter_.times();
+  s.limiting = limiter_.limiting();
   pacer_lock_.unlock();
   s.assists = assists_.load(std::memory_order_relaxed);
   s.assists_by_credit = assists_by_credit_.load(std::memory_order_relaxed);
@@ -598,6 +683,11 @@ gc_stats collector::read_stats() noexcept {
   s.weak_cells = weaks_.size();
   s.weak_cells_cleared = weaks_.cleared();
   s.percent = percent();
+  const uint64_t limit = this->limit();
+  s.limit_bytes = limit < static_cast<uint64_t>(INT64_MAX) ? static_cast<int64_t>(limit) : INT64_MAX;
+  s.limit_missed = limit_missed_.load(std::memory_order_relaxed);
+  s.stack_memory_bytes = stack_memory_.load(std::memory_order_relaxed);
+  s.memory_bytes = memory_bytes();
   return s;
 }
 

@@ -68,7 +68,8 @@ struct collector_options {
   int percent = 100;  // negative: off
   bool checkmark = false;
   gc_mode mode = gc_mode::stw;
-  bool rescan = false;  // scan all stacks again in mark_termination, and report what that finds
+  bool rescan = false;             // scan all stacks again in mark_termination, and report what that finds
+  uint64_t limit = pacer::kNever;  // of all memory, in bytes
 };
 
 class collector {
@@ -99,7 +100,9 @@ class collector {
   // A worker's piece: as mark; what it has done is credit for those who allocate.
   uint64_t work(uint64_t amount, worker kind) noexcept;
   // By a goroutine that has added so many bytes to the heap. credit: of the caller, bytes of marking it has done beyond what it owed.
-  void assist(uint64_t bytes, int64_t* credit) noexcept;
+  // False: it owes more, has found nothing to mark, and should not go on; to be called again, with 0 bytes, when others have had their
+  // turn.
+  bool assist(uint64_t bytes, int64_t* credit) noexcept;
   // Before finish, the world running: tries the stacks again that were busy. Returns how many are left.
   size_t retry_stacks() noexcept;
   // REQUIRES: phase mark. False: there is more to mark.
@@ -122,6 +125,17 @@ class collector {
 
   int percent() const noexcept { return percent_.load(std::memory_order_relaxed); }
   int set_percent(int percent) noexcept;
+  // ---- the memory limit. What counts: warren/gc.h:set_memory_limit ----
+  uint64_t limit() const noexcept { return limit_.load(std::memory_order_relaxed); }
+  // Returns the former; pacer::kNever: none. Any thread.
+  uint64_t set_limit(uint64_t bytes) noexcept;
+  // The heap is as large as the limit allows, and the limiter does not limit: no allocation should go on before a collection marks.
+  bool beyond_limit() const noexcept { return heap_.live_bytes() >= hard_goal_.load(std::memory_order_relaxed); }
+  // Memory has changed that no collection and no allocation knows of (stacks): pace again. Now and then, any thread.
+  void revise_memory() noexcept;
+  uint64_t memory_bytes() const noexcept;
+  // Says on standard error that the limit cannot be kept, if that is so and was not said of late. On the driver, the world running.
+  void report_limit() noexcept;
   void set_checkmark(bool on) noexcept { checkmark_ = on; }
   void set_rescan(bool on) noexcept { rescan_ = on; }
 
@@ -155,7 +169,9 @@ class collector {
   void set_phase(gc_phase next) noexcept;
   void record_pause(int64_t ns) noexcept;
   void revise() noexcept;
-  void publish_trigger() noexcept;
+  // REQUIRES (both): pacer_lock_.
+  pacer::memory take_memory() noexcept;
+  void publish_goals() noexcept;
   void account() noexcept;
 
   mheap& heap_;
@@ -195,6 +211,13 @@ class collector {
   cpu_limiter limiter_;
   int64_t limited_at_ = 0, limited_gc_ = 0;  // when the limiter was last told, and what had been spent by then
   std::atomic<bool> limiting_{false};
+  std::atomic<uint64_t> hard_goal_{pacer::kNever};  // the goal, if the limit determines it
+  std::atomic<bool> strict_{false};                 // no debt is forgiven: the memory limit is near
+  std::atomic<uint64_t> limit_;
+  std::atomic<uint64_t> stack_memory_{0};  // the world's stack_bytes, last asked
+  std::atomic<uint64_t> limit_missed_{0};  // collections that found more alive than the limit allows
+  int64_t limit_told_ = 0;                 // report_limit's: when it spoke last
+  uint64_t limit_told_of_ = 0;             // and of which number of misses
 
   critical_mutex stats_lock_;
   gc_stats stats_;  // guarded by stats_lock_

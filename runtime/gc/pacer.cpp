@@ -7,11 +7,16 @@
 namespace warren::rt {
 
 namespace {
-constexpr uint64_t kNever = ~uint64_t{0};
 // Go's: the trigger lies between 45/64 and 61/64 of the way from the live heap to the goal, or 4 MB before the goal if that is later.
 constexpr uint64_t kLeastWay = 45, kMostWay = 61, kWays = 64;
 constexpr uint64_t kDefaultRunway = 4 << 20;
 constexpr uint64_t kLeastWork = 1000;
+// Go's, too: kept below the limit for what the accounts do not know yet.
+constexpr uint64_t kHeadroomPercent = 3, kLeastHeadroom = 1 << 20;
+// The least way to a goal that a limit sets, as a part of what lives: a collection then marks 32 bytes for one that is made, at most. It
+// goes at the expense of the headroom.
+constexpr uint64_t kLeastWayPart = 32, kLeastWayBytes = 256 << 10;
+constexpr double kRetain = 1.1;
 }  // namespace
 
 pacer::pacer(int percent, bool concurrent) noexcept : percent_(percent), concurrent_(concurrent) { commit(); }
@@ -29,12 +34,43 @@ uint64_t pacer::percent_of(uint64_t bytes) const noexcept {
 
 double pacer::cons_mark() const noexcept { return *std::max_element(cons_mark_, cons_mark_ + kHistory); }
 
+uint64_t pacer::percent_goal() const noexcept {
+  if (percent_ < 0) return kNever;
+  return std::max(marked_ + percent_of(marked_ + root_work_), percent_of(kMinTriggerBytes));
+}
+
+// How large the heap may become for the limit's sake.
+uint64_t pacer::limit_goal() noexcept {
+  limit_missed_ = false;
+  const memory& m = memory_;
+  if (m.limit == kNever) return kNever;
+  const uint64_t heap = m.heap_free + m.heap_allocated;
+  const uint64_t rest = m.used > heap ? m.used - heap : 0;
+  const uint64_t over = m.used > m.limit ? m.used - m.limit : 0;
+  uint64_t goal = rest + over < m.limit ? m.limit - rest - over : 0;
+  const uint64_t headroom = std::max(goal / 100 * kHeadroomPercent, kLeastHeadroom);
+  goal = goal > headroom ? goal - headroom : 0;
+  const uint64_t least_goal = marked_ + std::max(marked_ / kLeastWayPart, kLeastWayBytes);
+  if (goal >= least_goal) return goal;
+  // Over the limit is also who has memory that the scavenger is about to give back; missed is one that what lives alone exceeds.
+  limit_missed_ = rest + marked_ > m.limit;
+  return least_goal;
+}
+
+void pacer::set_memory(const memory& m) noexcept {
+  memory_ = m;
+  commit();
+}
+
 void pacer::commit() noexcept {
-  if (percent_ < 0) {
-    goal_ = trigger_ = kNever;
+  goal_ = percent_goal();
+  const uint64_t by_limit = limit_goal();
+  by_limit_ = by_limit < goal_ && !(memory_.ignore && !concurrent_);
+  if (by_limit_) goal_ = by_limit;
+  if (goal_ == kNever) {
+    trigger_ = kNever;
     return;
   }
-  goal_ = std::max(marked_ + percent_of(marked_ + root_work_), percent_of(kMinTriggerBytes));
   if (!concurrent_ || goal_ <= marked_) {
     trigger_ = goal_;
     return;
@@ -59,11 +95,12 @@ double pacer::ratio(uint64_t live, uint64_t work) noexcept {
     // The heap has grown since the last cycle. As much later as there is more to do, but not beyond the next goal.
     const double more = static_cast<double>(most_work) / static_cast<double>(std::max<uint64_t>(expected, 1));
     const uint64_t way = goal > triggered_ ? goal - triggered_ : 0;
-    goal = std::min(triggered_ + static_cast<uint64_t>(static_cast<double>(way) * more), goal + percent_of(percent_ < 0 ? 0 : goal));
+    if (!by_limit_)
+      goal = std::min(triggered_ + static_cast<uint64_t>(static_cast<double>(way) * more), goal + percent_of(percent_ < 0 ? 0 : goal));
     expected = most_work;
   }
   if (live > goal) {
-    goal = goal / 10 * 11;
+    if (!by_limit_) goal = goal / 10 * 11;
     expected = most_work;
   }
   const uint64_t left = std::max(expected > work ? expected - work : 0, kLeastWork);
@@ -71,7 +108,7 @@ double pacer::ratio(uint64_t live, uint64_t work) noexcept {
   return static_cast<double>(left) / static_cast<double>(way);
 }
 
-void pacer::end_cycle(const cycle& c) noexcept {
+void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   if (c.duration > 0 && c.live_end > triggered_ && c.heap_work + c.root_work != 0) {
     const double all = static_cast<double>(c.duration) * c.procs;
     const double used = std::min(kShare + static_cast<double>(c.assist) / all, 0.95);
@@ -81,17 +118,26 @@ void pacer::end_cycle(const cycle& c) noexcept {
     for (int i = kHistory - 1; i > 0; --i) cons_mark_[i] = cons_mark_[i - 1];
     cons_mark_[0] = now;
   }
+  const uint64_t last_goal = goal_;
   marked_ = c.marked;
   heap_work_ = c.heap_work;
   root_work_ = c.root_work;
+  memory_ = at_its_end;
   commit();
+  // Without a goal of its own, the heap keeps what it has until the limit wants it.
+  const uint64_t now = percent_goal();
+  retain_ = kNever;
+  if (now != kNever && last_goal != kNever && last_goal != 0)
+    retain_ = static_cast<uint64_t>(kRetain * static_cast<double>(memory_.heap_spans) * static_cast<double>(now) /
+                                    static_cast<double>(last_goal));
 }
 
 void cpu_limiter::update(int64_t total, int64_t gc, int procs) noexcept {
   if (total <= 0) return;
   const int64_t capacity = kCapacityPerProc * procs;
   gc = std::clamp<int64_t>(gc, 0, total);
-  fill_ = std::clamp<int64_t>(fill_ + gc - (total - gc), 0, capacity);
+  // What runs over counts, to a point: were it lost, a step of marking alone and one of little marking in turns would both pass.
+  fill_ = std::clamp<int64_t>(fill_ + gc - (total - gc), 0, capacity + capacity / 20);
   const bool full = fill_ >= capacity;
   if (full && !limiting_) ++times_;
   limiting_ = full;

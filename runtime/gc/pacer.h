@@ -7,9 +7,21 @@
 //            counts, as one that is too late costs assists and one that is too early only some marking
 //   ratio    bytes of marking that an allocated byte costs (assist): what is left to mark over what is left of the way to the goal
 //
+// A memory limit makes the goal smaller: as large as the heap can be so that everything together stays below the limit, and not below what
+// was live and a little, since a smaller heap cannot be had. Such a goal means that one collection follows the other; a limit that what
+// lives exceeds is one that cannot be kept, and the caller says so to a person.
+//
+// Such a goal is not one to overrun, either: it is not raised when there is more to mark than in the last cycle, and who owes marking and
+// finds nothing to mark waits until it is paid or the marking is over (collector::assist). Otherwise the debt is forgiven, which costs
+// a program with long lists, which one worker marks while the others find nothing, memory and no time.
+//
+// The same numbers say how much memory the heap should keep resident (retain; heap/scavenger.h): what the last cycle used, in proportion to
+// the new goal, and a tenth more.
+//
 // And one brake. Assists on a heap that is too small for the program would mark all the time (the death spiral of a memory limit). The
 // limiter is a bucket that marking fills and the program's own work empties; while it is full, assists are free, and the heap grows beyond
-// its goal instead.
+// its goal instead: marking goes on with its quarter. Where marking means that the world stands there is no such other brake; then it is
+// the limit's goal that is ignored while the bucket is full.
 //
 // Both know numbers only: tests/runtime/gc/pacer_test drives them with programs that exist on paper.
 #pragma once
@@ -25,6 +37,26 @@ class pacer {
   // percent < 0: no goal. concurrent: the program runs while it is marked; else the trigger is the goal.
   explicit pacer(int percent, bool concurrent) noexcept;
   void set(int percent, bool concurrent) noexcept;
+
+  static constexpr uint64_t kNever = ~uint64_t{0};
+
+  // What is in use. `used` is all that counts against the limit; the rest of it, beyond the heap's free and allocated bytes, is taken to
+  // stay as it is.
+  struct memory {
+    uint64_t limit = kNever;
+    uint64_t used = 0;
+    uint64_t heap_free = 0;       // resident, in no span
+    uint64_t heap_allocated = 0;  // in objects; garbage that waits for the sweep included
+    uint64_t heap_spans = 0;      // in spans
+    bool ignore = false;          // the limiter limits
+  };
+  void set_memory(const memory& m) noexcept;
+  // The limit determines the goal, not the percentage.
+  bool by_limit() const noexcept { return by_limit_; }
+  // That the limit cannot be kept: live data and the rest of the memory are more.
+  bool limit_missed() const noexcept { return limit_missed_; }
+  // Resident bytes of the heap beyond which the scavenger gives back in the background; kNever: it does not. Of the last cycle's end.
+  uint64_t retain() const noexcept { return retain_; }
 
   uint64_t goal() const noexcept { return goal_; }
   uint64_t trigger() const noexcept { return trigger_; }
@@ -44,13 +76,16 @@ class pacer {
     int64_t idle = 0;        // likewise
     int procs = 1;
   };
-  void end_cycle(const cycle& c) noexcept;
+  void end_cycle(const cycle& c, const memory& at_its_end) noexcept;
+  void end_cycle(const cycle& c) noexcept { end_cycle(c, memory_); }
 
   double cons_mark() const noexcept;  // of the next cycle
 
  private:
   void commit() noexcept;
   uint64_t percent_of(uint64_t bytes) const noexcept;
+  uint64_t percent_goal() const noexcept;
+  uint64_t limit_goal() noexcept;
 
   static constexpr int kHistory = 5;
   int percent_;
@@ -59,6 +94,10 @@ class pacer {
   double cons_mark_[kHistory] = {};
   uint64_t goal_ = 0, trigger_ = 0;
   uint64_t triggered_ = 0;  // the heap when this cycle began
+  memory memory_;
+  bool by_limit_ = false;
+  bool limit_missed_ = false;
+  uint64_t retain_ = kNever;
 };
 
 class cpu_limiter {

@@ -1,5 +1,6 @@
 #include "runtime/heap/mheap.h"
 
+#include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -60,7 +61,6 @@ void mheap::read_black(uint64_t* bytes, uint64_t* objects) noexcept {
 void mheap::delete_mcache(mcache* c) noexcept {
   flush(*c);
   lock_.lock();
-  c->pages.flush(pages_);
   while (mspan* s = c->spare_spans.pop()) free_descriptors_.push(s);
   mcache** at = &caches_;
   while (*at != c) at = &(*at)->next;
@@ -87,6 +87,11 @@ void mheap::flush(mcache& c) noexcept {
     at.store(&no_span, std::memory_order_relaxed);
   }
   c.tiny = 0;
+  if (c.pages.empty()) return;
+  lock_.lock();
+  c.pages.flush(pages_);
+  publish_pages();
+  lock_.unlock();
 }
 
 // ---- life -------------------------------------------------------------------------------------------------------------------------------
@@ -115,7 +120,7 @@ void mheap::take_descriptors(span_list* to, size_t n) noexcept {
     if (descriptor_left_ < sizeof(mspan)) {
       void* const p = mmap(nullptr, kDescriptorChunk, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
       if (p == MAP_FAILED) return;
-      metadata_bytes_.fetch_add(kDescriptorChunk, std::memory_order_relaxed);
+      descriptor_bytes_.fetch_add(kDescriptorChunk, std::memory_order_relaxed);
       chunks_ = new (p) chunk{chunks_, kDescriptorChunk};
       constexpr size_t head = (sizeof(chunk) + kCacheLine - 1) / kCacheLine * kCacheLine;
       descriptor_chunk_ = static_cast<std::byte*>(p) + head;
@@ -151,34 +156,65 @@ bool mheap::grow(size_t pages) noexcept {
   return true;
 }
 
-size_t mheap::alloc_pages(mcache& c, size_t n) noexcept {
+void mheap::publish_pages() noexcept {
+  released_bytes_.store(pages_.scavenged_pages() << kPageShift, std::memory_order_relaxed);
+  idle_resident_bytes_.store((pages_.free_pages() - pages_.scavenged_pages()) << kPageShift, std::memory_order_relaxed);
+}
+
+// zero: the pages are as the system gave them.
+size_t mheap::alloc_pages(mcache& c, size_t n, bool* zero) noexcept {
   if (n <= kMaxCachedSpanPages) {
-    const size_t page = c.pages.alloc(n);
+    const size_t page = c.pages.alloc(n, zero);
     if (page != page_alloc::kNone) {
       c.counts.page_cache_hits.add();
       return page;
     }
   }
   lock_.lock();
-  size_t page = take_pages(c, n);
+  size_t page = take_pages(c, n, zero);
   if (page == page_alloc::kNone && !sweep_done()) {
     // Rather than grow while garbage waits to be swept, sweep until this fits.
     lock_.unlock();
     reclaim(n);
     lock_.lock();
-    page = take_pages(c, n);
+    page = take_pages(c, n, zero);
   }
-  if (page == page_alloc::kNone && grow(n)) page = take_pages(c, n);
+  if (page == page_alloc::kNone && grow(n)) page = take_pages(c, n, zero);
+  while (page == page_alloc::kNone && held_ != 0) {
+    // What is missing may be in the scavenger's hands, for a moment.
+    lock_.unlock();
+    sched_yield();
+    lock_.lock();
+    page = take_pages(c, n, zero);
+  }
+  publish_pages();
   lock_.unlock();
-  if (page != page_alloc::kNone) c.counts.mheap_hits.add();
+  if (page == page_alloc::kNone) return page;
+  c.counts.mheap_hits.add();
+  if (resident_bytes() > scavenger_.limit()) keep_limit(n);
   return page;
 }
 
-size_t mheap::take_pages(mcache& c, size_t n) noexcept {
+// So many pages have been taken, and more is resident than may be.
+void mheap::keep_limit(size_t pages) noexcept {
+  // A call is bounded by what it is for; with some more at each the heap comes down to a limit that was set lower.
+  constexpr uint64_t kMore = 1 << 20;
+  const uint64_t most = (static_cast<uint64_t>(pages) << kPageShift) + kMore;
+  const uint64_t resident = resident_bytes();
+  const uint64_t limit = scavenger_.limit();
+  if (resident <= limit) return;
+  const uint64_t bytes = resident - limit < most ? resident - limit : most;
+  const uint64_t done = scavenger_.give_back(bytes);
+  if (done >= bytes || sweep_done()) return;
+  reclaim((bytes - done) >> kPageShift);
+  scavenger_.give_back(bytes - done);
+}
+
+size_t mheap::take_pages(mcache& c, size_t n, bool* zero) noexcept {
   if (n <= kMaxCachedSpanPages) {
     // A new cache, if the lowest free group has room for this; what the old one still has goes back, so that neighbours can join.
     page_cache fresh = pages_.alloc_to_cache();
-    const size_t page = fresh.alloc(n);
+    const size_t page = fresh.alloc(n, zero);
     if (page != page_alloc::kNone) {
       c.pages.flush(pages_);
       c.pages = fresh;
@@ -186,23 +222,42 @@ size_t mheap::take_pages(mcache& c, size_t n) noexcept {
     }
     fresh.flush(pages_);
   }
-  return pages_.alloc(n);
+  return pages_.alloc(n, zero);
+}
+
+page_run mheap::hold_idle(size_t unit) noexcept {
+  lock_.lock();
+  const page_run r = pages_.hold_idle(unit);
+  if (r.n != 0) ++held_;
+  publish_pages();
+  lock_.unlock();
+  return r;
+}
+
+void mheap::release_held(page_run r, bool scavenged) noexcept {
+  lock_.lock();
+  pages_.release(r, scavenged);
+  --held_;
+  publish_pages();
+  lock_.unlock();
+}
+
+uint64_t mheap::metadata_bytes() const noexcept {
+  constexpr uint64_t kTables =
+      sizeof(mspan*) + sizeof(uint32_t) + 3 * kBitmapBytesPerPage;  // of a page: span, word, two bits per slot, pointer bits
+  return descriptor_bytes_.load(std::memory_order_relaxed) + (used_bytes() >> kPageShift) * kTables;
 }
 
 mspan* mheap::new_span(mcache& c, size_t pages, uint8_t span_class) noexcept {
   mspan* const s = descriptor(c);
   if (s == nullptr) return nullptr;
-  const size_t page = alloc_pages(c, pages);
+  bool zero = false;
+  const size_t page = alloc_pages(c, pages, &zero);
   if (page == page_alloc::kNone) {
     c.spare_spans.push(s);
     return nullptr;
   }
-  // Pages above the high-water mark have never been written: they are zero. Others may be dirty.
-  size_t touched = touched_pages_.load(std::memory_order_relaxed);
-  s->needzero = page < touched;
-  while (page + pages > touched && !touched_pages_.compare_exchange_weak(touched, page + pages, std::memory_order_relaxed)) {
-  }
-
+  s->needzero = !zero;
   const size_t sc = size_class_in(span_class);
   s->base = reserved_.base() + (page << kPageShift);
   s->npages = static_cast<uint32_t>(pages);
@@ -248,6 +303,7 @@ void mheap::free_span(mspan* s) noexcept {
   span_pages_.fetch_sub(static_cast<int64_t>(n), std::memory_order_relaxed);
   lock_.lock();
   pages_.free(page, n);
+  publish_pages();
   free_descriptors_.push(s);
   lock_.unlock();
 }
@@ -405,7 +461,8 @@ mheap::totals mheap::read_totals() noexcept {
   t.spans_in_use = static_cast<uint64_t>(spans_in_use_.load(std::memory_order_relaxed));
   t.span_bytes = static_cast<uint64_t>(span_pages_.load(std::memory_order_relaxed)) << kPageShift;
   t.used_bytes = used_bytes_.load(std::memory_order_relaxed);
-  t.metadata_bytes = metadata_bytes_.load(std::memory_order_relaxed);
+  t.released_bytes = released_bytes();
+  t.metadata_bytes = metadata_bytes();
   return t;
 }
 

@@ -6,6 +6,7 @@
 //   large  pages
 //   pages  the P's page cache (spans up to 16 pages) → page_alloc under the lock → sweep for it → grow into the reservation
 //          → a collection (the caller) → std::bad_alloc (the caller)
+// Memory of free pages goes back to the system in the background, on demand, and when too much is resident (scavenger.h).
 //
 // Sweeping is lazy: a collection only raises sweepgen. A span is swept when a refill wants it, when pages run out, by sweep_one, and at the
 // latest before the next collection marks. The heap knows what mark bits mean and nothing of how they come about: runtime/gc does that.
@@ -22,6 +23,7 @@
 #include "runtime/heap/page_alloc.h"
 #include "runtime/heap/page_word.h"
 #include "runtime/heap/reservation.h"
+#include "runtime/heap/scavenger.h"
 #include "runtime/os/critical.h"
 
 namespace warren::rt {
@@ -57,7 +59,7 @@ class mheap {
   // ---- mcaches ----
   mcache* new_mcache();
   void delete_mcache(mcache* c) noexcept;
-  // Hands all spans of c to their mcentrals and forgets the tiny block. Owner, or world stopped.
+  // Hands all spans of c to their mcentrals and its pages back, and forgets the tiny block. Owner, or world stopped.
   void flush(mcache& c) noexcept;
 
   // ---- what an address means. World stopped, or the caller knows that the object stays ----
@@ -102,6 +104,25 @@ class mheap {
   uint64_t trigger() const noexcept { return trigger_.load(std::memory_order_relaxed); }
   bool should_collect() const noexcept { return live_bytes() >= trigger(); }
 
+  // ---- memory given back to the system ----
+  scavenger& scavenging() noexcept { return scavenger_; }
+  // By the scavenger, in a critical section from one call to the other.
+  page_run hold_idle(size_t unit) noexcept;
+  void release_held(page_run r, bool scavenged) noexcept;
+  // Of the data range. Pages used so far, less what the system has back; pages in caches of Ps count as resident.
+  uint64_t resident_bytes() const noexcept {
+    const size_t used = used_bytes();
+    const size_t released = released_bytes();
+    return released < used ? used - released : 0;
+  }
+  size_t released_bytes() const noexcept { return released_bytes_.load(std::memory_order_relaxed); }
+  // Free and resident: what could be given back.
+  size_t idle_resident_bytes() const noexcept { return idle_resident_bytes_.load(std::memory_order_relaxed); }
+  // Tables and descriptors. The tables' pages are taken to be touched for every page of data ever used: at most 5 % of these, and never
+  // given back.
+  uint64_t metadata_bytes() const noexcept;
+  uint64_t span_bytes() const noexcept { return static_cast<uint64_t>(span_pages_.load(std::memory_order_relaxed)) << kPageShift; }
+
   // ---- looking at all of it ----
   // REQUIRES: world stopped.
   template <class F>
@@ -117,7 +138,7 @@ class mheap {
     uint64_t objects = 0, bytes = 0, mallocs = 0, frees = 0, total_bytes = 0;
     uint64_t class_mallocs[kSizeClasses] = {}, class_frees[kSizeClasses] = {};
     uint64_t tiny_hits = 0, tiny_blocks = 0, refills = 0, mcentral_hits = 0, page_cache_hits = 0, mheap_hits = 0, large = 0, grows = 0;
-    uint64_t spans_in_use = 0, span_bytes = 0, used_bytes = 0, metadata_bytes = 0;
+    uint64_t spans_in_use = 0, span_bytes = 0, used_bytes = 0, released_bytes = 0, metadata_bytes = 0;
   };
   // Sums all counters. Stops nobody.
   totals read_totals() noexcept;
@@ -151,9 +172,11 @@ class mheap {
   mspan* cache_span(mcache& c, uint8_t span_class) noexcept;
   void uncache(mcache& c, mspan* s) noexcept;
   mspan* new_span(mcache& c, size_t pages, uint8_t span_class) noexcept;
-  size_t alloc_pages(mcache& c, size_t n) noexcept;
-  size_t take_pages(mcache& c, size_t n) noexcept;  // REQUIRES: lock_
-  bool grow(size_t pages) noexcept;                 // REQUIRES: lock_
+  size_t alloc_pages(mcache& c, size_t n, bool* zero) noexcept;
+  size_t take_pages(mcache& c, size_t n, bool* zero) noexcept;  // REQUIRES: lock_
+  bool grow(size_t pages) noexcept;                             // REQUIRES: lock_
+  void publish_pages() noexcept;                                // REQUIRES: lock_
+  void keep_limit(size_t pages) noexcept;
   mspan* descriptor(mcache& c) noexcept;
   void take_descriptors(span_list* to, size_t n) noexcept;  // REQUIRES: lock_
   void free_span(mspan* s) noexcept;
@@ -180,12 +203,14 @@ class mheap {
   };
   chunk* chunks_ = nullptr;
   mcache* caches_ = nullptr;
+  size_t held_ = 0;  // runs that the scavenger holds
   bool black_ = false;
   uint64_t retired_black_bytes_ = 0, retired_black_objects_ = 0;  // of mcaches that are gone
 
   alignas(kCacheLine) std::atomic<size_t> used_bytes_{0};  // of the data range: grown so far
-  std::atomic<size_t> touched_pages_{0};                   // pages below may have been used before
-  std::atomic<uint64_t> metadata_bytes_{0};
+  std::atomic<size_t> released_bytes_{0};                  // of these: scavenged
+  std::atomic<size_t> idle_resident_bytes_{0};             // free and not scavenged
+  std::atomic<uint64_t> descriptor_bytes_{0};
   std::atomic<uint32_t> sweepgen_{2};
   std::atomic<size_t> sweep_cursor_{0};
   std::atomic<int64_t> unswept_{0};              // spans that wait for the sweep or are in it
@@ -196,6 +221,7 @@ class mheap {
 
   alignas(kCacheLine) std::atomic<int64_t> live_{0};
   std::atomic<uint64_t> trigger_{~uint64_t{0}};
+  scavenger scavenger_{*this};
   heap_counters counters_;
   mcentral central_[kSpanClasses];
 };

@@ -7,7 +7,9 @@
 namespace warren::rt {
 
 page_alloc::page_alloc(size_t pages) : pages_(pages), leaves_((pages + kPagesPerChunk - 1) / kPagesPerChunk) {
-  size_t bytes = leaves_ * kPagesPerChunk / 8;
+  const size_t bitmap = leaves_ * kPagesPerChunk / 8;
+  const size_t idle_bytes = (leaves_ + 63) / 64 * 8;
+  size_t bytes = 2 * bitmap + idle_bytes;
   levels_ = 0;
   for (size_t n = leaves_;; n = (n + kFanout - 1) / kFanout) {
     entries_[levels_++] = n;
@@ -19,7 +21,9 @@ page_alloc::page_alloc(size_t pages) : pages_(pages), leaves_((pages + kPagesPer
   if (mapping_ == MAP_FAILED)
     fatal("cannot map %zu KiB for the page allocator: raise the limit (ulimit -v) or set WARREN_HEAP_RESERVE lower", bytes >> 10);
   bits_ = static_cast<uint64_t*>(mapping_);
-  auto* at = reinterpret_cast<std::byte*>(bits_) + leaves_ * kPagesPerChunk / 8;
+  scavenged_ = bits_ + bitmap / 8;
+  idle_ = scavenged_ + bitmap / 8;
+  auto* at = reinterpret_cast<std::byte*>(idle_) + idle_bytes;
   for (int l = 0; l < levels_; ++l) {
     level_[l] = reinterpret_cast<summary*>(at);
     at += entries_[l] * sizeof(summary);
@@ -79,28 +83,67 @@ page_alloc::summary page_alloc::summarize_leaf(size_t leaf) const noexcept {
   return s;
 }
 
-void page_alloc::set_range(size_t first, size_t n, bool used) noexcept {
+// f(number of the word, mask) for the words of a bitmap that hold [first, first + n).
+template <class F>
+void page_alloc::for_each_word(size_t first, size_t n, F&& f) {
   size_t page = first;
   size_t left = n;
   while (left > 0) {
     const size_t bit = page % 64;
     const size_t here = left < 64 - bit ? left : 64 - bit;
-    const uint64_t mask = (here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1) << bit;
-    uint64_t& w = bits_[page / 64];
-#ifndef NDEBUG
-    if ((used ? w & mask : ~w & mask) != mask)
-      fatal("page allocator: pages %zu+%zu are %s already: the heap is corrupt", page, here, used ? "in use" : "free");
-#endif
-    w = used ? w & ~mask : w | mask;
+    f(page / 64, (here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1) << bit);
     page += here;
     left -= here;
+  }
+}
+
+void page_alloc::set_range(size_t first, size_t n, bool used) noexcept {
+  for_each_word(first, n, [&](size_t i, uint64_t mask) {
+    uint64_t& w = bits_[i];
+#ifndef NDEBUG
+    if ((used ? w & mask : ~w & mask) != mask)
+      fatal("page allocator: pages %zu+%zu are %s already: the heap is corrupt", i * 64 + static_cast<size_t>(__builtin_ctzll(mask)),
+            static_cast<size_t>(__builtin_popcountll(mask)), used ? "in use" : "free");
+#endif
+    w = used ? w & ~mask : w | mask;
+  });
+}
+
+void page_alloc::set_scavenged(size_t first, size_t n) noexcept {
+  for_each_word(first, n, [&](size_t i, uint64_t mask) { scavenged_[i] |= mask; });
+  scavenged_pages_ += n;
+}
+
+size_t page_alloc::clear_scavenged(size_t first, size_t n) noexcept {
+  size_t were = 0;
+  for_each_word(first, n, [&](size_t i, uint64_t mask) {
+    were += static_cast<size_t>(__builtin_popcountll(scavenged_[i] & mask));
+    scavenged_[i] &= ~mask;
+  });
+  scavenged_pages_ -= were;
+  return were;
+}
+
+void page_alloc::note_idle(size_t leaf) noexcept {
+  constexpr size_t kWords = kPagesPerChunk / 64;
+  uint64_t idle = 0;
+  for (size_t i = leaf * kWords; i < (leaf + 1) * kWords; ++i) idle |= bits_[i] & ~scavenged_[i];
+  const uint64_t bit = uint64_t{1} << (leaf % 64);
+  if (idle == 0) {
+    idle_[leaf / 64] &= ~bit;
+  } else {
+    idle_[leaf / 64] |= bit;
+    if (idle_end_ <= leaf) idle_end_ = leaf + 1;
   }
 }
 
 void page_alloc::update(size_t first, size_t n) noexcept {
   size_t lo = first / kPagesPerChunk;
   size_t hi = (first + n - 1) / kPagesPerChunk;
-  for (size_t leaf = lo; leaf <= hi; ++leaf) level_[0][leaf] = summarize_leaf(leaf);
+  for (size_t leaf = lo; leaf <= hi; ++leaf) {
+    level_[0][leaf] = summarize_leaf(leaf);
+    note_idle(leaf);
+  }
   for (int l = 1; l < levels_; ++l) {
     lo /= kFanout;
     hi /= kFanout;
@@ -116,6 +159,7 @@ void page_alloc::update(size_t first, size_t n) noexcept {
 
 void page_alloc::grow(size_t first, size_t n) noexcept {
   set_range(first, n, false);
+  set_scavenged(first, n);
   update(first, n);
   free_pages_ += n;
   if (first < hint_) hint_ = first;
@@ -175,10 +219,12 @@ size_t page_alloc::longest_run() const noexcept {
   return merge(level_[top], entries_[top], pages_per_entry(top)).max;
 }
 
-size_t page_alloc::alloc(size_t n) noexcept {
+size_t page_alloc::alloc(size_t n, bool* zero) noexcept {
   const size_t first = find(n);
   if (first == kNone) return kNone;
   set_range(first, n, true);
+  const size_t scavenged = clear_scavenged(first, n);
+  if (zero != nullptr) *zero = scavenged == n;
   update(first, n);
   free_pages_ -= n;
   // For one page the first fit is the lowest free page at all: what lies below is taken.
@@ -198,21 +244,75 @@ page_cache page_alloc::alloc_to_cache() noexcept {
   if (page == kNone) return {};
   const size_t first = page / 64 * 64;
   const uint64_t free = bits_[first / 64];
+  const uint64_t scavenged = scavenged_[first / 64];
   bits_[first / 64] = 0;
+  scavenged_[first / 64] = 0;
   update(first, 64);
   free_pages_ -= static_cast<size_t>(__builtin_popcountll(free));
+  scavenged_pages_ -= static_cast<size_t>(__builtin_popcountll(scavenged));
   hint_ = first + 64;
-  return page_cache(first, free);
+  return page_cache(first, free, scavenged);
 }
 
-void page_alloc::free_bits(size_t first, uint64_t bits) noexcept {
+void page_alloc::free_bits(size_t first, uint64_t bits, uint64_t scavenged) noexcept {
 #ifndef NDEBUG
   if ((bits_[first / 64] & bits) != 0) fatal("page allocator: pages of the group at %zu are free already: the heap is corrupt", first);
 #endif
   bits_[first / 64] |= bits;
+  scavenged_[first / 64] |= scavenged;
   update(first, 64);
   free_pages_ += static_cast<size_t>(__builtin_popcountll(bits));
+  scavenged_pages_ += static_cast<size_t>(__builtin_popcountll(scavenged));
   if (first < hint_) hint_ = first;
+}
+
+// ---- giving back ------------------------------------------------------------------------------------------------------------------------
+page_run page_alloc::hold_idle(size_t unit) noexcept {
+  constexpr size_t kWords = kPagesPerChunk / 64;
+  bool highest = true;  // of the leaves whose bit is set
+  for (size_t leaf = idle_end_; leaf-- > 0;) {
+    const uint64_t up_to = idle_[leaf / 64] << (63 - leaf % 64);  // this leaf and lower ones of the word, this one on top
+    if (up_to == 0) {
+      leaf -= leaf % 64;
+      continue;
+    }
+    leaf -= static_cast<size_t>(__builtin_clzll(up_to));
+    if (highest) idle_end_ = leaf + 1;
+    highest = false;
+    for (size_t i = (leaf + 1) * kWords; i-- > leaf * kWords;) {
+      uint64_t idle = bits_[i] & ~scavenged_[i];
+      for (size_t half = 1; half < unit; half *= 2) {
+        // Units of `half` pages are all ones or all zeros; now those of twice the size.
+        const uint64_t low = half == 1    ? 0x5555555555555555u
+                             : half == 2  ? 0x3333333333333333u
+                             : half == 4  ? 0x0f0f0f0f0f0f0f0fu
+                             : half == 8  ? 0x00ff00ff00ff00ffu
+                             : half == 16 ? 0x0000ffff0000ffffu
+                                          : 0x00000000ffffffffu;
+        const uint64_t both = idle & (idle >> half) & low;
+        idle = both | both << half;
+      }
+      if (idle == 0) continue;
+      const auto end = static_cast<size_t>(64 - __builtin_clzll(idle));
+      const uint64_t taken_below = ~idle & (end == 64 ? ~uint64_t{0} : (uint64_t{1} << end) - 1);
+      const size_t first = taken_below == 0 ? 0 : static_cast<size_t>(64 - __builtin_clzll(taken_below));
+      const page_run r{i * 64 + first, end - first};
+      set_range(r.first, r.n, true);
+      update(r.first, r.n);
+      free_pages_ -= r.n;
+      return r;
+    }
+  }
+  if (highest) idle_end_ = 0;
+  return {};
+}
+
+void page_alloc::release(page_run r, bool scavenged) noexcept {
+  set_range(r.first, r.n, false);
+  if (scavenged) set_scavenged(r.first, r.n);
+  update(r.first, r.n);
+  free_pages_ += r.n;
+  if (r.first < hint_) hint_ = r.first;
 }
 
 }  // namespace warren::rt

@@ -10,8 +10,21 @@
 //     entry.max >= n           the first fit lies inside: repeat with its eight children
 //     otherwise                run = all free ? run + pages of the entry : entry.end
 //
-// Lowest address first keeps the used part dense, so that the top can be given back one day. Cost: one walk of 8 entries per level (6
-// levels for 512 GiB) and the bitmap of one leaf. Memory: 1 bit per page and 8/7 · 8 bytes per leaf, backed lazily.
+// Lowest address first keeps the used part dense, so that the top can be given back. Cost: one walk of 8 entries per level (6 levels for
+// 512 GiB) and the bitmap of one leaf. Memory: 2 bits per page, 8/7 · 12 bytes and a bit per leaf, backed lazily.
+//
+// Scavenged pages. A second bit says of a free page that the system has its memory (or has never given any): it costs nothing, and who
+// touches it finds zeros.
+//     grow                   free and scavenged       free_bits   as the cache says, page by page
+//     alloc, alloc_to_cache  clear the bit; the caller (the cache) learns of it: such pages need no zeroing
+//     free                   free, not scavenged      hold_idle   in use, so that nobody takes it while its memory is being given back
+//     release                free, scavenged if that went well
+// The bit of a page in use is clear, always. Where there is something to give back is a bit per leaf, with an upper bound for the highest
+// that is set: the search comes down from there and looks into one leaf, however large the reservation. Highest address first, since
+// allocation takes the lowest: what is given back at the top is what would be used again last.
+//
+// Not done: to spare leaves that are nearly full, as Go does for the sake of the system's huge pages (a hole in one splits it). Such leaves
+// are low ones, which the order above comes to last, when all that is free beyond the reserve of a tenth lies in them.
 //
 // Pure data structure: no locks (mheap's protects it), never touches the pages themselves.
 #pragma once
@@ -24,6 +37,10 @@ namespace warren::rt {
 
 class page_cache;
 
+struct page_run {
+  size_t first = 0, n = 0;
+};
+
 class page_alloc {
  public:
   static constexpr size_t kNone = ~size_t{0};
@@ -34,19 +51,26 @@ class page_alloc {
   page_alloc(const page_alloc&) = delete;
   page_alloc& operator=(const page_alloc&) = delete;
 
-  // Makes [first, first + n) free for the first time. Multiples of 512.
+  // Makes [first, first + n) free for the first time, scavenged. Multiples of 512.
   void grow(size_t first, size_t n) noexcept;
-  // The lowest run of n free pages, now in use; kNone if there is none. n > 0.
-  size_t alloc(size_t n) noexcept;
+  // The lowest run of n free pages, now in use; kNone if there is none. n > 0. zero: were all of them scavenged?
+  size_t alloc(size_t n, bool* zero = nullptr) noexcept;
   // REQUIRES: [first, first + n) in use (checked in debug builds).
   void free(size_t first, size_t n) noexcept;
   // All free pages of the lowest aligned group of 64 that has any, now in use and owned by the cache. Returns an empty cache if nothing is
   // free.
   page_cache alloc_to_cache() noexcept;
-  // Gives back the pages of `bits` (bit i = page first + i). first: a multiple of 64.
-  void free_bits(size_t first, uint64_t bits) noexcept;
+  // Gives back the pages of `bits` (bit i = page first + i), of which some may be scavenged. first: a multiple of 64.
+  void free_bits(size_t first, uint64_t bits, uint64_t scavenged) noexcept;
+
+  // The highest run of free pages that are not scavenged, within a group of 64 and in whole aligned units (a power of two up to 64: pages
+  // that the system takes back at once); in use until released. n == 0 if there is none.
+  page_run hold_idle(size_t unit) noexcept;
+  void release(page_run r, bool scavenged) noexcept;
 
   size_t free_pages() const noexcept { return free_pages_; }
+  size_t scavenged_pages() const noexcept { return scavenged_pages_; }
+  bool scavenged(size_t page) const noexcept { return ((scavenged_[page / 64] >> (page % 64)) & 1) != 0; }
   bool in_use(size_t page) const noexcept { return ((bits_[page / 64] >> (page % 64)) & 1) == 0; }
   size_t longest_run() const noexcept;
 
@@ -63,16 +87,25 @@ class page_alloc {
   summary summarize_leaf(size_t leaf) const noexcept;
   void update(size_t first, size_t n) noexcept;
   void set_range(size_t first, size_t n, bool used) noexcept;
+  template <class F>
+  static void for_each_word(size_t first, size_t n, F&& f);
+  void set_scavenged(size_t first, size_t n) noexcept;
+  size_t clear_scavenged(size_t first, size_t n) noexcept;  // returns how many were
+  void note_idle(size_t leaf) noexcept;
   size_t find(size_t n) const noexcept;
   size_t find_in_leaf(size_t leaf, size_t n) const noexcept;
 
   size_t pages_;
   size_t leaves_;
   uint64_t* bits_;  // 1 = free: what was never grown is zero in untouched memory
-  int levels_;      // level 0 = leaves
+  uint64_t* scavenged_;
+  uint64_t* idle_;       // a bit per leaf: it has pages that are free and not scavenged
+  size_t idle_end_ = 0;  // no leaf from here on has
+  int levels_;           // level 0 = leaves
   summary* level_[kMaxLevels];
   size_t entries_[kMaxLevels];
   size_t free_pages_ = 0;
+  size_t scavenged_pages_ = 0;
   size_t hint_ = 0;  // no page below it is free
   void* mapping_;
   size_t mapping_bytes_;
@@ -82,13 +115,15 @@ class page_alloc {
 class page_cache {
  public:
   constexpr page_cache() = default;
-  constexpr page_cache(size_t first, uint64_t free) : first_(first), free_(free) {}
+  // scavenged: of the free ones.
+  constexpr page_cache(size_t first, uint64_t free, uint64_t scavenged = 0) : first_(first), free_(free), scavenged_(scavenged) {}
 
   bool empty() const noexcept { return free_ == 0; }
   size_t first() const noexcept { return first_; }
   uint64_t free_bits() const noexcept { return free_; }
-  // The lowest run of n free pages, 0 < n <= 64; page_alloc::kNone if there is none.
-  size_t alloc(size_t n) noexcept {
+  uint64_t scavenged_bits() const noexcept { return scavenged_; }
+  // The lowest run of n free pages, 0 < n <= 64; page_alloc::kNone if there is none. zero: were all of them scavenged?
+  size_t alloc(size_t n, bool* zero = nullptr) noexcept {
     uint64_t runs = free_;  // bit i stays set while pages [i, i + k) are free, for growing k
     for (size_t k = 1; k < n && runs != 0;) {
       const size_t by = k < n - k ? k : n - k;
@@ -97,17 +132,21 @@ class page_cache {
     }
     if (runs == 0) return page_alloc::kNone;
     const int at = __builtin_ctzll(runs);
-    free_ &= ~((n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1) << at);
+    const uint64_t mask = (n == 64 ? ~uint64_t{0} : (uint64_t{1} << n) - 1) << at;
+    if (zero != nullptr) *zero = (scavenged_ & mask) == mask;
+    free_ &= ~mask;
+    scavenged_ &= ~mask;
     return first_ + static_cast<size_t>(at);
   }
   void flush(page_alloc& pages) noexcept {
-    if (free_ != 0) pages.free_bits(first_, free_);
-    free_ = 0;
+    if (free_ != 0) pages.free_bits(first_, free_, scavenged_);
+    free_ = scavenged_ = 0;
   }
 
  private:
   size_t first_ = 0;
   uint64_t free_ = 0;
+  uint64_t scavenged_ = 0;
 };
 
 }  // namespace warren::rt

@@ -76,6 +76,13 @@ void reservation::advise_huge_pages(size_t offset, size_t bytes) noexcept {
   }
 }
 
+void reservation::no_huge_pages(size_t offset, size_t bytes) const noexcept {
+  if (offset + bytes <= kHugeDataFrom) return;
+  const size_t first = offset / kChunkBytes * kChunkBytes;
+  const size_t end = (offset + bytes + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+  madvise(reinterpret_cast<void*>(base_ + first), end - first, MADV_NOHUGEPAGE);
+}
+
 void reservation::gather_tables(size_t bytes) noexcept {
   if (!tables_lie_about_.load(std::memory_order_relaxed) || !tables_lie_about_.exchange(false, std::memory_order_relaxed)) return;
   constexpr int kMadvCollapse = 25;  // Linux 6.1; Debian 12's headers do not name it

@@ -43,6 +43,9 @@ class reservation {
   // for huge pages, first for the data, then for the tables: half of the time of marking a gigabyte was misses of the TLB.
   void advise_huge_pages(size_t offset, size_t bytes) noexcept;
 
+  // Before memory there is given back: no huge pages any more in the chunks it lies in. The system would fill the holes again by and by
+  // (khugepaged: golang/go#55328).
+  void no_huge_pages(size_t offset, size_t bytes) const noexcept;
   // Moves what was in the tables before that into huge pages: some milliseconds, once. bytes: of the heap. By who holds no lock. Does
   // nothing as long as, or once, there is nothing to do.
   void gather_tables(size_t bytes) noexcept;

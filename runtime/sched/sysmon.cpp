@@ -1,9 +1,9 @@
 // sysmon: a thread without a P that looks after those who cannot look after themselves.
 //
 // It retakes Ps from declared blocking regions that last, asks goroutines off whose time slice is over, takes the P from those that do not
-// listen (preempt.cpp), polls the network if nobody did for 10 ms, and starts a collection when none ran for two minutes. It sleeps 20 µs
-// at first, doubles that up to 10 ms while there is nothing to do (5 ms while every P is busy, and less when a P looks suspicious), and
-// stops altogether when every P has been idle for a while.
+// listen (preempt.cpp), polls the network if nobody did for 10 ms, gives memory of stacks and of the heap back to the system, and starts a
+// collection when none ran for two minutes. It sleeps 20 µs at first, doubles that up to 10 ms while there is nothing to do (5 ms while
+// every P is busy, and less when a P looks suspicious), and stops altogether when every P has been idle for a while.
 //
 // Hogs, sleepers and the starved. Suspicious is a P that has begun no time slice for a millisecond, when no other P is idle to do what
 // waits. From its M's CPU clock (0.6 µs), read at two looks a millisecond or more apart:
@@ -175,6 +175,7 @@ void scheduler::sysmon_loop() noexcept {
   int64_t delay = kMinSleep;
   int quiet = 0;
   int idle_rounds = 0;
+  int64_t memory_rest = INT64_MAX;  // until the heap has more to give back
   while (!exiting()) {
     sleep_ns(delay);
     int64_t now = nanotime();
@@ -192,7 +193,7 @@ void scheduler::sysmon_loop() noexcept {
       lock_.unlock();
       if (still) {
         std::atomic_thread_fence(std::memory_order_seq_cst);  // a signal that came before the note was cleared is seen here
-        if (!quit_requested()) sysmon_note_.sleep(std::min(kForcedGcCheck, scavenger_.may_sleep(now)));
+        if (!quit_requested()) sysmon_note_.sleep(std::min({kForcedGcCheck, scavenger_.may_sleep(now), memory_rest}));
         lock_.lock();
         sysmon_asleep_.store(false, std::memory_order_relaxed);
         lock_.unlock();
@@ -221,6 +222,7 @@ void scheduler::sysmon_loop() noexcept {
     }
     const int64_t again = retake(now, &any);
     scavenger_.tick(now);
+    if (sched_hooks.memory_tick != nullptr) memory_rest = sched_hooks.memory_tick(now);
     if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) gc_wanted_.store(true, std::memory_order_release);
     if (follows_quota_.load(std::memory_order_relaxed) && now - quota_read_at_ >= kQuotaEvery) {
       quota_read_at_ = now;

@@ -1,8 +1,10 @@
 // Which figure of warren's goes under which of Go's names.
 //
-// A name of Go's is used where the figure means the same; where warren has no such figure (a memory limit, profiling buckets, mcache
-// bytes) the name is absent rather than 0, except two: go_memstats_lookups_total, which is 0 in every Go since 1.20 too and is still
-// plotted, and go_memstats_heap_released_bytes, since nothing is given back to the system yet.
+// A name of Go's is used where the figure means the same; where warren has no such figure (profiling buckets, mcache bytes) the name is
+// absent rather than 0, except go_memstats_lookups_total, which is 0 in every Go since 1.20 too and is still plotted.
+// As in Go, go_memstats_sys_bytes is the sum of the other *_sys_bytes, and what the system has got back
+// (go_memstats_heap_released_bytes) is part of it, of heap_sys_bytes and of heap_idle_bytes. Stacks count with their address space there;
+// warren_memory_bytes is what is in use, and what the memory limit is about.
 // go_gc_duration_seconds is a summary, as in Go. Go computes its quantiles from the pauses of the last 256 cycles; ours are of all
 // cycles, and estimated from counts by power of two: right within a factor of two, the greatest exact. warren_gc_pause_seconds is the
 // histogram to alert on.
@@ -43,15 +45,15 @@ void go_memstats(families& f, const heap_stats& h, const gc_stats& gc, const sch
   const auto d = [](uint64_t v) { return static_cast<double>(v); };
   gauge("alloc_bytes", "Number of bytes allocated in heap and currently in use.", d(h.bytes));
   counter("alloc_bytes_total", "Total number of bytes allocated in heap until now, even if released already.", d(h.total_bytes));
-  gauge("sys_bytes", "Number of bytes obtained from system.", d(h.mapped_bytes + h.metadata_bytes));
+  gauge("sys_bytes", "Number of bytes obtained from system.", d(h.sys_bytes) + d(s.stack_bytes));
   counter("lookups_total", "Total number of pointer lookups.", 0);
   counter("mallocs_total", "Total number of heap objects allocated, both live and gc-ed.", d(h.mallocs));
   counter("frees_total", "Total number of heap objects frees.", d(h.frees));
   gauge("heap_alloc_bytes", "Number of heap bytes allocated and currently in use.", d(h.bytes));
   gauge("heap_sys_bytes", "Number of heap bytes obtained from system.", d(h.mapped_bytes));
-  gauge("heap_idle_bytes", "Number of heap bytes waiting to be used.", d(h.mapped_bytes - std::min(h.span_bytes, h.mapped_bytes)));
+  gauge("heap_idle_bytes", "Number of heap bytes waiting to be used.", d(h.idle_bytes));
   gauge("heap_inuse_bytes", "Number of heap bytes that are in use.", d(h.span_bytes));
-  gauge("heap_released_bytes", "Number of heap bytes released to OS.", 0);
+  gauge("heap_released_bytes", "Number of heap bytes released to OS.", d(h.released_bytes));
   gauge("heap_objects", "Number of currently allocated objects.", d(h.objects));
   gauge("stack_sys_bytes", "Number of bytes obtained from system for stack allocator.", d(s.stack_bytes));
   gauge("gc_sys_bytes", "Number of bytes used for garbage collection system metadata.", d(h.metadata_bytes));
@@ -65,6 +67,8 @@ void go_runtime(families& f, const heap_stats& h, const gc_stats& gc, const sche
   f.gauge("go_threads", "Number of OS threads created.", s.threads);
   f.gauge("go_info", "Information about the Go environment.", 1, {{"version", "warren " WARREN_VERSION}});
   f.gauge("go_gc_gogc_percent", "Heap size target percentage configured by the user, otherwise 100.", gc.percent);
+  f.gauge("go_gc_gomemlimit_bytes", "Go runtime memory limit configured by the user, otherwise math.MaxInt64.",
+          static_cast<double>(gc.limit_bytes));
   f.gauge("go_sched_gomaxprocs_threads",
           "The current runtime.GOMAXPROCS setting, or the number of operating system threads that can "
           "execute user-level Go code simultaneously.",
@@ -150,6 +154,8 @@ void warren_heap(families& f, const heap_stats& h) {
   const auto d = [](uint64_t v) { return static_cast<double>(v); };
   f.gauge("warren_heap_reserved_bytes", "Address space reserved for the heap.", d(h.reserved_bytes));
   f.gauge("warren_heap_mapped_bytes", "Bytes of pages ever used.", d(h.mapped_bytes));
+  f.counter("warren_heap_released_bytes_total", "Bytes of free pages given back to the system so far.", d(h.released_bytes_total));
+  f.counter("warren_heap_release_failures_total", "Times the system refused to take free pages back.", d(h.release_failures));
   f.gauge("warren_heap_spans", "Spans in use.", d(h.spans_in_use));
   MetricFamily& levels = f.family("warren_heap_served_total", "Allocation requests by the level that served them.", MetricType::Counter);
   const auto level = [&](const char* name, uint64_t v) { levels.metric.push_back(counter_sample(d(v), {{"level", name}})); };
@@ -208,6 +214,9 @@ void warren_gc(families& f, const gc_stats& gc) {
   f.counter("warren_gc_assists_by_credit_total", "Of these, that workers had done the marking already.", d(gc.assists_by_credit));
   f.counter("warren_gc_limited_total", "Times assists became free, as marking had taken half of the processors' time for long.",
             d(gc.limited));
+  f.gauge("warren_gc_limiting", "1 while assists are free for that reason.", gc.limiting ? 1 : 0);
+  f.counter("warren_gc_memory_limit_missed_total", "Collections that found more alive than the memory limit allows.", d(gc.limit_missed));
+  f.gauge("warren_memory_bytes", "Memory of the runtime in use: what counts against the memory limit.", d(gc.memory_bytes));
   f.counter("warren_gc_rounds_total", "Times the world was stopped to end a marking and there was more to mark.", d(gc.rounds));
   f.counter("warren_gc_rescanned_objects_total", "Objects marked by scanning stacks while the world stood.", d(gc.objects_rescanned));
   f.counter("warren_gc_rescan_found_total", "Objects that only WARREN_GCRESCAN's scan of all stacks has found; more than 0 is an error.",

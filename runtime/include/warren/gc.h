@@ -2,6 +2,8 @@
 //
 // Environment, read once when the heap is made:
 //   WARREN_GOGC, GOGC      heap growth in percent that starts a collection (100), "off" for none
+//   WARREN_MEMLIMIT, GOMEMLIMIT   the memory limit in bytes or with B, KiB, MiB, GiB, TiB; "off" for none (nine tenths of the cgroup's
+//                          limit, else none)
 //   WARREN_GCMODE          hybrid (the default), dijkstra, yuasa, stw: how it marks (runtime/gc/collector.h)
 //   WARREN_GCMARK          objects (the default) or pages: in what order (runtime/gc/mark.h)
 //   WARREN_HEAP_RESERVE    address space of the heap, with suffix K, M, G or T (512G); halved down to 1 GiB until the system grants it
@@ -67,6 +69,22 @@ gc_report collect();
 // Any thread.
 int set_gc_percent(int percent) noexcept;
 
+// The most memory the runtime should use, in bytes. Returns the former value; a negative argument only asks, INT64_MAX (the value when
+// there is none) lifts the limit. Any thread.
+//
+// Near the limit collections become more frequent than set_gc_percent asks for (and take place though it says never), and memory of free
+// pages is given back to the system, by who allocates if need be. The limit is soft: where what lives exceeds it the program goes on, with
+// up to half of the processors' time spent on collections, and standard error says so (gc_stats::limit_missed counts).
+//
+// What counts (gc_stats::memory_bytes): pages of the heap, in use or free, that the system has not got back; the heap's tables, as if they
+// were all touched; 8 KiB for each stack in use. What does not: memory of malloc and mmap in the program and its libraries (std::string,
+// protobuf, TLS), code, static data, stacks of threads, stacks beyond 8 KiB, the marker's queue.
+int64_t set_memory_limit(int64_t bytes) noexcept;
+
+// Collects, and gives the memory of all free pages of the heap back to the system. Returns how many bytes it has given back. On a
+// goroutine. Rarely of use: the runtime does as much by itself, slowly.
+uint64_t free_os_memory();
+
 // Counts by the power of two: bucket i holds values in [2^i, 2^(i+1)) nanoseconds, bucket 0 also 0.
 struct pause_histogram {
   static constexpr size_t kBuckets = 40;
@@ -87,6 +105,11 @@ struct gc_stats {
   int64_t sweep_termination_ns = 0, mark_ns = 0, mark_termination_ns = 0, worker_ns = 0, assist_ns = 0, idle_ns = 0;  // likewise
   uint64_t assists = 0, assists_by_credit = 0;  // times an allocation owed marking; and that of these, that workers had done it already
   uint64_t limited = 0;                         // times assists became free, since marking took half of the processors' time
+  bool limiting = false;                        // they are free now
+  int64_t limit_bytes = INT64_MAX;              // the memory limit; INT64_MAX: none
+  uint64_t memory_bytes = 0;                    // what counts against it (set_memory_limit)
+  uint64_t stack_memory_bytes = 0;              // of that: stacks, estimated, some 10 ms ago
+  uint64_t limit_missed = 0;                    // collections that found more alive than the limit allows
   uint64_t goal_bytes = 0;                      // heap size at which the next collection should end
   int64_t last_end_unix_ns = 0;                 // wall time; 0 before the first
   uint64_t next_bytes = 0;                      // heap size at which the next starts
@@ -111,7 +134,12 @@ struct heap_stats {
   uint64_t spans_in_use = 0, span_bytes = 0;  // pages handed to spans
   uint64_t mapped_bytes = 0;                  // pages ever used; the high-water mark
   uint64_t reserved_bytes = 0;                // the reservation
-  uint64_t metadata_bytes = 0;                // span descriptors, mark stack
+  uint64_t idle_bytes = 0;                    // of these: in no span
+  uint64_t released_bytes = 0;                // of idle_bytes: the system has their memory
+  uint64_t released_bytes_total = 0;          // given back ever
+  uint64_t release_failures = 0;              // times the system refused to take some
+  uint64_t metadata_bytes = 0;                // span descriptors, and tables as if they were all touched
+  uint64_t sys_bytes = 0;                     // mapped_bytes and metadata_bytes; released ones count, as in Go
 
   // How far allocations had to go. Each level counts the requests it served by itself.
   uint64_t tiny_hits = 0;        // mcache: room in the tiny block

@@ -147,6 +147,178 @@ TEST(Pacer, RatioPaysForTheRestOverTheRestOfTheWay) {
   EXPECT_TRUE(std::isfinite(p.ratio(300 << 20, 1000 << 20)));
 }
 
+// ---- with a memory limit ----------------------------------------------------------------------------------------------------------------
+// A program under a limit, for `seconds` of its time: cycle after cycle, with the brake. The rest of its memory is 20 MB.
+struct limited_outcome {
+  double peak = 0;  // of all memory, over the limit
+  double gc = 0;    // part of the processors' time: background and assists
+  double made = 0;  // bytes allocated
+  uint64_t cycles = 0;
+  bool missed = false;
+};
+limited_outcome simulate_limit(pacer& p, program w, double limit, double seconds) {
+  limited_outcome out;
+  cpu_limiter brake;
+  constexpr double kRest = 20 * kMB;
+  constexpr double kStep = 50e-6;
+  double heap = w.live;
+  double time = 0, gc_time = 0;
+  const auto now = [&](double bytes) {
+    return pacer::memory{.limit = static_cast<uint64_t>(limit),
+                         .used = static_cast<uint64_t>(bytes + kRest),
+                         .heap_free = 0,
+                         .heap_allocated = static_cast<uint64_t>(bytes),
+                         .heap_spans = static_cast<uint64_t>(bytes),
+                         .ignore = brake.limiting()};
+  };
+  p.set_memory(now(heap));
+  while (time < seconds) {
+    // Until the trigger.
+    while (heap < static_cast<double>(p.trigger()) && time < seconds) {
+      heap += w.procs * kStep * w.alloc_rate;
+      out.made += w.procs * kStep * w.alloc_rate;
+      time += kStep;
+      brake.update(static_cast<int64_t>(kStep * 1e9 * w.procs), 0, w.procs);
+    }
+    const double began = time;
+    p.start_cycle(static_cast<uint64_t>(heap));
+    const double work = w.live * w.scannable + w.roots;
+    double done = 0, credit = 0, assist_time = 0;
+    while (done < work) {
+      const double ratio = p.ratio(static_cast<uint64_t>(heap), static_cast<uint64_t>(done));
+      const double background = w.mark_rate * pacer::kShare * w.procs * kStep;
+      done += background;
+      credit += background;
+      const double mutator = (1 - pacer::kShare) * w.procs * kStep;
+      const double wish = mutator * w.alloc_rate;
+      const double owed = brake.limiting() ? 0 : wish * ratio;
+      const double from_credit = std::min(credit, owed);
+      credit -= from_credit;
+      const double by_assist = owed - from_credit;
+      const double scale = mutator / (mutator + by_assist / w.mark_rate);
+      heap += wish * scale;
+      out.made += wish * scale;
+      done += by_assist * scale;
+      const double assisted = by_assist * scale / w.mark_rate;
+      assist_time += assisted;
+      time += kStep;
+      brake.update(static_cast<int64_t>(kStep * 1e9 * w.procs), static_cast<int64_t>((pacer::kShare * w.procs * kStep + assisted) * 1e9),
+                   w.procs);
+    }
+    out.peak = std::max(out.peak, (heap + kRest) / limit);
+    gc_time += (time - began) * pacer::kShare * w.procs + assist_time;
+    ++out.cycles;
+    p.end_cycle({.marked = static_cast<uint64_t>(w.live),
+                 .live_end = static_cast<uint64_t>(heap),
+                 .heap_work = static_cast<uint64_t>(w.live * w.scannable),
+                 .root_work = static_cast<uint64_t>(w.roots),
+                 .duration = static_cast<int64_t>((time - began) * 1e9),
+                 .assist = static_cast<int64_t>(assist_time * 1e9),
+                 .idle = 0,
+                 .procs = w.procs},
+                now(heap));
+    heap = w.live;  // what is swept is used again before more is
+    p.set_memory(now(heap));
+    out.missed = p.limit_missed();
+  }
+  out.gc = gc_time / (time * w.procs);
+  return out;
+}
+
+TEST(PacerWithLimit, FarAboveChangesNothing) {
+  program w;
+  pacer with(100, true), without(100, true);
+  simulate_limit(with, w, 1000 * kMB, 5);
+  simulate_limit(without, w, 1e18, 5);
+  EXPECT_FALSE(with.by_limit());
+  EXPECT_EQ(with.goal(), without.goal());
+}
+
+TEST(PacerWithLimit, AboveLiveIsKeptWithFewAssists) {
+  program w;  // 100 MB, and 20 beside them: by percentage 221 MB
+  for (const double limit : {200 * kMB, 170 * kMB}) {
+    pacer p(100, true);
+    simulate_limit(p, w, limit, 2);
+    const limited_outcome o = simulate_limit(p, w, limit, 10);
+    EXPECT_TRUE(p.by_limit());
+    EXPECT_LE(o.peak, 1.0) << limit / kMB;
+    EXPECT_GE(o.peak, 0.9) << limit / kMB;
+    EXPECT_LE(o.gc, 0.45) << limit / kMB;
+    EXPECT_FALSE(o.missed);
+  }
+}
+
+TEST(PacerWithLimit, ItHoldsWithoutAPercentage) {
+  program w;
+  pacer p(-1, true);
+  EXPECT_EQ(p.goal(), pacer::kNever);
+  const limited_outcome o = simulate_limit(p, w, 200 * kMB, 10);
+  EXPECT_GT(o.cycles, 10u);
+  EXPECT_LE(o.peak, 1.0);
+  EXPECT_EQ(p.retain(), pacer::kNever) << "without a goal of its own the heap keeps what the limit allows";
+}
+
+TEST(PacerWithLimit, JustAboveLiveCostsHalfOfTheProcessorsAtMost) {
+  program w;
+  pacer p(100, true);
+  const limited_outcome o = simulate_limit(p, w, 128 * kMB, 60);
+  EXPECT_LE(o.gc, 0.53);
+  EXPECT_FALSE(o.missed);
+  EXPECT_GT(o.made, 0.4 * 60 * w.procs * w.alloc_rate) << "the other half is the program's";
+}
+
+TEST(PacerWithLimit, BelowLiveTheProgramGoesOnAtHalfItsSpeed) {
+  program w;
+  pacer p(100, true);
+  const limited_outcome o = simulate_limit(p, w, 60 * kMB, 60);
+  EXPECT_TRUE(o.missed);
+  EXPECT_LE(o.gc, 0.53);
+  EXPECT_GT(o.made, 0.4 * 60 * w.procs * w.alloc_rate);
+  EXPECT_LE(o.peak * 60, 120 + 100) << "and does not grow beyond what the percentage would have allowed";
+}
+
+TEST(PacerWithLimit, BelowLiveAStandingWorldIgnoresItWhileTheBrakeIsOn) {
+  pacer p(100, false);
+  p.start_cycle(0);
+  pacer::memory m{.limit = 60 << 20, .used = 120 << 20, .heap_free = 0, .heap_allocated = 100 << 20, .heap_spans = 100 << 20};
+  p.end_cycle({.marked = 100 << 20, .live_end = 100 << 20, .heap_work = 100 << 20}, m);
+  EXPECT_TRUE(p.limit_missed());
+  EXPECT_TRUE(p.by_limit());
+  EXPECT_GT(p.goal(), uint64_t{102 << 20}) << "some way, however small the limit";
+  EXPECT_LT(p.goal(), uint64_t{105 << 20});
+  m.ignore = true;
+  p.set_memory(m);
+  EXPECT_FALSE(p.by_limit());
+  EXPECT_EQ(p.goal(), uint64_t{200 << 20});
+}
+
+TEST(PacerWithLimit, TheHeapsShareIsWhatTheRestLeaves) {
+  pacer p(100, true);
+  p.start_cycle(0);
+  // 50 MB of objects, 10 MB of free pages (for the heap to use), 40 MB of others.
+  p.end_cycle({.marked = 50 << 20, .live_end = 50 << 20, .heap_work = 50 << 20},
+              {.limit = 120 << 20, .used = 100 << 20, .heap_free = 10 << 20, .heap_allocated = 50 << 20, .heap_spans = 52 << 20});
+  EXPECT_NEAR(static_cast<double>(p.goal()), 0.97 * 80 * kMB, kMB);
+  // More than the limit is in use: the excess must go first.
+  p.set_memory({.limit = 120 << 20, .used = 130 << 20, .heap_free = 10 << 20, .heap_allocated = 80 << 20, .heap_spans = 82 << 20});
+  EXPECT_NEAR(static_cast<double>(p.goal()), 0.97 * 70 * kMB, kMB);
+  EXPECT_FALSE(p.limit_missed());
+}
+
+TEST(Pacer, RetainsATenthMoreThanTheGoalsProportion) {
+  pacer p(100, true);
+  const auto spans = [](uint64_t bytes) { return pacer::memory{.heap_spans = bytes}; };
+  p.start_cycle(0);
+  p.end_cycle({.marked = 50 << 20, .live_end = 50 << 20, .heap_work = 50 << 20}, spans(100 << 20));
+  ASSERT_EQ(p.goal(), uint64_t{100 << 20});
+  p.start_cycle(100 << 20);
+  p.end_cycle({.marked = 50 << 20, .live_end = 100 << 20, .heap_work = 50 << 20}, spans(104 << 20));
+  EXPECT_NEAR(static_cast<double>(p.retain()), 1.1 * 104 * kMB, kMB) << "steady";
+  p.start_cycle(100 << 20);
+  p.end_cycle({.marked = 10 << 20, .live_end = 100 << 20, .heap_work = 10 << 20}, spans(104 << 20));
+  EXPECT_NEAR(static_cast<double>(p.retain()), 1.1 * 104 / 5 * kMB, kMB) << "a fifth is wanted from now on";
+}
+
 TEST(CpuLimiter, LimitsWhenMarkingTakesHalfForLong) {
   cpu_limiter l;
   for (int i = 0; i < 1000; ++i) l.update(10'000'000, 4'000'000, 2);
@@ -156,7 +328,7 @@ TEST(CpuLimiter, LimitsWhenMarkingTakesHalfForLong) {
   for (int i = 0; i < 110; ++i) l.update(10'000'000, 10'000'000, 2);
   EXPECT_TRUE(l.limiting());
   EXPECT_EQ(l.times(), 1u);
-  l.update(10'000'000, 0, 2);
+  for (int i = 0; i < 11; ++i) l.update(10'000'000, 0, 2);  // what ran over, and one step more
   EXPECT_FALSE(l.limiting());
 }
 

@@ -137,14 +137,19 @@ TEST_F(Heap, AllocationFallsThroughTheLevels) {
   EXPECT_EQ(t.mcentral_hits, 1u);
   EXPECT_EQ(t.page_cache_hits, 1u);
 
-  make(noscan_of(100'000));  // large: pages, 13 of them, from the cache
+  make(noscan_of(100'000));  // large: pages, 13 of them, from a new cache: the old one went with the flush
   t = heap.read_totals();
   EXPECT_EQ(t.large, 1u);
+  EXPECT_EQ(t.page_cache_hits, 1u);
+  EXPECT_EQ(t.mheap_hits, 2u);
+  make(noscan_of(100'000));  // from the cache
+  t = heap.read_totals();
   EXPECT_EQ(t.page_cache_hits, 2u);
+  EXPECT_EQ(t.mheap_hits, 2u);
   make(noscan_of(1'000'000));  // too large for it
   t = heap.read_totals();
-  EXPECT_EQ(t.large, 2u);
-  EXPECT_EQ(t.mheap_hits, 2u);
+  EXPECT_EQ(t.large, 3u);
+  EXPECT_EQ(t.mheap_hits, 3u);
   EXPECT_EQ(t.grows, 1u);
   make(noscan_of(6'000'000));  // too large for what was grown
   EXPECT_EQ(heap.read_totals().grows, 2u);

@@ -9,6 +9,7 @@
 #include <warren/go.h>
 #include <warren/grpc.h>
 #include <warren/metrics.h>
+#include <warren/ptr.h>
 
 #include "grpc/health/v1/health.warren.h"
 
@@ -51,6 +52,35 @@ TEST(metrics, families_are_sorted_and_every_one_has_help_and_type) {
         EXPECT_TRUE(l.starts_with(helped)) << l;
       }
     }
+  });
+}
+
+TEST(metrics, memory_figures_add_up) {
+  warren::run([] {
+    metrics m;
+    m.add(runtime_metrics());
+    const int64_t was = warren::set_memory_limit(int64_t{3} << 30);
+    std::string page = m.text();
+    EXPECT_EQ(value(page, "go_gc_gomemlimit_bytes"), 3.0 * (1 << 30));
+    warren::set_memory_limit(INT64_MAX);
+    {
+      warren::array<char> big = warren::make_array<char>(32 << 20);
+      big[0] = 1;
+    }
+    warren::free_os_memory();
+    page = m.text();
+    warren::set_memory_limit(was);
+    EXPECT_GE(value(page, "go_gc_gomemlimit_bytes"), 9.2e18) << "none";
+    const auto of = [&](const char* name) { return value(page, std::string("go_memstats_") + name); };
+    EXPECT_GT(of("heap_released_bytes"), 0);
+    EXPECT_LE(of("heap_released_bytes"), of("heap_idle_bytes"));
+    EXPECT_EQ(of("heap_idle_bytes") + of("heap_inuse_bytes"), of("heap_sys_bytes"));
+    EXPECT_EQ(of("heap_sys_bytes") + of("gc_sys_bytes") + of("stack_sys_bytes"), of("sys_bytes"));
+    EXPECT_GE(value(page, "warren_heap_released_bytes_total"), 0) << "pages never touched count as released, and were not given back";
+    EXPECT_GT(value(page, "warren_memory_bytes"), 0);
+    EXPECT_LE(value(page, "warren_memory_bytes"), of("sys_bytes"));
+    EXPECT_EQ(value(page, "warren_heap_release_failures_total"), 0);
+    EXPECT_EQ(value(page, "warren_gc_memory_limit_missed_total"), 0);
   });
 }
 

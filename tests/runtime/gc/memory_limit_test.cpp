@@ -1,0 +1,304 @@
+// Memory that goes back to the system, and the limit on what may be used: where the limit comes from, and programs that live with one.
+#include "runtime/memory_limit.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdint>
+#include <fstream>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include <warren/gc.h>
+#include <warren/go.h>
+#include <warren/ptr.h>
+
+#include "runtime/memory.h"
+#include "tests/death_style.h"
+
+namespace {
+
+using namespace warren;
+
+constexpr int64_t kMB = 1 << 20;
+constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
+
+struct block {
+  block() {}  // leaves the heap's zeros
+  char bytes[kMB / 8];
+  WARREN_FIELDS(bytes);
+};
+
+// ---- where it comes from ----------------------------------------------------------------------------------------------------------------
+void child(const char* name, const char* value, void (*f)()) {
+  setenv(name, value, 1);
+  setenv("WARREN_REPORT", "0", 1);  // on a slow machine threads block for long
+  warren::run(f);
+  _exit(::testing::Test::HasFailure() ? 1 : 0);
+}
+#define EXPECT_FINE(name, value, body) EXPECT_EXIT(child(name, value, [] body), ::testing::ExitedWithCode(0), "")
+
+class MemoryLimitDeathTest : public ::testing::Test {
+ protected:
+  void SetUp() override { tests::choose_death_style(); }
+};
+
+TEST_F(MemoryLimitDeathTest, Environment) {
+  EXPECT_FINE("GOMEMLIMIT", "300MiB", {
+    EXPECT_EQ(set_memory_limit(-1), 300 * kMB);
+    EXPECT_EQ(read_mem_stats().gc.limit_bytes, 300 * kMB);
+    EXPECT_EQ(set_memory_limit(kNone), 300 * kMB);
+    EXPECT_EQ(set_memory_limit(0), kNone);
+    EXPECT_EQ(set_memory_limit(-1), 0);
+  });
+  EXPECT_FINE("WARREN_MEMLIMIT", "1048576", { EXPECT_EQ(set_memory_limit(-1), kMB); });
+  EXPECT_FINE("GOMEMLIMIT", "off", { EXPECT_EQ(set_memory_limit(-1), kNone); });
+  const auto refused = [](const char* name, const char* value) { child(name, value, [] { (void)set_memory_limit(-1); }); };
+  EXPECT_DEATH(refused("GOMEMLIMIT", "300MB"),
+               "fatal error: GOMEMLIMIT=300MB: want a number of bytes such as 512MiB \\(B, KiB, MiB, GiB, TiB\\), or off");
+  EXPECT_DEATH(refused("WARREN_MEMLIMIT", "-1"), "fatal error: WARREN_MEMLIMIT=-1: want a number of bytes");
+}
+
+// More is alive than the limit allows. The program is slower, ends all the same, and somebody is told.
+void live_beyond_the_limit() {
+  std::atomic<bool> done{false};
+  go([&done] {
+    std::vector<root<block>> keep;
+    for (int i = 0; i < 8 * 32; ++i) keep.emplace_back(make<block>());
+    set_memory_limit(8 * kMB);
+    for (int i = 0; i < 200'000; ++i) (void)make_array<char>(1000);
+    const mem_stats s = read_mem_stats();
+    EXPECT_GT(s.gc.limit_missed, 0u);
+    EXPECT_GT(s.gc.memory_bytes, uint64_t{32 * kMB});
+    // What is not alive goes: the heap has not grown beyond what lives by more than the program makes while it is marked.
+    EXPECT_LT(s.gc.memory_bytes, uint64_t{160 * kMB});
+    for (auto& k : keep) EXPECT_EQ(k->bytes[kMB / 8 - 1], 0);
+    done = true;
+  });
+  while (!done.load()) yield();
+}
+TEST_F(MemoryLimitDeathTest, ALimitBelowWhatLivesIsSaidOnceAndTheProgramGoesOn) {
+  EXPECT_EXIT(child("GOMEMLIMIT", "off", &live_beyond_the_limit), ::testing::ExitedWithCode(0),
+              "^warren: the memory limit of 8192 KiB cannot be kept: [0-9]+ KiB of objects are alive, and [0-9]+ KiB are in use in all; "
+              "collections take up to half of the processors' time. Raise it [^\n]*\n$");
+}
+
+TEST(MemoryLimit, Syntax) {
+  const auto is = [](const char* text, uint64_t expected) {
+    const auto got = rt::parse_memory_limit(text);
+    EXPECT_TRUE(got.has_value()) << text;
+    if (got) {
+      EXPECT_EQ(*got, expected) << text;
+    }
+  };
+  is("0", 0);
+  is("17", 17);
+  is("17B", 17);
+  is("3KiB", 3 << 10);
+  is("512MiB", uint64_t{512} << 20);
+  is("2GiB", uint64_t{2} << 30);
+  is("1TiB", uint64_t{1} << 40);
+  is("off", rt::kNoMemoryLimit);
+  for (const char* text : {"", " 1", "-1", "+1", "1 MiB", "1MB", "1M", "1mib", "MiB", "0x10", "1.5GiB", "Off", "99999999999999999999",
+                           "9000000TiB", "1TiBB"}) {
+    EXPECT_FALSE(rt::parse_memory_limit(text).has_value()) << text;
+  }
+}
+
+class Cgroup : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string name = ::testing::TempDir() + "warren_cgroup_XXXXXX";
+    ASSERT_NE(mkdtemp(name.data()), nullptr);
+    dir_ = name;
+  }
+  void write(const std::string& path, const std::string& text) {
+    for (size_t at = 1; (at = path.find('/', at)) != std::string::npos; ++at) mkdir((dir_ + path.substr(0, at)).c_str(), 0700);
+    std::ofstream(dir_ + path) << text;
+  }
+  uint64_t limit() { return rt::cgroup_memory_limit((dir_ + "/self").c_str(), (dir_ + "/mount").c_str()); }
+  std::string dir_;
+};
+
+TEST_F(Cgroup, VersionTwoTakesTheTightest) {
+  write("/self", "0::/a/b\n");
+  EXPECT_EQ(limit(), rt::kNoMemoryLimit);
+  write("/mount/a/b/memory.max", "max\n");
+  EXPECT_EQ(limit(), rt::kNoMemoryLimit);
+  write("/mount/a/memory.max", "300000000\n");
+  EXPECT_EQ(limit(), 300'000'000u);
+  write("/mount/a/b/memory.max", "400000000\n");
+  EXPECT_EQ(limit(), 300'000'000u);
+  write("/mount/a/b/memory.max", "200000000\n");
+  EXPECT_EQ(limit(), 200'000'000u);
+}
+TEST_F(Cgroup, VersionOneHasAHierarchyOfItsOwn) {
+  write("/self", "5:cpu,cpuacct:/x\n4:memory:/docker/0123\n");
+  write("/mount/memory/memory.limit_in_bytes", "9223372036854771712\n");
+  EXPECT_EQ(limit(), rt::kNoMemoryLimit);
+  // The container's own group is the root of what it sees.
+  write("/mount/memory/memory.limit_in_bytes", "536870912\n");
+  EXPECT_EQ(limit(), 536'870'912u);
+  write("/mount/cpu,cpuacct/x/memory.limit_in_bytes", "1000\n");
+  EXPECT_EQ(limit(), 536'870'912u);
+}
+
+// ---- programs ---------------------------------------------------------------------------------------------------------------------------
+// Resident bytes of the heap's range, by the system's account.
+uint64_t resident() {
+  const rt::mheap& h = rt::memory().heap;
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  std::vector<unsigned char> in_core(h.used_bytes() / page);
+  if (mincore(reinterpret_cast<void*>(h.space().base()), h.used_bytes(), in_core.data()) != 0) return 0;
+  return static_cast<uint64_t>(std::count_if(in_core.begin(), in_core.end(), [](unsigned char c) { return (c & 1) != 0; })) * page;
+}
+
+// Runs f on a goroutine of its own: nothing of it stays on a stack.
+template <class F>
+void aside(F f) {
+  std::atomic<bool> done{false};
+  go([&] {
+    f();
+    done = true;
+  });
+  while (!done.load()) yield();
+}
+
+struct leaf {
+  ptr<leaf> next;
+  uint64_t words[7];
+};
+
+class Memory : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    percent_ = set_gc_percent(100);
+    set_memory_limit(kNone);
+  }
+  void TearDown() override {
+    set_gc_percent(percent_);
+    set_memory_limit(kNone);
+  }
+  int percent_ = 100;
+};
+
+TEST_F(Memory, FreeOsMemoryGivesBackWhatIsFree) {
+  warren::run([] {
+    aside([] {
+      uint64_t most = 0;
+      ptr<leaf> list;
+      for (int i = 0; i < 2'000'000; ++i) {
+        ptr<leaf> l = make<leaf>();
+        l->next = list;
+        list = l;
+      }
+      for (int i = 0; i < 8 * 128; ++i) {
+        ptr<block> b = make<block>();
+        for (size_t k = 0; k < sizeof b->bytes; k += 4096) b->bytes[k] = 1;
+        most = std::max(most, resident());
+      }
+      EXPECT_GT(most, uint64_t{120 * kMB});
+    });
+    const heap_stats before = read_mem_stats().heap;
+    EXPECT_GT(resident(), uint64_t{100 * kMB});
+    const uint64_t given = free_os_memory();
+    const heap_stats after = read_mem_stats().heap;
+    EXPECT_LT(resident(), uint64_t{8 * kMB});
+    EXPECT_LE(after.released_bytes, after.idle_bytes);
+    EXPECT_GE(after.released_bytes_total, before.released_bytes_total + given) << "the background does its part";
+    // Neither less than is true: pages that count as given back are not there.
+    EXPECT_LE(resident(), after.mapped_bytes - after.released_bytes);
+    EXPECT_EQ(after.sys_bytes, after.mapped_bytes + after.metadata_bytes);
+    // It can be used again, and is zero.
+    for (int i = 0; i < 200'000; ++i) {
+      ptr<leaf> l = make<leaf>();
+      for (const uint64_t w : l->words) ASSERT_EQ(w, 0u);
+      for (uint64_t& w : l->words) w = ~uint64_t{0};
+    }
+  });
+}
+
+// The limit is soft: on a machine whose processors are busy with others the brake may come on, and assists become free for a moment.
+uint64_t slightly_above(int64_t limit) { return static_cast<uint64_t>(limit + limit / 16); }
+
+struct peak {
+  uint64_t counted = 0, there = 0;
+};
+// 24 MB alive, of which a part is replaced all the time: with 400 percent the heap would come to 120 MB.
+peak churn(int rounds) {
+  peak p;
+  aside([&p, rounds] {
+    constexpr size_t kLists = 64;
+    std::vector<root<leaf>> lists(kLists);
+    constexpr int kLength = 6000;
+    for (int round = 0; round < rounds; ++round) {
+      for (size_t i = 0; i < kLists; ++i) {
+        ptr<leaf> list;
+        for (int k = 0; k < kLength; ++k) {
+          ptr<leaf> l = make<leaf>();
+          l->next = list;
+          list = l;
+        }
+        lists[i] = list;
+        p.counted = std::max(p.counted, read_mem_stats().gc.memory_bytes);
+        if (i % 16 == 0) p.there = std::max(p.there, resident());
+      }
+    }
+  });
+  return p;
+}
+
+TEST_F(Memory, AProgramThatWouldGrowStaysBelowItsLimit) {
+  warren::run([] {
+    set_gc_percent(400);
+    free_os_memory();
+    const peak free = churn(8);
+    EXPECT_GT(free.counted, uint64_t{90 * kMB}) << "it would grow";
+    constexpr int64_t kLimit = 72 * kMB;
+    set_memory_limit(kLimit);
+    free_os_memory();
+    const uint64_t cycles = read_mem_stats().gc.cycles;
+    const peak bound = churn(20);
+    EXPECT_LE(bound.counted, slightly_above(kLimit));
+    EXPECT_LE(bound.there, slightly_above(kLimit));
+    const gc_stats s = read_mem_stats().gc;
+    EXPECT_GT(s.cycles, cycles);
+    EXPECT_EQ(s.limit_missed, 0u);
+    EXPECT_EQ(s.limit_bytes, kLimit);
+  });
+}
+
+TEST_F(Memory, TheLimitHoldsWithoutAPercentage) {
+  warren::run([] {
+    set_gc_percent(-1);
+    constexpr int64_t kLimit = 72 * kMB;
+    set_memory_limit(kLimit);
+    free_os_memory();
+    const peak bound = churn(10);
+    EXPECT_LE(bound.counted, slightly_above(kLimit));
+  });
+}
+
+TEST_F(Memory, TheBackgroundGivesBackWhatALessBusyProgramDoesNotNeed) {
+  warren::run([] {
+    aside([] {
+      std::vector<root<block>> keep;
+      for (int i = 0; i < 8 * 64; ++i) keep.emplace_back(make<block>());
+      gc();
+    });
+    gc();  // the heap has become small: the goal of the scavenger with it
+    gc();
+    const uint64_t goal = rt::memory().heap.scavenging().goal();
+    EXPECT_LT(goal, uint64_t{32 * kMB});
+    while (rt::memory().heap.resident_bytes() > goal) sleep(std::chrono::milliseconds(1));
+    EXPECT_GT(read_mem_stats().heap.released_bytes, 0u);
+  });
+}
+
+}  // namespace
