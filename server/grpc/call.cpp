@@ -583,6 +583,8 @@ void call::end_reply() {
 }
 
 bool call::end_stream_message(write_options options) {
+  // A request was bad: the caller gets that status, and no answers to requests the handler never saw.
+  if (failed_.load(std::memory_order_relaxed)) return false;
   finish_message(options.compress);
   initial_left_ = true;
   const size_t size = staging_.size();
