@@ -470,9 +470,10 @@ void compare_info(strings& out, const info& want, const info& got) {
     });
     if (there == got.request_headers().end()) out.push_back("the server did not see the header " + w.ShortDebugString());
   }
+  const int64_t most = want.timeout_ms() + want.timeout_ms() / 100;  // gRPC C++ rounds up to three digits
   if (want.has_timeout_ms() != got.has_timeout_ms()) {
     out.push_back("the server saw " + std::string(got.has_timeout_ms() ? "a" : "no") + " time limit");
-  } else if (want.has_timeout_ms() && (got.timeout_ms() <= 0 || got.timeout_ms() > want.timeout_ms())) {
+  } else if (want.has_timeout_ms() && (got.timeout_ms() <= 0 || got.timeout_ms() > most)) {
     out.push_back("the server saw a time limit of " + std::to_string(got.timeout_ms()) + " ms, and it was " +
                   std::to_string(want.timeout_ms()));
   }

@@ -1,15 +1,6 @@
-// conformance_client --target HOST:PORT [--ca FILE [--cert FILE --key FILE]] [--limit BYTES] --encodings identity,gzip,deflate SUITE…
-//
-// Makes the calls of the suites (cases.h) frame by frame, each with every encoding that the suite allows and on a connection of its own,
-// and compares what comes back. One line per case that is not as expected; the last line says how many there were. Exit status 0 if all
-// were as expected, 1 if one was not, 2 for wrong arguments. Written on the raw-frame client, since no proper client sends what some cases
-// need, or compresses messages that do not shrink.
-#include <cstdio>
-#include <cstring>
-#include <fstream>
-#include <functional>
-#include <iterator>
-#include <optional>
+// conformance_client: the suites frame by frame (harness.h), each case on a connection of its own. Written on the raw-frame client, since
+// no proper client sends what some cases need, or compresses messages that do not shrink, or shows how an answer was framed.
+#include <memory>
 #include <stdexcept>
 
 #include <warren/go.h>
@@ -19,7 +10,7 @@
 #include "server/grpc/base64.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/percent.h"
-#include "tests/server/conformance/cases.h"
+#include "tests/server/conformance/harness.h"
 #include "tests/server/raw_client.h"
 
 namespace {
@@ -31,16 +22,6 @@ using warren::testing::raw_client;
 using warren::testing::reply;
 
 constexpr uint32_t kWindow = 8 << 20;  // more than any answer here
-
-struct arguments {
-  std::string target;
-  std::string ca;
-  std::string certificate;
-  std::string key;
-  uint32_t limit = 0;
-  std::vector<encoding> encodings;
-  std::vector<std::string> suites;
-};
 
 // A connection whose SETTINGS have been exchanged.
 class connection {
@@ -189,86 +170,26 @@ class connection {
   raw_client client_;
 };
 
-struct tally {
-  int cases = 0;
-  int wrong = 0;
-};
-
-void run_suite(const arguments& a, const std::string& name, encoding how, tally& sum) {
-  const auto cases = suite(name, a.limit);
-  // Side by side, because some of them wait; what goes wrong is told in the order of the list.
+std::vector<std::vector<std::string>> call_all(const arguments& a, const std::vector<call_case>& cases, const std::string& name) {
+  encoding how = encoding::identity;
+  if (!warren::grpc::parse_encoding(name, how)) throw std::invalid_argument("there is no encoding " + name);
   std::vector<std::vector<std::string>> wrong(cases.size());
   warren::wait_group all;
   for (size_t i = 0; i < cases.size(); i++) {
-    all.add(1);
-    warren::go([&, i] {
+    all.go([&, i] {
       try {
         wrong[i] = differences(cases[i], connection(a).call(cases[i], how));
       } catch (const std::exception& e) {
         wrong[i] = {e.what()};
       }
-      all.done();
     });
   }
   all.wait();
-  for (size_t i = 0; i < cases.size(); i++) {
-    sum.cases++;
-    if (!wrong[i].empty()) sum.wrong++;
-    for (const std::string& w : wrong[i]) std::printf("%s (%s): %s\n", cases[i].name.c_str(), to_string(how), w.c_str());
-  }
-}
-
-bool parse(int argc, char** argv, arguments& a) {
-  for (int i = 1; i < argc; i++) {
-    const std::string word = argv[i];
-    if (!word.starts_with("--")) {
-      a.suites.push_back(word);
-      continue;
-    }
-    if (i + 1 == argc) return false;
-    const std::string value = argv[++i];
-    if (word == "--target") {
-      a.target = value;
-    } else if (word == "--ca") {
-      a.ca = value;
-    } else if (word == "--cert") {
-      a.certificate = value;
-    } else if (word == "--key") {
-      a.key = value;
-    } else if (word == "--limit") {
-      a.limit = static_cast<uint32_t>(std::stoul(value));
-    } else if (word == "--encodings") {
-      for (size_t at = 0; at <= value.size();) {
-        const size_t comma = std::min(value.find(',', at), value.size());
-        if (!warren::grpc::parse_encoding(value.substr(at, comma - at), a.encodings.emplace_back())) return false;
-        at = comma + 1;
-      }
-    } else {
-      return false;
-    }
-  }
-  return !a.target.empty() && !a.encodings.empty() && !a.suites.empty();
+  return wrong;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  arguments a;
-  if (!parse(argc, argv, a)) {
-    std::fprintf(stderr,
-                 "usage: conformance_client --target HOST:PORT [--ca FILE [--cert FILE --key FILE]] [--limit BYTES] --encodings "
-                 "LIST SUITE...\n");
-    return 2;
-  }
-  tally sum;
-  warren::run([&] {
-    for (const std::string& name : a.suites) {
-      for (const encoding how : a.encodings) {
-        if (how != encoding::identity && !compressible(name)) continue;
-        run_suite(a, name, how, sum);
-      }
-    }
-  });
-  std::printf("%d cases, %d wrong\n", sum.cases, sum.wrong);
-  return sum.wrong == 0 ? 0 : 1;
+  return main_of(argc, argv, call_all, [](const std::function<void()>& all) { warren::run([&] { all(); }); });
 }

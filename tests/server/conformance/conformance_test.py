@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every case of every suite against conformance_server, started as Connect's conformance runner starts servers.
 
-Usage: conformance_test.py CONFORMANCE_SERVER CONFORMANCE_CLIENT
+Usage: conformance_test.py CONFORMANCE_SERVER RAW_FRAME_CLIENT GRPC_CPP_CLIENT
 
 One server for each of the runner's configurations that a gRPC server has: plain or TLS, with and without a limit for messages, and with
 certificates of clients. The number of cases is checked, so that none gets lost.
@@ -19,9 +19,10 @@ PATIENCE = 60
 LIMIT = 200 * 1024
 EVERY_ENCODING = "identity,gzip,deflate"
 
-# Cases by their names, each with how many encodings.
+# Cases by their names, each with how many encodings. RAW: what no proper client sends.
 USUAL = {"basic": (10, 3), "errors": (45, 3), "duplicate_metadata": (14, 3), "timeouts": (5, 3), "deadline_propagation": (4, 3),
-         "server_empty": (4, 1), "subformat": (2, 1), "unexpected": (12, 1)}
+         "server_empty": (4, 1)}
+RAW = {"subformat": (2, 1), "unexpected": (12, 1)}
 SIZED = {"message_size": (13, 3)}
 CERTIFIED = {"client_certificates": (1, 3)}
 
@@ -131,37 +132,41 @@ def self_signed(folder, name):
 
 
 def main():
-    program, client = sys.argv[1:]
+    program, raw_client, grpcpp_client = sys.argv[1:]
+    clients = (raw_client, grpcpp_client)
     with tempfile.TemporaryDirectory() as folder:
         certificate, key = self_signed(folder, "client")
 
         def usual(tls):
             with running(program, folder, tls=tls) as arguments:
-                return check(client, arguments, USUAL)
+                return [check(raw_client, arguments, {**USUAL, **RAW}), check(grpcpp_client, arguments, USUAL)]
 
         def sized(tls):
             with running(program, folder, tls=tls, limit=LIMIT) as arguments:
-                return check(client, arguments + ["--limit", str(LIMIT)], SIZED)
+                return [check(client, arguments + ["--limit", str(LIMIT)], SIZED) for client in clients]
 
         def certified():
             with running(program, folder, tls=True, client_certificate=certificate.read_bytes()) as arguments:
-                count = check(client, arguments + ["--cert", str(certificate), "--key", str(key)], CERTIFIED)
-                stranger = subprocess.run([client, *arguments, "--encodings", "identity", *CERTIFIED], capture_output=True, text=True,
+                own = ["--cert", str(certificate), "--key", str(key)]
+                counts = [check(client, arguments + own, CERTIFIED) for client in clients]
+                stranger = subprocess.run([raw_client, *arguments, "--encodings", "identity", *CERTIFIED], capture_output=True, text=True,
                                           timeout=PATIENCE, check=False)
                 assert stranger.returncode == 1, "a client without a certificate was served"
-                return count
+                return counts
 
         def lent_credentials():
+            """A certificate that the runner made for the server."""
             lent, lent_key = self_signed(folder, "localhost")
             credentials = text(1, lent.read_bytes()) + text(2, lent_key.read_bytes())
             with running(program, folder, tls=True, credentials=credentials) as arguments:
-                return check(client, arguments, {"deadline_propagation": (4, 3)})
+                return [check(client, arguments, {"basic": (10, 3)}) for client in clients]
 
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             jobs = [pool.submit(usual, False), pool.submit(usual, True), pool.submit(sized, False), pool.submit(sized, True),
                     pool.submit(certified), pool.submit(lent_credentials)]
             counts = [job.result() for job in jobs]
-        print(f"{sum(counts)} cases: {counts}")
+        for name, numbers in zip(("frame by frame", "by gRPC C++"), zip(*counts)):
+            print(f"{name}: {sum(numbers)} calls {numbers}")
 
     # What is no request ends the server with a line that says so.
     for wrong in (b"", number(1, 1) + number(2, 1)):
