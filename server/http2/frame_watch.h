@@ -16,6 +16,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <string_view>
 
 #include "server/http2/limits.h"
@@ -43,18 +44,22 @@ class frame_watch {
         continue;
       }
       const size_t begin = at;
-      while (have_ < want_ && at < bytes.size()) head_[have_++] = static_cast<uint8_t>(bytes[at++]);
-      if (have_ < want_) break;
-      const size_t length = static_cast<size_t>(head_[0]) << 16 | static_cast<size_t>(head_[1]) << 8 | head_[2];
-      if (head_[3] == NGHTTP2_PRIORITY && length == kPriorityLength && want_ == kHeader) {
-        want_ = head_.size();
-        while (have_ < want_ && at < bytes.size()) head_[have_++] = static_cast<uint8_t>(bytes[at++]);
-        if (have_ < want_) break;
+      const char* head = bytes.data() + at;
+      size_t taken = kHeader;
+      if (have_ == 0 && bytes.size() - at >= kLongest) {  // nearly always
+        if (has_dependency(head)) taken = kLongest;
+        at += taken;
+      } else {
+        head = head_.data();
+        if (!collect(bytes, at, kHeader)) break;
+        if (has_dependency(head)) {
+          if (!collect(bytes, at, kLongest)) break;
+          taken = kLongest;
+        }
+        have_ = 0;
       }
-      skip_ = length - (want_ - kHeader);
-      have_ = 0;
-      want_ = kHeader;
-      finding f = judge(length);
+      skip_ = length(head) - (taken - kHeader);
+      finding f = judge(head);
       if (f.what != verdict::fine) {
         f.at = begin;
         skip_ += at - begin;  // what we have read of the frame comes again, with the rest
@@ -67,44 +72,53 @@ class frame_watch {
  private:
   static constexpr size_t kHeader = 9;
   static constexpr size_t kPriorityLength = 5;
+  static constexpr size_t kLongest = kHeader + 4;  // of a PRIORITY: up to what it depends on
 
-  uint32_t u31(size_t at) const noexcept {
-    return (static_cast<uint32_t>(head_[at]) & 0x7f) << 24 | static_cast<uint32_t>(head_[at + 1]) << 16 |
-           static_cast<uint32_t>(head_[at + 2]) << 8 | head_[at + 3];
+  static uint32_t u32(const char* p) noexcept {
+    uint32_t v;
+    std::memcpy(&v, p, sizeof v);
+    return __builtin_bswap32(v);  // as everywhere here: the machine is little-endian
+  }
+  static size_t length(const char* head) noexcept { return u32(head) >> 8; }
+  static uint8_t type(const char* head) noexcept { return static_cast<uint8_t>(head[3]); }
+  static bool has_dependency(const char* head) noexcept { return type(head) == NGHTTP2_PRIORITY && length(head) == kPriorityLength; }
+
+  // Completes head_ to n bytes; false: there are not so many yet.
+  bool collect(std::string_view bytes, size_t& at, size_t n) noexcept {
+    while (have_ < n && at < bytes.size()) head_[have_++] = bytes[at++];
+    return have_ >= n;
   }
 
-  finding judge(size_t length) noexcept {
-    const uint8_t type = head_[3];
-    if (type > NGHTTP2_RST_STREAM) return {};
-    const auto id = static_cast<int32_t>(u31(5));
-    switch (type) {
-      case NGHTTP2_PRIORITY:
-        // Of another length it is nghttp2's to answer.
-        if (length == kPriorityLength && (id == 0 || u31(kHeader) == static_cast<uint32_t>(id))) {
-          return {verdict::connection_error, NGHTTP2_PROTOCOL_ERROR, id};
-        }
-        return {};
-      case NGHTTP2_RST_STREAM: remember(-id); return {};
-      default: break;
+  finding judge(const char* head) noexcept {
+    const uint8_t kind = type(head);
+    if (kind > NGHTTP2_RST_STREAM) return {};
+    const uint32_t id = u32(head + 5) & ~kReset;
+    if (kind == NGHTTP2_PRIORITY) {
+      // Of another length it is nghttp2's to answer.
+      if (!has_dependency(head) || (id != 0 && (u32(head + kHeader) & ~kReset) != id)) return {};
+      return {verdict::connection_error, NGHTTP2_PROTOCOL_ERROR, static_cast<int32_t>(id)};
     }
-    if (id == 0) return {};  // nghttp2's to answer
-    for (const int32_t e : ended_) {
-      if (e == id) return {verdict::connection_error, NGHTTP2_STREAM_CLOSED, id};
-      if (e == -id) return {verdict::stream_error, NGHTTP2_STREAM_CLOSED, id};
+    if (id == 0) return {};  // likewise
+    uint32_t before = 0;
+    for (const uint32_t e : ended_) before |= (e & ~kReset) == id ? e : 0;
+    if (kind == NGHTTP2_RST_STREAM) {
+      if (before == 0) remember(id | kReset);  // a stream that is reset after its end remains one that was ended
+      return {};
     }
-    if ((head_[4] & NGHTTP2_FLAG_END_STREAM) != 0) remember(id);
+    if (before != 0) {
+      return {(before & kReset) != 0 ? verdict::stream_error : verdict::connection_error, NGHTTP2_STREAM_CLOSED, static_cast<int32_t>(id)};
+    }
+    if ((head[4] & NGHTTP2_FLAG_END_STREAM) != 0) remember(id);
     return {};
   }
-  // A stream that is reset after its end remains one that was ended.
-  void remember(int32_t id) noexcept {
-    if (std::find(ended_.begin(), ended_.end(), -id) == ended_.end()) ended_[next_++ % ended_.size()] = id;
-  }
+  void remember(uint32_t e) noexcept { ended_[next_++ % ended_.size()] = e; }
+
+  static constexpr uint32_t kReset = 1u << 31;
 
   size_t skip_ = NGHTTP2_CLIENT_MAGIC_LEN;  // bytes that are not looked at: first the preface, then payloads
-  size_t have_ = 0;                         // of what is, in head_
-  size_t want_ = kHeader;                   // so many of it; more for PRIORITY, whose payload begins with what it depends on
-  std::array<uint8_t, kHeader + 4> head_{};
-  std::array<int32_t, kRememberedEnds> ended_{};  // ids; those that were reset, negated; 0: none
+  size_t have_ = 0;                         // of a header that came in pieces, in head_
+  std::array<char, kLongest> head_{};
+  std::array<uint32_t, kRememberedEnds> ended_{};  // ids, those that were reset with kReset; 0: none
   unsigned next_ = 0;
 };
 
