@@ -775,7 +775,12 @@ void call::refuse(http2::session& s, const char* http_status, status_code code, 
 void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, "the deadline passed"); }
 
 void call::on_kill(http2::session& s, std::string_view why) {
-  if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, why);
+  if (answered_ || closed_) return;
+  if (page_) {
+    answer_page(s);
+  } else {
+    answer_over_handler(s, status_code::unavailable, why);
+  }
 }
 
 // A request that does not come whole is memory held for nobody too; only that of a method which takes one message, since nothing runs yet
@@ -787,7 +792,10 @@ bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
   if (closed_) return true;
   if (!answered_) {
     const int64_t allowed = std::chrono::nanoseconds(core_.options.request_timeout).count();
-    if ((started_ || page_) && !running_ && allowed != 0 && now - begun_ns_ >= allowed) {
+    const bool late = allowed != 0 && now - begun_ns_ >= allowed;
+    if (late && page_) {
+      answer_page(s);
+    } else if (late && started_ && !running_) {
       core_.slow.fetch_add(1, std::memory_order_relaxed);
       refuse(s, "200", status_code::deadline_exceeded,
              "the request did not come whole within the server's request_timeout; send it faster");

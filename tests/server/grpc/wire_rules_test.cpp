@@ -724,4 +724,15 @@ TEST(wire_rules, status_page_ends_an_endless_upload) {
   });
 }
 
+TEST(wire_rules, status_page_ends_a_request_that_does_not_end) {
+  grpc::server_options o;
+  o.request_timeout = 50ms;
+  with_server(o, [](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    const int32_t id = c.begin({{":method", "POST"}, {":scheme", "http"}, {":path", "/"}, {":authority", "x"}});
+    EXPECT_EQ(c.wait_for(id, "HdR").shape, "HdR");
+    expect_alive(c);
+  });
+}
+
 }  // namespace
