@@ -42,6 +42,7 @@ struct plan {
   int delay_ms = 0;
   std::vector<int> sizes{};  // of the requests, relative to the server's limit
   bool definition = true;    // false: the requests are empty messages
+  bool idempotent = false;   // by the method that may be a GET in other protocols
 };
 
 bool takes_stream(shape s) { return s == shape::client_stream || s == shape::half_duplex || s == shape::full_duplex; }
@@ -129,6 +130,11 @@ call_case make(const std::string& suite_name, const plan& p, uint32_t limit = 0)
   std::vector<google::protobuf::Any> all;
   switch (p.how) {
     case shape::unary:
+      if (p.idempotent) {
+        c.path = kService + "IdempotentUnary";
+        make_requests<v1::IdempotentUnaryRequest>(c, all, p, limit);
+        break;
+      }
       c.path = kService + "Unary";
       make_requests<v1::UnaryRequest>(c, all, p, limit);
       break;
@@ -367,6 +373,16 @@ std::vector<call_case> message_size(uint32_t limit) {
   return out;
 }
 
+// No suite of the runner's for gRPC, but the method is there.
+std::vector<call_case> idempotent() {
+  plan p = usual(shape::unary, "success");
+  p.headers = {"foo"};
+  p.trailers = {"bing"};
+  p.with_metadata = true;
+  p.idempotent = true;
+  return {make("Idempotent", p)};
+}
+
 std::vector<call_case> client_certificates() {
   plan p = usual(shape::client_stream, "");
   p.name = "client-stream";
@@ -499,6 +515,7 @@ std::vector<call_case> suite(std::string_view name, uint32_t limit) {
   if (name == "deadline_propagation") return deadline_propagation();
   if (name == "server_empty") return server_empty();
   if (name == "message_size") return message_size(limit);
+  if (name == "idempotent") return idempotent();
   if (name == "client_certificates") return client_certificates();
   if (name == "subformat") return subformat();
   if (name == "unexpected") return unexpected();

@@ -2,6 +2,10 @@
 // no proper client sends what some cases need, or compresses messages that do not shrink, or shows how an answer was framed.
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
 
 #include <warren/go.h>
 #include <warren/sync.h>
@@ -82,7 +86,7 @@ class connection {
     for (size_t i = 0; i < c.requests.size(); i++) {
       send_message(id, c.requests[i], how, one_message);
       // The answer comes before the next request.
-      while (c.how == shape::full_duplex && !client_.replies[id].ended && client_.replies[id].messages().size() <= i &&
+      while (c.how == shape::full_duplex && !client_.replies[id].ended && messages_of(client_.replies[id]).messages.size() <= i &&
              client_.read_frame()) {
       }
       if (client_.replies[id].ended) break;  // an early end
@@ -128,11 +132,29 @@ class connection {
     return out;
   }
 
-  static void unpack(const reply& r, encoding how, size_t requests, outcome& out) {
+  struct cut {
+    std::vector<std::pair<bool, std::string>> messages;  // whether compressed, and the bytes
+    bool whole = true;                                   // nothing is left over
+  };
+  static cut messages_of(const reply& r) {
+    cut out;
     std::string_view left = r.data;
-    for (const std::string& m : r.messages()) {
-      const bool compressed = left.at(0) != 0;
-      left.remove_prefix(5 + m.size());
+    while (left.size() >= 5) {
+      size_t n = 0;
+      for (size_t i = 1; i < 5; i++) n = n << 8 | static_cast<uint8_t>(left[i]);
+      if (left.size() - 5 < n) break;
+      if (static_cast<uint8_t>(left[0]) > 1) throw std::runtime_error("a message's flag is neither 0 nor 1");
+      out.messages.emplace_back(left[0] != 0, left.substr(5, n));
+      left.remove_prefix(5 + n);
+    }
+    out.whole = left.empty();
+    return out;
+  }
+
+  static void unpack(const reply& r, encoding how, size_t requests, outcome& out) {
+    const cut all = messages_of(r);
+    if (!all.whole) throw std::runtime_error("the answer ends within a message");
+    for (const auto& [compressed, m] : all.messages) {
       if (compressed && how == encoding::identity) throw std::runtime_error("a compressed answer to an uncompressed request");
       // A request that came compressed is answered in kind, unless that makes the answer longer.
       if (!compressed && how != encoding::identity && requests != 0 && packed(m, how).size() < m.size()) {

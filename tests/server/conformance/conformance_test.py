@@ -21,7 +21,7 @@ EVERY_ENCODING = "identity,gzip,deflate"
 
 # Cases by their names, each with how many encodings. RAW: what no proper client sends.
 USUAL = {"basic": (10, 3), "errors": (45, 3), "duplicate_metadata": (14, 3), "timeouts": (5, 3), "deadline_propagation": (4, 3),
-         "server_empty": (4, 1)}
+         "server_empty": (4, 1), "idempotent": (1, 3)}
 RAW = {"subformat": (2, 1), "unexpected": (12, 1)}
 SIZED = {"message_size": (13, 3)}
 CERTIFIED = {"client_certificates": (1, 3)}
