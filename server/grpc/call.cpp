@@ -67,9 +67,10 @@ call::~call() {
 // Back to the state of a new call, with the memory a usual call needs.
 void call::on_reuse() {
   unbuffer();
-  path_known_ = path_seen_ = post_ = root_path_ = over_limit_ = bad_timeout_ = bad_binary_ = bad_encoding_ = host_seen_ = false;
+  path_known_ = path_seen_ = post_ = head_ = root_path_ = over_limit_ = bad_timeout_ = bad_binary_ = bad_encoding_ = host_seen_ = false;
   content_ = content::absent;
   timeout_.reset();
+  page_request_ = 0;
   deadline_ns_ = arrived_ns_ = begun_ns_ = 0;
   authority_.clear();
   path_text_.clear();
@@ -142,6 +143,7 @@ void call::on_header(std::string_view name, std::string_view value) {
     case 7:
       if (name == ":method") {
         post_ = value == "POST";
+        head_ = value == "HEAD";
         return;
       }
       if (name == ":scheme") return;
@@ -230,7 +232,8 @@ bool call::check_headers(http2::session& s) {
     refuse(s, "431", status_code::resource_exhausted, "the request's headers are over the server's limit; send less metadata");
   } else if (content_ == content::absent || content_ == content::not_grpc) {
     if (root_path_) {
-      answer_page(s);
+      page_ = true;  // the answer waits for the end of the request: see receive_page
+      begun_ns_ = connection_.now();
     } else {
       refuse(s, "415", status_code::invalid_argument, "content-type is not application/grpc; use a gRPC client");
     }
@@ -272,11 +275,21 @@ void call::begin_deadline(http2::session& s) {
 
 void call::on_data(http2::session& s, std::string_view bytes) {
   if (answered_ || closed_) return;  // the stream's window stays shut; the connection's has been opened again
-  if (takes_stream()) {
+  if (page_) {
+    receive_page(s, bytes);
+  } else if (takes_stream()) {
     receive_stream(s, bytes);
   } else {
     receive_single(s, bytes);
   }
+}
+
+// A browser's request, or a prober's. What it sends means nothing, but the answer waits for its end: only then is it known that the request
+// was well-formed (content-length, trailers), and an early answer would turn the peer's next frames into frames on a closed stream.
+// Somebody who uploads without end gets the answer once the window is used up, which is never opened again.
+void call::receive_page(http2::session& s, std::string_view bytes) {
+  page_request_ += bytes.size();
+  if (page_request_ >= core_.options.stream_window / 2) answer_page(s);
 }
 
 // The handler runs already, or is about to. The window opens as it takes messages: see report_consumed.
@@ -332,6 +345,10 @@ void call::receive_single(http2::session& s, std::string_view bytes) {
 
 void call::on_request_end(http2::session& s) {
   if (answered_ || closed_) return;
+  if (page_) {
+    answer_page(s);
+    return;
+  }
   if (takes_stream()) {
     rt::g* reader;
     {
@@ -566,6 +583,8 @@ void call::end_reply() {
 }
 
 bool call::end_stream_message(write_options options) {
+  // A request was bad: the caller gets that status, and no answers to requests the handler never saw.
+  if (failed_.load(std::memory_order_relaxed)) return false;
   finish_message(options.compress);
   initial_left_ = true;
   const size_t size = staging_.size();
@@ -756,7 +775,12 @@ void call::refuse(http2::session& s, const char* http_status, status_code code, 
 void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, "the deadline passed"); }
 
 void call::on_kill(http2::session& s, std::string_view why) {
-  if (!answered_ && !closed_) answer_over_handler(s, status_code::unavailable, why);
+  if (answered_ || closed_) return;
+  if (page_) {
+    answer_page(s);
+  } else {
+    answer_over_handler(s, status_code::unavailable, why);
+  }
 }
 
 // A request that does not come whole is memory held for nobody too; only that of a method which takes one message, since nothing runs yet
@@ -768,7 +792,10 @@ bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
   if (closed_) return true;
   if (!answered_) {
     const int64_t allowed = std::chrono::nanoseconds(core_.options.request_timeout).count();
-    if (started_ && !running_ && allowed != 0 && now - begun_ns_ >= allowed) {
+    const bool late = allowed != 0 && now - begun_ns_ >= allowed;
+    if (late && page_) {
+      answer_page(s);
+    } else if (late && started_ && !running_) {
       core_.slow.fetch_add(1, std::memory_order_relaxed);
       refuse(s, "200", status_code::deadline_exceeded,
              "the request did not come whole within the server's request_timeout; send it faster");
@@ -804,9 +831,13 @@ void call::answer_over_handler(http2::session& s, status_code code, std::string_
 }
 
 void call::answer_page(http2::session& s) {
-  answered_ = page_ = final_ = headers_sent_ = true;
-  sending_.append(kPage);
+  answered_ = final_ = headers_sent_ = true;
   static const nghttp2_nv headers[] = {field(":status", "200"), field("content-type", "text/plain; charset=utf-8")};
+  if (head_) {
+    s.respond(*this, headers);
+    return;
+  }
+  sending_.append(kPage);
   s.respond_with_body(*this, headers);
 }
 

@@ -112,6 +112,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   void count_once(status_code code) noexcept;
   void disarm();
   void unbuffer() noexcept;
+  void receive_page(http2::session& s, std::string_view bytes);
   void receive_single(http2::session& s, std::string_view bytes);
   void receive_stream(http2::session& s, std::string_view bytes);
   void begin_run(http2::session& s);
@@ -139,6 +140,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool path_known_ = false;
   bool path_seen_ = false;
   bool post_ = false;
+  bool head_ = false;
   bool root_path_ = false;
   bool over_limit_ = false;
   bool bad_timeout_ = false;
@@ -169,8 +171,9 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool counted_ = false;       // counted as handled
   bool over_handler_ = false;  // answered while the handler ran
   bool headers_sent_ = false;
-  bool final_ = false;  // trailers follow what is in sending_ and outbox_
-  bool page_ = false;   // the answer is a page for humans, without trailers
+  bool final_ = false;       // trailers follow what is in sending_ and outbox_
+  bool page_ = false;        // the answer is a page for humans, without trailers
+  size_t page_request_ = 0;  // bytes that came with the request for it
   byte_buffer sending_;
   size_t sending_at_ = 0;
   size_t promised_ = 0;  // bytes of sending_ that a DATA frame header has announced

@@ -29,6 +29,10 @@ inline constexpr size_t kMaxContinuations = 8;
 // Acknowledgements (SETTINGS, PING) queued because the peer does not read. nghttp2's default is 1000; a well-behaved peer has a handful.
 inline constexpr size_t kMaxQueuedAcks = 100;
 
+// Streams that the peer has ended and that we remember, to know frames that come too late. Enough for a peer that is confused about its
+// latest streams; every frame of a call is compared with them.
+inline constexpr size_t kRememberedEnds = 8;
+
 // --- floods --------------------------------------------------------------------------------------------------------------------------
 // RST_STREAM from the peer (rapid reset, CVE-2023-44487): nghttp2's token bucket, with its own defaults made explicit.
 inline constexpr uint64_t kPeerResetBurst = 1000;

@@ -5,6 +5,7 @@
 //    the SETTINGS frame on its way out, and refuse single streams (REFUSED_STREAM), which clients may retry elsewhere;
 //  - header list limits: nghttp2 only stores that setting;
 //  - stream ids the peer skipped and opens later: nghttp2 ignores them where RFC 9113 §5.1.1 wants a connection error;
+//  - frames on a stream after the peer has ended it, priorities that make no sense: frame_watch.h;
 //  - floods: resets that we are made to send, control frames, tiny DATA (limits.h).
 // Receive windows: the connection's is opened as bytes arrive, so that one slow handler cannot stall the others; a stream's is opened by
 // its user (consume).
@@ -360,6 +361,26 @@ bool session::receive(std::string_view bytes, int64_t now) {
   if (ended()) return false;
   now_ = now;
   if (preface_have_ < kPreface.size() && !check_preface(bytes)) return false;
+  for (;;) {
+    const frame_watch::finding f = watch_.look(bytes);
+    if (!feed(bytes.substr(0, f.at))) return false;
+    bytes.remove_prefix(f.at);
+    switch (f.what) {
+      case frame_watch::verdict::fine: return true;
+      case frame_watch::verdict::stream_error:
+        // nghttp2 drops the frame when it comes to it.
+        submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, f.id, f.code));
+        break;
+      case frame_watch::verdict::connection_error:
+        submitted(nghttp2_session_terminate_session(ng_, f.code));
+        reason_ = end_reason::protocol;
+        return false;
+    }
+  }
+}
+
+bool session::feed(std::string_view bytes) {
+  if (bytes.empty()) return true;
   const ssize_t n = nghttp2_session_mem_recv(ng_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
   if (n < 0) {

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "server/http2/frame_watch.h"
 #include "server/http2/session_memory.h"
 #include "server/http2/stream.h"
 
@@ -102,6 +103,7 @@ class session {
   friend struct callbacks;
 
   bool check_preface(std::string_view bytes);
+  bool feed(std::string_view bytes);
   int flooded();
   void own_reset();
 
@@ -132,6 +134,7 @@ class session {
   };
   gap gaps_[4];
   unsigned next_gap_ = 0;
+  frame_watch watch_;
 
   // Flood accounting.
   bool too_many_pings();

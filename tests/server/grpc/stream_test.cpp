@@ -584,4 +584,25 @@ TEST(message_cutter, every_way_to_cut_gives_the_same_messages_and_all_the_credit
   }
 }
 
+// A handler cannot tell the end of the requests from one that is no message. What it writes after the latter would be an answer to requests
+// that it has not seen.
+TEST(bidi, nothing_is_written_once_a_request_was_bad) {
+  with_server([](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    const std::string tail = "/test.Text/Tail";
+    int32_t id = begin(c, tail);
+    c.data(id, message("good"), true);
+    EXPECT_EQ(c.wait(id).messages(), std::vector<std::string>{"the end"});
+    EXPECT_EQ(c.replies[id].grpc_status(), "0");
+    for (const std::string& bad : {message("unparsable"), message("marked compressed", 1), message("cut off").substr(0, 8)}) {
+      id = begin(c, tail);
+      c.data(id, message("good") + bad, true);
+      EXPECT_EQ(c.wait(id).messages(), std::vector<std::string>{});
+      EXPECT_EQ(c.replies[id].grpc_status(), std::to_string(static_cast<uint32_t>(grpc::status_code::internal)));
+    }
+    EXPECT_TRUE(until([&] { return svc.returned == 4; }));
+    EXPECT_EQ(svc.writes, 1);
+  });
+}
+
 }  // namespace

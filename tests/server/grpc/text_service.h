@@ -211,6 +211,13 @@ struct text_service final : grpc::service {
     returned++;
     return {};
   }
+  // Reads all, then says so in one message.
+  grpc::status Tail(grpc::server_context&, grpc::stream<text, text>& io) {
+    for (const text& m : static_cast<grpc::reader<text>&>(io)) reads += m.bytes.empty() ? 0 : 1;
+    if (io.write(text{"the end"})) writes++;
+    returned++;
+    return {};
+  }
   // Reads nothing while hold is on, then everything; answers like Upload.
   grpc::result<text> LateUpload(grpc::server_context& ctx, grpc::reader<text>& in) {
     ran++;
@@ -291,6 +298,7 @@ struct text_service final : grpc::service {
         {"Upload", client_streaming, &grpc::client_streaming<&s::Upload, text, text>},
         {"LateUpload", client_streaming, &grpc::client_streaming<&s::LateUpload, text, text>},
         {"Chat", bidi_streaming, &grpc::bidi_streaming<&s::Chat, text, text>},
+        {"Tail", bidi_streaming, &grpc::bidi_streaming<&s::Tail, text, text>},
         {"Duplex", bidi_streaming, &grpc::bidi_streaming<&s::Duplex, text, text>},
         {"EarlyHeaders", unary, &grpc::unary<&s::EarlyHeaders, text, text>},
         {"Packed", unary, &grpc::unary<&s::Packed, text, text>},

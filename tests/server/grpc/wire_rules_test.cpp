@@ -706,4 +706,33 @@ TEST(wire_rules, status_page_at_the_root_for_humans) {
   });
 }
 
+// The page's answer waits for the end of the request, but not for ever: an upload without end is answered when half of the stream's window
+// is used up, and told to stop.
+TEST(wire_rules, status_page_ends_an_endless_upload) {
+  grpc::server_options o;
+  o.stream_window = 64 << 10;
+  with_server(o, [](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    const int32_t id = c.begin({{":method", "POST"}, {":scheme", "http"}, {":path", "/"}, {":authority", "x"}});
+    for (int i = 0; i < 2; i++) c.data(id, std::string(15 << 10, 'x'), false);
+    ASSERT_TRUE(c.ping());
+    EXPECT_EQ(c.replies[id].shape, "");
+    c.data(id, std::string(2 << 10, 'x'), false);
+    EXPECT_EQ(c.wait_for(id, "HdR").shape, "HdR");
+    EXPECT_EQ(c.replies[id].reset, NGHTTP2_NO_ERROR);
+    expect_alive(c);
+  });
+}
+
+TEST(wire_rules, status_page_ends_a_request_that_does_not_end) {
+  grpc::server_options o;
+  o.request_timeout = 50ms;
+  with_server(o, [](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    const int32_t id = c.begin({{":method", "POST"}, {":scheme", "http"}, {":path", "/"}, {":authority", "x"}});
+    EXPECT_EQ(c.wait_for(id, "HdR").shape, "HdR");
+    expect_alive(c);
+  });
+}
+
 }  // namespace

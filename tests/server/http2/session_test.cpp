@@ -230,6 +230,47 @@ TEST(session, trailers_of_a_stream_that_was_reset_are_no_error) {
   EXPECT_TRUE(p.s.finished());
 }
 
+// What frame_watch.h sees must not depend on how the bytes are cut.
+TEST(session, frames_after_the_end_that_the_peer_made) {
+  const auto open = NGHTTP2_FLAG_END_HEADERS;
+  const auto whole = static_cast<uint8_t>(NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM);
+  const std::string begin = kPreface + kSettings;
+  // Reset and then DATA: the stream's fault (R beside our own answers), and the connection goes on.
+  const std::string reset =
+      begin + frame(NGHTTP2_HEADERS, open, 1, kRequest) + frame(NGHTTP2_RST_STREAM, 0, 1, std::string("\0\0\0\x08", 4));
+  const std::string after_reset = reset + frame(NGHTTP2_DATA, 0, 1, "late") + frame(NGHTTP2_HEADERS, whole, 3, kRequest);
+  // Ended, answered, and then DATA: the connection's.
+  const std::string after_end = begin + frame(NGHTTP2_HEADERS, whole, 1, kRequest);
+  const std::string late = frame(NGHTTP2_DATA, 0, 1, "late");
+  const std::string itself = begin + frame(NGHTTP2_PRIORITY, 0, 7, std::string("\0\0\0\7\x10", 5));
+  const std::string another = begin + frame(NGHTTP2_PRIORITY, 0, 7, std::string("\0\0\0\5\x10", 5)) + frame(NGHTTP2_PING, 0, 0, "12345678");
+  const auto feed = [](peer& p, std::string_view bytes, size_t piece) {
+    while (!bytes.empty()) {
+      if (!p.s.receive(bytes.substr(0, piece), 0)) return false;
+      bytes.remove_prefix(std::min(piece, bytes.size()));
+    }
+    return true;
+  };
+  for (size_t piece = 1; piece < 64; piece++) {
+    peer r;
+    EXPECT_TRUE(feed(r, after_reset, piece)) << piece;
+    EXPECT_EQ(r.streams.size(), 2u) << piece;
+    EXPECT_EQ(peer::kinds(r.output()), "SSWRHDH") << piece;
+    peer e;
+    EXPECT_TRUE(feed(e, after_end, piece)) << piece;
+    EXPECT_EQ(peer::kinds(e.output()), "SSWHDH") << piece;
+    EXPECT_FALSE(feed(e, late, piece)) << piece;
+    EXPECT_EQ(e.s.reason(), session::end_reason::protocol) << piece;
+    EXPECT_EQ(peer::kinds(e.output()), "G") << piece;
+    peer i;
+    EXPECT_FALSE(feed(i, itself, piece)) << piece;
+    EXPECT_EQ(peer::kinds(i.output()).back(), 'G') << piece;
+    peer a;
+    EXPECT_TRUE(feed(a, another, piece)) << piece;
+    EXPECT_EQ(peer::kinds(a.output()), "SSpW") << piece;
+  }
+}
+
 TEST(session, not_http2) {
   peer p;
   EXPECT_FALSE(p.s.receive("GET / HTTP/1.1\r\n", 0));

@@ -179,8 +179,9 @@ class writer {
   writer& operator=(const writer&) = delete;
 
   // Hands the message over; it leaves in order and without further calls. Parks while the caller's window or socket is full and the send
-  // buffer with it. Returns false when nobody will see it: the call was cancelled, its deadline passed, its connection is gone, or the
-  // message is over the server's send limit (the call then ends with RESOURCE_EXHAUSTED). A handler returns then.
+  // buffer with it. Returns false when nobody will see it: the call was cancelled, its deadline passed, its connection is gone, a
+  // request was bad (see reader::read), or the message is over the server's send limit (the call then ends with RESOURCE_EXHAUSTED). A
+  // handler returns then.
   bool write(const T& message, write_options options = {}) {
     char* place = call_.begin_message(codec<T>::size(message));
     if (place == nullptr) return false;
