@@ -311,6 +311,9 @@ bool until(F condition, std::chrono::seconds patience = std::chrono::seconds(20)
   return true;
 }
 
+// Who carries the calls of with_server's servers: null is native. tests/server/grpcpp/other_transport.cpp, linked to a test, changes it.
+inline constinit grpc::transport_maker transport_under_test = nullptr;
+
 // Runs body(server, service) on goroutine 1 of a runtime, with a server on a free port.
 template <class F>
 void with_server(grpc::server_options options, F body) {
@@ -319,6 +322,7 @@ void with_server(grpc::server_options options, F body) {
     if (options.listen == grpc::server_options().listen) options.listen = "127.0.0.1:0";
     // Tests ping to learn that the server has come so far; those about pings ask for another interval than the default.
     if (options.min_ping_interval == grpc::server_options().min_ping_interval) options.min_ping_interval = {};
+    options.transport = transport_under_test;
     grpc::server server(options);
     server.add(*service);
     server.start();
