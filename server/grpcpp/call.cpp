@@ -281,12 +281,29 @@ call::reading call::read(int64_t until) {
 bool call::next_message(std::span<const char>& bytes) {
   if (!takes_stream()) return !std::exchange(request_taken_, true) && open_message(bytes);
   if (reading_ended_) return false;
-  if (read(0) == reading::message && cause() == status_code::ok) {
-    messages_taken_++;
-    if (open_message(bytes)) return true;
+  if (read(0) == reading::message) {
+    if (cause() == status_code::ok) {
+      messages_taken_++;
+      if (open_message(bytes)) return true;
+    }
+  } else {
+    learn_why();
   }
   reading_ended_ = true;
   return false;
+}
+
+// A read that gives nothing is the caller's last word or a cancellation, and gRPC does not say which: that is told apart by another operation
+// of the call (its end), whose news may be on its way on another thread. A handler that then asks whether it was cancelled, and takes half
+// of an upload for the whole, must not be told wrong. A second read goes through gRPC behind that news, and then IsCancelled knows of it.
+void call::learn_why() {
+  if (cause() != status_code::ok || read(0) == reading::message) return;
+  bool over;
+  {
+    std::lock_guard hold(mutex_);
+    over = !finished_ && context_->IsCancelled();
+  }
+  if (over) OnCancel();
 }
 
 bool call::open_message(std::span<const char>& bytes) {

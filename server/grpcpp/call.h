@@ -123,6 +123,7 @@ class call final : public ::grpc::ServerGenericBidiReactor, public grpc::server_
   void end(grpc::status ended) noexcept;
   void ask_context();
   reading read(int64_t until);
+  void learn_why();
   bool open_message(std::span<const char>& bytes);
   ::grpc::ByteBuffer take_staged();
   bool await_write();

@@ -22,6 +22,7 @@ struct waiting::state {
   rt::event events[3];
   rt::event tie_ended;
   root<context_hook> tie;
+  bool late = false;  // the context's deadline had passed before the call began
 };
 
 waiting::waiting(const context& ctx, ::grpc::ClientContext& c) : state_(std::make_unique<state>(c)) {
@@ -33,7 +34,9 @@ waiting::waiting(const context& ctx, ::grpc::ClientContext& c) : state_(std::mak
     if (c.deadline() > now && left < c.deadline() - now) c.set_deadline(now + left);
   }
   if (const std::error_code over = ctx.err()) {
-    if (over != context_errc::deadline_exceeded) c.TryCancel();
+    // gRPC looks at a deadline in the past only by and by, and such a call may even succeed.
+    state_->late = over == context_errc::deadline_exceeded;
+    c.TryCancel();
     return;
   }
   state* const s = state_.get();
@@ -45,6 +48,11 @@ waiting::waiting(const context& ctx, ::grpc::ClientContext& c) : state_(std::mak
 
 waiting::~waiting() {
   if (state_->tie && !state_->tie->stop()) state_->tie_ended.wait(0);
+}
+
+::grpc::Status waiting::outcome(::grpc::Status s) const {
+  if (!state_->late || s.error_code() != ::grpc::StatusCode::CANCELLED) return s;
+  return {::grpc::StatusCode::DEADLINE_EXCEEDED, "the context's deadline had passed before the call began"};
 }
 
 void waiting::happened(what w) noexcept { state_->events[w].set(); }

@@ -67,6 +67,8 @@ class waiting {
 
   void happened(what w) noexcept;  // any thread; the object may be gone when it returns
   void wait(what w);               // parks until happened(w) was called since the last wait
+  // The call's status as the context has it: what was cancelled because the deadline had passed before it began is DEADLINE_EXCEEDED.
+  ::grpc::Status outcome(::grpc::Status s) const;
 
  private:
   struct state;
@@ -87,6 +89,7 @@ class stream_base : protected Reactor {
       wind_up();
       this->RemoveHold();
       waits_.wait(waiting::ending);
+      status_ = waits_.outcome(std::move(status_));
     }
     return status_;
   }
@@ -242,7 +245,7 @@ template <class Async, class Owner, class Req, class Res>
     w.happened(detail::waiting::ending);
   });
   w.wait(detail::waiting::ending);
-  return status;
+  return w.outcome(std::move(status));
 }
 
 template <class Async, class Owner, class Req, class Res>
@@ -277,7 +280,7 @@ template <class Req, class Res>
     w.happened(detail::waiting::ending);
   });
   w.wait(detail::waiting::ending);
-  return status;
+  return w.outcome(std::move(status));
 }
 
 template <class Req, class Res>

@@ -1,6 +1,4 @@
 // warren::grpcpp::call: stubs that gRPC's plugin generates, and generic ones, called from goroutines.
-#include <grpcpp/create_channel.h>
-#include <grpcpp/security/credentials.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
@@ -16,6 +14,7 @@
 
 #include "grpc/testing/test.grpc.pb.h"
 #include "tests/server/grpc/text_service.h"
+#include "tests/server/grpcpp/text_calls.h"
 
 namespace {
 
@@ -188,32 +187,14 @@ TEST(stub, both_directions_by_one_goroutine_and_by_two) {
 // --- generic stubs against our own server, over either transport
 // --------------------------------------------------------------------------
 
-ByteBuffer bytes(std::string_view text) {
-  const ::grpc::Slice s(text.data(), text.size());
-  return {&s, 1};
-}
-std::string text_of(const ByteBuffer& b) {
-  ::grpc::Slice s;
-  if (!b.DumpToSingleSlice(&s).ok()) return "(invalid)";
-  return {reinterpret_cast<const char*>(s.begin()), s.size()};
-}
-
 struct outbound : testing::TestWithParam<warren::grpc::transport_maker> {
   template <class F>
   void with_text(F body) {
     transport_under_test = GetParam();
     with_server([&](warren::grpc::server& s, text_service& service) {
-      GenericStub stub(::grpc::CreateChannel(s.address(), ::grpc::InsecureChannelCredentials()));
+      GenericStub stub = text_stub_of(s.address());
       body(stub, service, s);
     });
-  }
-  static Status unary(const warren::context& ctx, GenericStub& stub, const std::string& method, std::string_view request,
-                      std::string* reply = nullptr) {
-    ClientContext c;
-    ByteBuffer answer;
-    const Status s = grpcpp::call(ctx, stub, method, c, bytes(request), &answer);
-    if (reply != nullptr && s.ok()) *reply = text_of(answer);
-    return s;
   }
 };
 
@@ -240,8 +221,7 @@ TEST_P(outbound, inherits_the_deadline) {
   with_text([](GenericStub& stub, text_service& service, warren::grpc::server&) {
     const auto soon = warren::with_timeout(warren::background(), 20ms);
     EXPECT_EQ(unary(soon.ctx, stub, "/test.Text/UntilDone", "").error_code(), StatusCode::DEADLINE_EXCEEDED);
-    EXPECT_TRUE(until([&] { return service.returned == 1; }));
-    EXPECT_EQ(service.cause, static_cast<int>(warren::grpc::status_code::deadline_exceeded));
+    EXPECT_TRUE(until([&] { return service.cancelled == 1; }));  // by its own deadline or by the caller's, whichever comes first
     // Over already.
     EXPECT_EQ(unary(soon.ctx, stub, "/test.Text/Echo", "").error_code(), StatusCode::DEADLINE_EXCEEDED);
     // The nearer one counts, whosever it is.
@@ -326,9 +306,13 @@ TEST_P(outbound, thousands_at_once) {
 }
 
 // A cancellation that may come before the call begins, while it runs, with its answer, and after it; deadlines likewise.
+//
+// gRPC C++ 1.51, told to cancel a call whose headers it has not sent yet, sends RST_STREAM for a stream that does not exist. Its own server
+// lets that pass; to RFC 9113 §6.4 it is a connection error, so the native server ends the connection, and what was open on it is
+// UNAVAILABLE.
 TEST_P(outbound, cancellation_races_completion) {
   with_text([](GenericStub& stub, text_service&, warren::grpc::server&) {
-    constexpr int kCalls = 2000;
+    constexpr int kCalls = 900;  // fewer than the resets that the native server takes for a flood
     std::atomic<int> wrong{0};
     warren::wait_group all;
     all.add(kCalls);
@@ -349,7 +333,11 @@ TEST_P(outbound, cancellation_races_completion) {
           if (io.write(bytes("x"))) io.read(&back);
           if (spin % 4 == 1) s = io.finish();
         }
-        if (!s.ok() && s.error_code() != StatusCode::CANCELLED && s.error_code() != StatusCode::DEADLINE_EXCEEDED) wrong++;
+        if (!s.ok() && s.error_code() != StatusCode::CANCELLED && s.error_code() != StatusCode::DEADLINE_EXCEEDED &&
+            (s.error_code() != StatusCode::UNAVAILABLE || GetParam() != nullptr)) {
+          wrong++;
+          ADD_FAILURE() << s.error_code() << " " << s.error_message();
+        }
         all.done();
       });
       if (kind != 2) {
@@ -362,19 +350,51 @@ TEST_P(outbound, cancellation_races_completion) {
     }
     all.wait();
     EXPECT_EQ(wrong, 0);
-    EXPECT_TRUE(unary(warren::background(), stub, "/test.Text/Echo", "after").ok());
+    EXPECT_TRUE(until([&] { return unary(warren::background(), stub, "/test.Text/Echo", "after").ok(); }));
   });
 }
 
-TEST_P(outbound, a_handler_passes_its_context_on) {
-  with_text([](GenericStub& stub, text_service& service, warren::grpc::server& s) {
-    // A call made by a goroutine under the context that the handler of another call has left behind.
-    const auto mine = warren::with_cancel(warren::background());
-    warren::go([&, ctx = mine.ctx] { unary(ctx, stub, "/test.Text/Hang", ""); });
-    ASSERT_TRUE(until([&] { return service.ran == 1; }));
-    mine.cancel();
-    EXPECT_TRUE(until([&] { return service.cancelled == 1; }));
-    EXPECT_EQ(s.counters().calls_unknown_method, 0u);
+// Calls another server with its own context, as handlers do.
+struct relay final : warren::grpc::service {
+  GenericStub* next = nullptr;
+
+  warren::grpc::result<text> Relay(warren::grpc::server_context& ctx, const text& method) {
+    std::string reply;
+    const Status s = unary(ctx, *next, method.bytes, "", &reply);
+    if (!s.ok()) return warren::grpc::status(static_cast<warren::grpc::status_code>(s.error_code()), s.error_message());
+    return text{reply};
+  }
+  std::string_view full_name() const override { return "test.Relay"; }
+  std::span<const warren::grpc::method_descriptor> methods() const override {
+    static constexpr warren::grpc::method_descriptor table[] = {
+        {"Relay", warren::grpc::method_kind::unary, &warren::grpc::unary<&relay::Relay, text, text>}};
+    return table;
+  }
+};
+
+TEST_P(outbound, a_handler_hands_its_deadline_and_its_cancellation_on) {
+  with_text([](GenericStub& stub, text_service& service, warren::grpc::server&) {
+    relay middle;
+    middle.next = &stub;
+    warren::grpc::server_options options;
+    options.listen = "127.0.0.1:0";
+    options.transport = GetParam();
+    warren::grpc::server front(options);
+    front.add(middle);
+    front.start();
+    GenericStub to_front = text_stub_of(front.address());
+    const auto c = warren::with_cancel(warren::background());
+    warren::go([&, cancel = c.cancel] {
+      until([&] { return service.ran == 1; });
+      cancel();
+    });
+    EXPECT_EQ(unary(c.ctx, to_front, "/test.Relay/Relay", "/test.Text/UntilDone").error_code(), StatusCode::CANCELLED);
+    EXPECT_TRUE(until([&] { return service.returned == 1; }));
+    EXPECT_EQ(service.cause, static_cast<int>(warren::grpc::status_code::cancelled));
+    const auto d = warren::with_timeout(warren::background(), 20ms);
+    EXPECT_EQ(unary(d.ctx, to_front, "/test.Relay/Relay", "/test.Text/UntilDone").error_code(), StatusCode::DEADLINE_EXCEEDED);
+    EXPECT_TRUE(until([&] { return service.cancelled == 2; }));
+    d.cancel();
   });
 }
 
