@@ -293,9 +293,10 @@ bool call::next_message(std::span<const char>& bytes) {
   return false;
 }
 
-// A read that gives nothing is the caller's last word or a cancellation, and gRPC does not say which: that is told apart by another operation
-// of the call (its end), whose news may be on its way on another thread. A handler that then asks whether it was cancelled, and takes half
-// of an upload for the whole, must not be told wrong. A second read goes through gRPC behind that news, and then IsCancelled knows of it.
+// A read that gives nothing is the caller's last word or a cancellation, and gRPC does not say which: that is told apart by another
+// operation of the call (its end), whose news may be on its way on another thread. A handler that then asks whether it was cancelled, and
+// takes half of an upload for the whole, must not be told wrong. A second read goes through gRPC behind that news, and then IsCancelled
+// knows of it.
 void call::learn_why() {
   if (cause() != status_code::ok || read(0) == reading::message) return;
   bool over;

@@ -104,13 +104,12 @@ class carrier final : public grpc::transport, private ::grpc::CallbackGenericSer
     configure(builder, o);
     builder.AddListeningPort(uri_of(address), transport_security(o.tls), &port);
     builder.RegisterCallbackGenericService(this);
-    calls_.news.start(shared_from_this());
     on_plain_thread([&] { server_ = builder.BuildAndStart(); });
     if (server_ == nullptr) {
-      calls_.news.stop();
       throw net_error(asio::error::address_in_use,
                       "listen " + o.listen + ": gRPC C++ could not bind it, although it was free a moment ago; try again");
     }
+    calls_.news.start(shared_from_this());  // a call that came before waits at the desk
     address_ = address.starts_with("unix:") ? address : address.substr(0, address.rfind(':') + 1) + std::to_string(port);
     if (credentials_ != nullptr && o.tls.reload_interval.count() > 0) {
       go([self = shared_from_this()] { self->watch_files(); });

@@ -13,6 +13,8 @@
 #include <warren/select.h>
 #include <warren/unix.h>
 
+#include "tests/server/transport_under_test.h"
+
 namespace warren::testing {
 
 struct text {
@@ -310,9 +312,6 @@ bool until(F condition, std::chrono::seconds patience = std::chrono::seconds(20)
   }
   return true;
 }
-
-// Who carries the calls of with_server's servers: null is native. tests/server/grpcpp/other_transport.cpp, linked to a test, changes it.
-inline constinit grpc::transport_maker transport_under_test = nullptr;
 
 // Runs body(server, service) on goroutine 1 of a runtime, with a server on a free port.
 template <class F>

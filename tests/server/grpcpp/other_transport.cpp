@@ -1,7 +1,7 @@
 // Linked to a test of the native transport: its servers are gRPC C++'s then.
 #include <warren/grpcpp/transport.h>
 
-#include "tests/server/grpc/text_service.h"
+#include "tests/server/transport_under_test.h"
 
 namespace warren::testing {
 
