@@ -366,6 +366,7 @@ void call::end_reply() {
 // way while the handler makes the next.
 bool call::await_write() {
   while (writing_.load(std::memory_order_acquire)) write_done_.wait(0);
+  if (!write_ok_) OnCancel();  // it means that the call is over, and the handler may ask before gRPC has said so
   return write_ok_;
 }
 

@@ -322,7 +322,7 @@ TEST_P(outbound, cancellation_races_completion) {
       const unsigned spin = random() % 2000;
       const auto c = kind == 2 ? warren::with_timeout(warren::background(), std::chrono::microseconds(spin))
                                : warren::with_cancel(warren::background());
-      warren::go([&, ctx = c.ctx] {
+      warren::go([&, spin, ctx = c.ctx] {
         Status s;
         if (spin % 2 == 0) {
           s = unary(ctx, stub, "/test.Text/Echo", "x");
