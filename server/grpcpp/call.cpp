@@ -1,5 +1,6 @@
 #include "server/grpcpp/call.h"
 
+#include <grpc/grpc.h>
 #include <grpc/grpc_security_constants.h>
 #include <grpc/slice.h>
 #include <grpcpp/support/proto_buffer_reader.h>
@@ -474,7 +475,10 @@ void call::answer_over_handler(status_code code, std::string_view why) noexcept 
     std::lock_guard hold(mutex_);
     if (!std::exchange(finished_, true)) {
       count_once(code);
-      if (writing_.load(std::memory_order_acquire)) context_->TryCancel();
+      if (writing_.load(std::memory_order_acquire)) {
+        const std::string text(why);
+        grpc_call_cancel_with_status(context_->c_call(), static_cast<grpc_status_code>(code), text.c_str(), nullptr);
+      }
       Finish({static_cast<::grpc::StatusCode>(code), std::string(why)});
     }
   }

@@ -18,7 +18,7 @@
 //
 // Ends. After a cancellation gRPC completes what is outstanding with false, so a reader or writer needs no waking by us. After Finish over
 // the handler's head it does that too: the trailers end the stream both ways. A write that waits for the peer's window would keep those
-// trailers waiting, and is cancelled first.
+// trailers waiting: such a call is cancelled in gRPC's core with the same status, which reaches the caller where it still can.
 //
 // Why a deadline needs no timer: gRPC's core keeps the caller's deadline on this side too and cancels the call. OnCancel does not say why,
 // so the time tells.
