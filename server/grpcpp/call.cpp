@@ -299,13 +299,16 @@ bool call::next_message(std::span<const char>& bytes) {
 // takes half of an upload for the whole, must not be told wrong. A second read goes through gRPC behind that news, and then IsCancelled
 // knows of it.
 void call::learn_why() {
-  if (cause() != status_code::ok || read(0) == reading::message) return;
-  bool over;
-  {
-    std::lock_guard hold(mutex_);
-    over = !finished_ && context_->IsCancelled();
+  constexpr int kReads = 4;  // the news is handled on another thread, which may be slow: one was seen not to be enough
+  for (int i = 0; i < kReads; i++) {
+    if (cause() != status_code::ok || read(0) == reading::message) return;
+    bool over;
+    {
+      std::lock_guard hold(mutex_);
+      over = !finished_ && context_->IsCancelled();
+    }
+    if (over) OnCancel();
   }
-  if (over) OnCancel();
 }
 
 bool call::open_message(std::span<const char>& bytes) {
