@@ -18,7 +18,7 @@ packages_of() {
       echo libnghttp2-dev                                            # HTTP/2 framing
       echo zlib1g-dev                                                # gzip and deflate of messages
       echo protobuf-compiler libprotobuf-dev libprotoc-dev           # messages; libprotoc: the plugin
-      echo libgrpc++-dev protobuf-compiler-grpc                      # the smoke client, the benchmark's peers
+      echo libgrpc++-dev protobuf-compiler-grpc                      # --transport grpcpp, the smoke client, the benchmark's peers
       echo prometheus-cpp-dev                                        # /metrics
       echo libcli11-dev libspdlog-dev libssl-dev                     # flags, server logs, TLS
       echo libgtest-dev googletest libbenchmark-dev                  # tests, benchmarks

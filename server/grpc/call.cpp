@@ -10,6 +10,7 @@
 #include "server/grpc/compression.h"
 #include "server/grpc/limits.h"
 #include "server/grpc/percent.h"
+#include "server/grpc/refusals.h"
 #include "server/grpc/reserved.h"
 #include "server/grpc/timeout.h"
 
@@ -38,14 +39,8 @@ std::string_view decimal(status_code code) {
 
 // What is wrong with a request's messages, whoever finds it: the owner in a single one, the handler's side in a stream.
 constexpr std::string_view kBadFlag = "the first byte of a message is neither 0 nor 1; this is not gRPC framing";
-constexpr std::string_view kNotCompressed = "a message is marked compressed, but grpc-encoding is identity";
 constexpr std::string_view kCutOff = "the request ends within a message";
 constexpr std::string_view kBufferedTooMuch = "this connection's requests wait for memory; send fewer or smaller ones at once";
-
-std::string request_too_large(size_t n, size_t limit) {
-  return "the request message (" + std::to_string(n) + " bytes) is over the server's limit of " + std::to_string(limit) +
-         "; send less, or raise max_receive_message";
-}
 
 constexpr std::string_view kPage =
     "This is a warren gRPC server. It answers gRPC calls: POST /Service/Method, content-type application/grpc.\n";
@@ -241,7 +236,7 @@ bool call::check_headers(http2::session& s) {
     refuse(s, "405", status_code::internal, "the HTTP method is not POST; use a gRPC client");
   } else if (!path_known_) {
     core_.unknown_method.fetch_add(1, std::memory_order_relaxed);
-    refuse(s, "200", status_code::unimplemented, "no such method: " + path_text_);
+    refuse(s, "200", status_code::unimplemented, no_such_method(path_text_));
     return false;
   } else if (content_ == content::grpc_other) {
     refuse(s, "200", status_code::unimplemented, "the content-type's message format is not served; use application/grpc+proto");
@@ -314,7 +309,7 @@ void call::receive_single(http2::session& s, std::string_view bytes) {
   s.consume(*this, bytes.size());
   while (!bytes.empty()) {
     if (have_message_) {
-      refuse(s, "200", status_code::unimplemented, "more than one request message; the method takes exactly one");
+      refuse(s, "200", status_code::unimplemented, kSecondRequest);
       return;
     }
     const size_t before = bytes.size();
@@ -361,7 +356,7 @@ void call::on_request_end(http2::session& s) {
   }
   if (!have_message_) {
     if (request_.at_boundary()) {
-      refuse(s, "200", status_code::unimplemented, "no request message; the method takes exactly one");
+      refuse(s, "200", status_code::unimplemented, kNoRequest);
     } else {
       refuse(s, "200", status_code::internal, kCutOff);
     }
@@ -373,27 +368,12 @@ void call::on_request_end(http2::session& s) {
 
 void call::begin_run(http2::session& s) {
   arrived_ns_ = connection_.now();
-  const uint32_t own = method_->limit;
-  const uint32_t limit = own != 0 ? own : core_.options.max_concurrent_calls;
-  if (limit != 0) {
-    std::atomic<uint32_t>& count = own != 0 ? method_->running : core_.running;
-    if (count.fetch_add(1, std::memory_order_relaxed) >= limit) {
-      count.fetch_sub(1, std::memory_order_relaxed);
-      core_.over_limit.fetch_add(1, std::memory_order_relaxed);
-      refuse(s, "200", status_code::unavailable,
-             own != 0 ? "the method already runs as often as it may; try again later"
-                      : "the server already runs as many calls as it may; try again later");
-      return;
-    }
-    running_count_ = &count;
+  if (!admission_.enter(core_, *method_)) {
+    refuse(s, "200", status_code::unavailable, admission_.refusal());
+    return;
   }
   running_ = true;
   connection_.ready(*this);
-}
-
-// When the handler has returned, not when the call is answered: what is bounded is what runs.
-void call::end_count() noexcept {
-  if (running_count_ != nullptr) std::exchange(running_count_, nullptr)->fetch_sub(1, std::memory_order_relaxed);
 }
 
 void call::on_closed(uint32_t error_code) {
@@ -421,7 +401,7 @@ void call::run() noexcept {
   const status_code why = cause();
   if (why != status_code::ok) {
     // Nobody waits any more: the handler never runs.
-    status_ = {why, why == status_code::deadline_exceeded ? "the deadline passed before the handler could run" : ""};
+    status_ = {why, std::string(why == status_code::deadline_exceeded ? kTooLateToRun : "")};
     return;
   }
   if (!core_.interceptors.empty()) {
@@ -432,7 +412,7 @@ void call::run() noexcept {
   try {
     status_ = method_->run(*method_->self, *this);
   } catch (...) {
-    status_ = {status_code::unknown, "the handler threw an exception"};
+    status_ = {status_code::unknown, std::string(kHandlerThrew)};
   }
   if (failed_.load(std::memory_order_acquire)) status_ = failure();
 }
@@ -541,13 +521,8 @@ bool call::uncompressed(std::span<const char>& bytes) {
       bytes = {inflated_.data(), inflated_.size()};
       largest_request_ = std::max(largest_request_, bytes.size());
       return true;
-    case inflate_outcome::too_large:
-      fail(resource_exhausted("the request message is over the server's limit of " + std::to_string(limit) +
-                              " bytes when it is inflated; send less, or raise max_receive_message"));
-      return false;
-    case inflate_outcome::malformed:
-      fail(internal(std::string("a request message is not in the format that grpc-encoding names, ") + to_string(request_encoding_)));
-      return false;
+    case inflate_outcome::too_large: fail(resource_exhausted(inflates_too_large(limit))); return false;
+    case inflate_outcome::malformed: fail(internal(not_that_encoding(to_string(request_encoding_)))); return false;
   }
   return false;
 }
@@ -556,7 +531,7 @@ bool call::uncompressed(std::span<const char>& bytes) {
 
 char* call::begin_message(size_t n) {
   if (n > core_.options.max_send_message || n > UINT32_MAX) {
-    fail(resource_exhausted("the reply is larger than the server may send; send less, or raise max_send_message"));
+    fail(resource_exhausted(std::string(kReplyTooLarge)));
     return nullptr;
   }
   staging_.clear();
@@ -714,7 +689,7 @@ void call::on_events(http2::session& s, uint32_t bits) {
 
 void call::on_run_end(http2::session& s) {
   running_ = false;
-  end_count();
+  admission_.leave();
   disarm();
   connection_.count_messages(messages_taken_ + (request_taken_ ? 1 : 0), messages_sent_);
   if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
@@ -727,7 +702,7 @@ void call::on_run_end(http2::session& s) {
     return;
   }
   answered_ = true;
-  if (!sends_stream() && status_.ok() && !has_reply_) status_ = internal("the method returned without a reply");
+  if (!sends_stream() && status_.ok() && !has_reply_) status_ = internal(std::string(kNoReply));
   code_ = status_.code();
   if (code_ != status_code::ok) {
     percent_encode(std::string_view(status_.message()).substr(0, kMaxMessageText), message_);
@@ -772,7 +747,7 @@ void call::refuse(http2::session& s, const char* http_status, status_code code, 
   trailers_only(s);
 }
 
-void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, "the deadline passed"); }
+void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, kDeadlinePassed); }
 
 void call::on_kill(http2::session& s, std::string_view why) {
   if (answered_ || closed_) return;
@@ -940,15 +915,7 @@ void call::drop_unsent() {
 void call::count_once(status_code code) noexcept {
   if (!started_ || counted_) return;
   counted_ = true;
-  method_shard& shard = method_->shard(connection_.ordinal());
-  const auto n = static_cast<uint32_t>(code);
-  shard.handled[n < kStatusCodes ? n : static_cast<uint32_t>(status_code::unknown)].fetch_add(1, std::memory_order_relaxed);
-  if (arrived_ns_ == 0) return;  // no request to measure from
-  const int64_t took = std::max<int64_t>(0, connection_.now() - arrived_ns_);
-  size_t bucket = 0;
-  while (bucket < kLatencyBounds.size() && static_cast<double>(took) > kLatencyBounds[bucket] * 1e9) bucket++;
-  shard.latency[bucket].fetch_add(1, std::memory_order_relaxed);
-  shard.latency_ns.fetch_add(static_cast<uint64_t>(took), std::memory_order_relaxed);
+  method_->shard(connection_.ordinal()).count(code, arrived_ns_ == 0 ? -1 : std::max<int64_t>(0, connection_.now() - arrived_ns_));
 }
 
 void call::disarm() {

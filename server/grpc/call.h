@@ -18,6 +18,7 @@
 #include "runtime/os/mutex.h"
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
+#include "server/grpc/admission.h"
 #include "server/grpc/byte_buffer.h"
 #include "server/grpc/core.h"
 #include "server/grpc/wire.h"
@@ -116,7 +117,6 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   void receive_single(http2::session& s, std::string_view bytes);
   void receive_stream(http2::session& s, std::string_view bytes);
   void begin_run(http2::session& s);
-  void end_count() noexcept;
   bool take_inbox();
   void report_consumed();
   bool uncompressed(std::span<const char>& bytes);
@@ -181,12 +181,12 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   std::string message_;  // of the status, encoded
   std::string details_;  // likewise
   const char* http_status_ = "200";
-  uint64_t sent_ = 0;                               // bytes of the body
-  uint64_t sent_at_tick_ = 0;                       // what that was when it was last seen to change
-  int64_t sent_since_ = 0;                          // when that was; 0: not looked at yet
-  std::atomic<uint32_t>* running_count_ = nullptr;  // the limit this call counts against
-  std::vector<nghttp2_nv> fields_;                  // of the header block being submitted
-  std::deque<std::string> encoded_;                 // values that submitted fields point to
+  uint64_t sent_ = 0;          // bytes of the body
+  uint64_t sent_at_tick_ = 0;  // what that was when it was last seen to change
+  int64_t sent_since_ = 0;     // when that was; 0: not looked at yet
+  admission admission_;
+  std::vector<nghttp2_nv> fields_;   // of the header block being submitted
+  std::deque<std::string> encoded_;  // values that submitted fields point to
   rt::timer timer_;
 
   // --- runner's while running ---

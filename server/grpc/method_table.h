@@ -25,6 +25,17 @@ struct alignas(64) method_shard {
   std::atomic<uint64_t> sent{0};
   std::array<std::atomic<uint64_t>, kLatencyBounds.size() + 1> latency{};
   std::atomic<uint64_t> latency_ns{0};
+
+  // A call that has ended. took: in ns; negative: its request never came whole.
+  void count(status_code code, int64_t took) noexcept {
+    const auto n = static_cast<uint32_t>(code);
+    handled[n < kStatusCodes ? n : static_cast<uint32_t>(status_code::unknown)].fetch_add(1, std::memory_order_relaxed);
+    if (took < 0) return;
+    size_t bucket = 0;
+    while (bucket < kLatencyBounds.size() && static_cast<double>(took) > kLatencyBounds[bucket] * 1e9) bucket++;
+    latency[bucket].fetch_add(1, std::memory_order_relaxed);
+    latency_ns.fetch_add(static_cast<uint64_t>(took), std::memory_order_relaxed);
+  }
 };
 
 struct method {

@@ -311,4 +311,12 @@ tls_info tls_info_of(void* handle) {
   return info;
 }
 
+tls_info tls_info_of_pem(std::string_view certificate) {
+  tls_info info;
+  const owned<BIO> b(BIO_new_mem_buf(certificate.data(), static_cast<int>(certificate.size())));
+  if (const owned<X509> x{PEM_read_bio_X509(b.get(), nullptr, nullptr, nullptr)}) describe(x.get(), info);
+  ERR_clear_error();
+  return info;
+}
+
 }  // namespace warren::grpc

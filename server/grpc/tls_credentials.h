@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include <warren/grpc/tls.h>
 
@@ -59,5 +60,7 @@ class tls_credentials {
 
 // What the connection's handshake has found out. ssl: an SSL*, after the handshake.
 tls_info tls_info_of(void* ssl);
+// The certificate's part, from the certificate that the client has shown, as another library hands it out; empty if it is none.
+tls_info tls_info_of_pem(std::string_view certificate);
 
 }  // namespace warren::grpc

@@ -39,7 +39,7 @@ std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** arg
       ->envname("WARREN_ADMIN")
       ->capture_default_str()
       ->type_name("ADDR:PORT|off");
-  app.add_option("--transport", transport_name, "Who speaks HTTP/2: native or grpcpp")
+  app.add_option("--transport", transport_name, "Who speaks HTTP/2: warren itself (native), or gRPC C++'s server (grpcpp)")
       ->envname("WARREN_TRANSPORT")
       ->capture_default_str()
       ->type_name("NAME");
@@ -78,8 +78,16 @@ std::variant<flags, exit_now> parse_flags(const program& p, int argc, char** arg
     std::printf("%s %s\n", p.name.c_str(), WARREN_VERSION);
     return exit_now{0};
   }
-  if (transport_name == "grpcpp") return wrong(p, "--transport grpcpp: this transport is not built yet; use native");
-  if (transport_name != "native") return wrong(p, "--transport " + transport_name + ": there is no such transport; use native");
+  if (transport_name == "grpcpp") {
+    f.transport = transport::grpcpp;
+  } else if (transport_name != "native") {
+    return wrong(p, "--transport " + transport_name + ": there is no such transport; use native or grpcpp");
+  }
+#ifndef WARREN_WITH_GRPCPP
+  if (f.transport == transport::grpcpp) {
+    return wrong(p, "--transport grpcpp: this program was built without gRPC C++; install libgrpc++-dev and build again, or use native");
+  }
+#endif
   if (f.tls.certificate.empty() != f.tls.key.empty()) {
     return wrong(p, f.tls.key.empty() ? "--tls-cert without --tls-key: name the certificate's private key too"
                                       : "--tls-key without --tls-cert: name the key's certificate too");

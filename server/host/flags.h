@@ -20,6 +20,7 @@ struct flags {
   bool reuse_port = false;
   bool reflection = true;
   bool channelz = false;
+  host::transport transport = host::transport::native;
   grpc::tls_options tls;
 };
 

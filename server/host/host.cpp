@@ -14,6 +14,7 @@
 #include <warren/admin.h>
 #include <warren/channelz.h>
 #include <warren/go.h>
+#include <warren/grpcpp/transport.h>
 #include <warren/health.h>
 #include <warren/metrics.h>
 #include <warren/net.h>
@@ -56,7 +57,11 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
     else
       log->warn("{}; the files of before stay in use", wrong);
   };
-  grpc::server server({.listen = f.listen, .reuse_port = f.reuse_port, .tls = tls});
+  grpc::server_options options{.listen = f.listen, .reuse_port = f.reuse_port, .tls = tls};
+#ifdef WARREN_WITH_GRPCPP
+  if (f.transport == transport::grpcpp) options.transport = grpcpp::transport;
+#endif
+  grpc::server server(options);
   registration registered(server, health);
   registered.add(health);
   registered.add(runtime);

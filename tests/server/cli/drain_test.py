@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """SIGTERM: what runs is finished, streams without an end are told to go, exit status 0.
 
-Usage: drain_test.py WARREND SMOKE_CLIENT
+Usage: drain_test.py WARREND SMOKE_CLIENT [TRANSPORT]
 """
 
 import os
@@ -14,6 +14,8 @@ import live_server
 
 WARREND = sys.argv.pop(1)
 live_server.CLIENT = sys.argv.pop(1)
+TRANSPORT = sys.argv.pop(1) if len(sys.argv) > 1 else "native"
+os.environ["WARREN_TRANSPORT"] = TRANSPORT
 
 
 class Drain(unittest.TestCase):

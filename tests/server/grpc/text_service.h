@@ -13,6 +13,8 @@
 #include <warren/select.h>
 #include <warren/unix.h>
 
+#include "tests/server/transport_under_test.h"
+
 namespace warren::testing {
 
 struct text {
@@ -327,6 +329,7 @@ void with_server(grpc::server_options options, F body) {
     if (options.listen == grpc::server_options().listen) options.listen = "127.0.0.1:0";
     // Tests ping to learn that the server has come so far; those about pings ask for another interval than the default.
     if (options.min_ping_interval == grpc::server_options().min_ping_interval) options.min_ping_interval = {};
+    options.transport = transport_under_test;
     grpc::server server(options);
     server.add(*service);
     server.start();

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs every interoperability case against an interop_server of its own, and looks at the server's counts afterwards.
 
-Usage: interop_test.py INTEROP_SERVER INTEROP_CLIENT
+Usage: interop_test.py INTEROP_SERVER INTEROP_CLIENT [SERVER-FLAG…]
 """
 
 import pathlib
@@ -13,8 +13,8 @@ import live_server  # noqa: E402
 
 
 def main():
-    server_program, client = sys.argv[1:]
-    with live_server.running(server_program) as server:
+    server_program, client, *flags = sys.argv[1:]
+    with live_server.running(server_program, *flags) as server:
         subprocess.run([client, "--target", "%s:%d" % server.grpc], check=True, timeout=4 * live_server.PATIENCE)
         # The client has gone: nothing of it may stay behind, in particular no handler of a cancelled call.
         live_server.eventually("no call is left running", lambda: server.metric("grpc_server_started_total")

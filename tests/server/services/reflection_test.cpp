@@ -13,6 +13,7 @@
 #include <warren/runtime_service.h>
 
 #include "tests/server/raw_client.h"
+#include "tests/server/transport_under_test.h"
 
 namespace {
 
@@ -29,7 +30,10 @@ void with_reflection(F body) {
   warren::run([&] {
     grpc::health_service health;
     grpc::runtime_service runtime;
-    grpc::server s({.listen = "127.0.0.1:0"});
+    grpc::server_options options;
+    options.listen = "127.0.0.1:0";
+    options.transport = warren::testing::transport_under_test;
+    grpc::server s(options);
     grpc::reflection_service reflection(s);
     s.add(health);
     s.add(runtime);

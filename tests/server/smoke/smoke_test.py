@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs smoke_client against a warrend of its own.
 
-Usage: smoke_test.py WARREND SMOKE_CLIENT
+Usage: smoke_test.py WARREND SMOKE_CLIENT [WARREND-FLAG…]
 """
 
 import pathlib
@@ -13,8 +13,8 @@ import live_server  # noqa: E402
 
 
 def main():
-    warrend, client = sys.argv[1:]
-    with live_server.running(warrend) as server:
+    warrend, client, *flags = sys.argv[1:]
+    with live_server.running(warrend, *flags) as server:
         subprocess.run([client, "--target", "%s:%d" % server.grpc], check=True, timeout=4 * live_server.PATIENCE)
     # And it does say when there is nobody.
     gone = subprocess.run([client, "--target", "%s:%d" % server.grpc], capture_output=True, text=True, check=False)

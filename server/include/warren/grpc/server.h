@@ -15,6 +15,10 @@
 
 namespace warren::grpc {
 
+class transport;  // who carries the calls: an interface of the implementation's
+struct core;
+using transport_maker = std::shared_ptr<transport> (*)(std::shared_ptr<core> of);
+
 // Limits. Each default's reason is in server/grpc/limits.h and server/http2/limits.h.
 struct server_options {
   std::string listen = "127.0.0.1:50051";    // "ADDR:PORT", "[::1]:0", ":50051"; port 0 takes a free one. "unix:/run/x.sock", "unix:@name"
@@ -52,6 +56,9 @@ struct server_options {
   uint32_t max_concurrent_calls = 0;           // handlers running at once, on all connections; above it a call is answered UNAVAILABLE
 
   tls_options tls{};  // unless its files are named: none, clients connect in plain text
+
+  // Who carries the calls. Null: warren's own HTTP/2. grpcpp::transport (<warren/grpcpp/transport.h>): gRPC C++'s server.
+  transport_maker transport = nullptr;
 };
 
 // Thread safety: add() before start(), by one goroutine; the rest by any goroutine.
