@@ -8,7 +8,8 @@
 //                          before it goes on (mheap::alloc_pages). That is what keeps a memory limit; the background alone is too slow.
 //   free_os_memory         everything.
 // What the two numbers should be is the collector's business (gc/pacer.h); "resident" is the heap's own count: pages grown less pages
-// scavenged. A page of the system that was never touched counts, pages in the cache of a P count and are not given back.
+// scavenged. A page of the system that was never touched counts, pages in the cache of a P count and are not given back. Not counted is the
+// rest of a huge page that the heap has begun to use: up to 2 MiB where the used part ends.
 //
 // One step: under the heap's lock a run of idle pages becomes pages in use (page_alloc::hold_idle: 64 at most, half a megabyte, the highest
 // there is), without the lock the system is asked to take their memory, under the lock they become free and scavenged. So the lock is not

@@ -375,6 +375,7 @@ bool call::await_write() {
 }
 
 bool call::end_stream_message(grpc::write_options options) {
+  if (failed_.load(std::memory_order_relaxed)) return false;  // a request was bad: no answers to requests the handler never saw
   ::grpc::ByteBuffer next = take_staged();
   if (!await_write() || cause() != status_code::ok) return false;
   outgoing_.Swap(&next);

@@ -15,7 +15,8 @@ import tempfile
 
 SUFFIXES = {".h", ".hpp", ".cpp", ".cc", ".c", ".S"}
 
-# runtime/world.cpp and heap/reservation.cpp parse numbers from the environment when the runtime starts; world.cpp asks for the calling thread's
+# runtime/world.cpp, memory_limit.cpp and heap/reservation.cpp parse numbers from the environment when the runtime starts; heap/scavenger.cpp
+# asks madvise why not, in a critical section; world.cpp asks for the calling thread's
 # stack in a check that is called through a pointer and never parks. runtime/sched/preempt.cpp saves errno around a signal's handler, and
 # runtime/os/thread_probe.cpp asks for the clock of a thread that is being started.
 # What, where it is refused, the files (or folders, ending in /) that may use it, how often at most, why.
@@ -24,6 +25,7 @@ RULES = [
      "the runtime has one thread-local variable, in runtime/sched/m.cpp; keep per-thread state in m, per-goroutine state in g"),
     (re.compile(r"\berrno\b(?!\.h)"), ["runtime/", "netpoll/"],
      {"runtime/os/": None, "runtime/stack/": None, "runtime/heap/reservation.cpp": None, "runtime/world.cpp": None,
+      "runtime/memory_limit.cpp": 4, "runtime/heap/scavenger.cpp": 1,
       "runtime/sched/preempt.cpp": 2, "netpoll/sys.cpp": None, "netpoll/sys_call.h": None, "netpoll/notify.cpp": 2, "netpoll/sys_process.cpp": None},
      "errno is read next to the system call, in a file that never parks (listed in thread_state_lint.py); I/O reports by value"),
     (re.compile(r"\b(pthread_self|this_thread|__cxa_get_globals|__errno_location)\b"), ["runtime/", "netpoll/"],
