@@ -213,7 +213,7 @@ TEST_F(Memory, FreeOsMemoryGivesBackWhatIsFree) {
     EXPECT_LE(after.released_bytes, after.idle_bytes);
     EXPECT_GE(after.released_bytes_total, before.released_bytes_total + given) << "the background does its part";
     // Pages that count as given back are not there; but where the heap's used part ends in a huge page, the system has the rest of that, too.
-    EXPECT_LE(resident(), after.mapped_bytes - after.released_bytes + 2 * kMB);
+    EXPECT_LE(resident(), after.mapped_bytes - after.released_bytes + 4 * kMB);
     EXPECT_EQ(after.sys_bytes, after.mapped_bytes + after.metadata_bytes);
     // It can be used again, and is zero.
     for (int i = 0; i < 200'000; ++i) {
@@ -224,8 +224,9 @@ TEST_F(Memory, FreeOsMemoryGivesBackWhatIsFree) {
   });
 }
 
-// The limit is soft: on a machine whose processors are busy with others the brake may come on, and assists become free for a moment.
-uint64_t slightly_above(int64_t limit) { return static_cast<uint64_t>(limit + limit / 16); }
+// The limit is soft. A quiet machine keeps it to 3 percent; where the processors are busy with others, so that those who mark stand still
+// while others allocate, up to 15 were seen. Without the limit it would be 60 and more.
+uint64_t slightly_above(int64_t limit) { return static_cast<uint64_t>(limit + limit / 4); }
 
 struct peak {
   uint64_t counted = 0, there = 0;
@@ -259,7 +260,7 @@ TEST_F(Memory, AProgramThatWouldGrowStaysBelowItsLimit) {
     set_gc_percent(400);
     free_os_memory();
     const peak free = churn(8);
-    EXPECT_GT(free.counted, uint64_t{90 * kMB}) << "it would grow";
+    EXPECT_GT(free.counted, uint64_t{100 * kMB}) << "it would grow";
     constexpr int64_t kLimit = 72 * kMB;
     set_memory_limit(kLimit);
     free_os_memory();
