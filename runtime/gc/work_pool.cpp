@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
@@ -64,14 +65,18 @@ work_buffer* work_pool::get_pages() noexcept {
 
 void work_pool::reset() noexcept {
   if (has_work()) fatal("a collection ended with work in its queues: this is a bug in the runtime");
-  constexpr size_t keep = 1 << 20;
-  const size_t used = made_.load(std::memory_order_relaxed) * sizeof(work_buffer);
-  if (used > keep) madvise(memory_ + keep, used - keep, MADV_DONTNEED);
+  used_ = std::max(used_, made_.load(std::memory_order_relaxed) * sizeof(work_buffer));
   made_.store(0, std::memory_order_relaxed);
   empty_.store(0, std::memory_order_relaxed);
   full_.store(0, std::memory_order_relaxed);
   young_.store(0, std::memory_order_relaxed);
   old_.store(0, std::memory_order_relaxed);
+}
+
+void work_pool::give_back() noexcept {
+  constexpr size_t keep = 1 << 20;
+  if (used_ > keep) madvise(memory_ + keep, used_ - keep, MADV_DONTNEED);
+  used_ = 0;
 }
 
 void mark_queue::make_room() noexcept {

@@ -12,7 +12,8 @@
 // While one participant does that, another may find neither; it goes on to something else, as if it had come earlier.
 //
 // The memory is part of the heap's reservation: it never runs out (an object is grey once in a cycle) and nothing is allocated to mark.
-// When a cycle is over all buffers are empty and in nobody's hands: reset() forgets them and gives back what a large heap made of them.
+// When a cycle is over all buffers are empty and in nobody's hands: reset() forgets them, in the pause, and give_back() returns what a large
+// heap made of them to the system, when the world runs again.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -49,6 +50,8 @@ class work_pool {
   }
   // REQUIRES: nobody holds a buffer, none has work.
   void reset() noexcept;
+  // REQUIRES: between two cycles.
+  void give_back() noexcept;
 
  private:
   void push(std::atomic<uint64_t>& head, work_buffer* b) noexcept;
@@ -60,6 +63,7 @@ class work_pool {
 
   std::byte* memory_;
   uint32_t most_;
+  size_t used_ = 0;  // bytes of buffers of the cycles since give_back
   std::atomic<uint32_t> made_{0};
   alignas(kCacheLine) std::atomic<uint64_t> full_{0};
   alignas(kCacheLine) std::atomic<uint64_t> empty_{0};
