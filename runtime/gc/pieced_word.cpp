@@ -30,8 +30,17 @@ bool any_marked(const mheap& heap, uintptr_t lo, uintptr_t hi) noexcept {
 }
 }  // namespace
 
+namespace {
+bool is_word_before_marked(const mheap& heap, uintptr_t word) noexcept {
+  const uintptr_t next = word + sizeof(void*);
+  const object_ref o = heap.find_object(next);
+  return o && o.address() == next && o.span->is_marked(o.index);
+}
+}  // namespace
+
 bool may_be_nobodys(const mheap& heap, uintptr_t word, const object_ref& o) noexcept {
   if (o.span->magic != 0 && o.index % 64 == 0 && word == o.address()) return true;
+  if (is_word_before_marked(heap, word)) return true;
   bool numbers = true;
   for (unsigned bytes = 1; bytes <= kMostNumbers; ++bytes) {
     const uintptr_t last = (word >> (8 * (bytes - 1))) & 0xff;

@@ -17,10 +17,14 @@
 // question is thus: are the word's lowest bytes like that, and is there anything marked whose address differs only in them? If not, the
 // word is what it seems.
 //
-// The other words of this kind are whole, and no pointers: the base of a span, and of the group of slots that is allocated from. Whoever
-// finds a slot computes with them, on the stack of the goroutine that allocates or asks, and a register that held one is saved by what is
-// called next. (Found so in a test's call of find_object: the base was in a callee-saved register when the frame of the next function was
-// made.) So the exact address of the first of 64 slots proves nothing. Spans of one object have no use for it.
+// Others are whole, and no pointers. A compiler may let a loop over an object's words count with the address of the word before the first
+// (words[i - 1] with i from 1 is one register less): that is the last word of its neighbour. (Found so in clear_places, called for the
+// first entry of a hash_map: the words 0x7df576ecf3f8 and 0x7df576ecf400 in one frame, the live table at the latter.)
+//
+// And the base of a span, and of the group of slots that is allocated from. Whoever finds a slot computes with them, on the stack of the
+// goroutine that allocates or asks, and a register that held one is saved by what is called next. (Found so in a test's call of
+// find_object: the base was in a callee-saved register when the frame of the next function was made.) So the exact address of the first of
+// 64 slots proves nothing. Spans of one object have no use for it.
 //
 // What this costs the checks: of 32 addresses, one in four has a low byte below 64 (a multiple of 8) and will be doubted if something
 // marked lies within 256 bytes. A barrier that loses pointers does not choose them by their low bytes; and what is doubted is not marked

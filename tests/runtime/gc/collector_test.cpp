@@ -433,6 +433,15 @@ TEST_F(CheckmarkOfStacks, NeitherIsTheBaseOfAGroupOfSlots) {
   EXPECT_EQ(collect(s->slot(64)), 1u);
 }
 
+TEST_F(CheckmarkOfStacks, AWordBeforeALiveObjectIsNoLostPointerToItsNeighbour) {
+  ASSERT_EQ(word(nodes[first + 4]), word(nodes[first + 3]) + 24);
+  local(0) = word(nodes[first + 4]);
+  EXPECT_EQ(collect(word(nodes[first + 4]) - 8), 1u);
+  EXPECT_FALSE(alive(nodes[first + 3]));
+}
+
+TEST_F(CheckmarkOfStacksDeathTest, AWordBeforeADeadObjectIsProof) { EXPECT_DEATH(collect(word(nodes[first + 4]) - 8), kLost); }
+
 TEST_F(CheckmarkOfStacksDeathTest, AWholeAddressIsProof) {
   local(0) = word(nodes[first + 3]);
   EXPECT_EQ(word(nodes[first + 4]) & 0xff, 96u);
