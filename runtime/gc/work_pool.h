@@ -12,8 +12,8 @@
 // While one participant does that, another may find neither; it goes on to something else, as if it had come earlier.
 //
 // The memory is part of the heap's reservation: it never runs out (an object is grey once in a cycle) and nothing is allocated to mark.
-// When a cycle is over all buffers are empty and in nobody's hands: reset() forgets them, in the pause, and give_back() returns what a large
-// heap made of them to the system, when the world runs again.
+// When a cycle is over all buffers are empty and in nobody's hands: reset() forgets them, in the pause, and give_back() returns what a
+// large heap made of them to the system, when the world runs again.
 #pragma once
 #include <atomic>
 #include <cstddef>

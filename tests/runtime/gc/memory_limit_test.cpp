@@ -212,7 +212,8 @@ TEST_F(Memory, FreeOsMemoryGivesBackWhatIsFree) {
     EXPECT_LT(resident(), uint64_t{8 * kMB});
     EXPECT_LE(after.released_bytes, after.idle_bytes);
     EXPECT_GE(after.released_bytes_total, before.released_bytes_total + given) << "the background does its part";
-    // Pages that count as given back are not there; but where the heap's used part ends in a huge page, the system has the rest of that, too.
+    // Pages that count as given back are not there; but where the heap's used part ends in a huge page, the system has the rest of that,
+    // too.
     EXPECT_LE(resident(), after.mapped_bytes - after.released_bytes + 4 * kMB);
     EXPECT_EQ(after.sys_bytes, after.mapped_bytes + after.metadata_bytes);
     // It can be used again, and is zero.
