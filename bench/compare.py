@@ -538,7 +538,7 @@ def main():
         failed += failures
     table = markdown(sections)
     latest.write_text(json.dumps(sections, indent=1) + "\n", encoding="utf-8")
-    latest.with_suffix(".md").write_text(table, encoding="utf-8")
+    latest.with_suffix(".md").write_text(table.replace(f"(bench/results/{PICTURE})", f"({PICTURE})"), encoding="utf-8")  # beside it
     if not options.quick:
         write_readme(table)
     print(table)
