@@ -47,7 +47,11 @@ inline bool marker::settle(const edge& e) noexcept {
 bool marker::mark_word(uintptr_t word) noexcept {
   if (word - heap_.space().base() >= heap_.used_bytes()) return false;
   edge e;
-  if (find_small(word, &e)) return settle(e);
+  return find_small(word, &e) ? settle(e) : mark_large(word);
+}
+
+// REQUIRES: in the heap, not in a small span.
+bool marker::mark_large(uintptr_t word) noexcept {
   mspan* const s = heap_.span_at(heap_.page_of(word));
   if (s == nullptr || s->magic != 0 || !s->was_allocated(0) || !s->try_mark(0)) return false;
   ++objects;
@@ -88,7 +92,7 @@ inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
   if (word - heap_.space().base() >= heap_.used_bytes()) return;
   edge e;
   if (!find_small(word, &e)) {
-    mark_word(word);
+    mark_large(word);
     return;
   }
   __builtin_prefetch(e.bits, 1);

@@ -67,6 +67,7 @@ class marker {
   struct in_flight;
   bool find_small(uintptr_t word, edge* e) const noexcept;
   bool settle(const edge& e) noexcept;
+  bool mark_large(uintptr_t word) noexcept;
   void begin_scan(uintptr_t entry, in_flight& f) noexcept;
   size_t scan(uintptr_t entry, in_flight& f) noexcept;
   void take_word(uintptr_t word, in_flight& f) noexcept;

@@ -63,6 +63,12 @@ work_buffer* work_pool::get_pages() noexcept {
   return pop(old_);
 }
 
+void work_pool::take_back(work_buffer** b, void (work_pool::*put)(work_buffer*) noexcept) noexcept {
+  if (*b == nullptr) return;
+  (this->*((*b)->count != 0 ? put : &work_pool::put_empty))(*b);
+  *b = nullptr;
+}
+
 void work_pool::reset() noexcept {
   if (has_work()) fatal("a collection ended with work in its queues: this is a bug in the runtime");
   used_ = std::max(used_, made_.load(std::memory_order_relaxed) * sizeof(work_buffer));
@@ -103,15 +109,7 @@ bool mark_queue::fetch() noexcept {
 }
 
 void mark_queue::flush() noexcept {
-  for (work_buffer** b : {&near_, &far_}) {
-    if (*b == nullptr) continue;
-    if ((*b)->count != 0) {
-      pool_.put_full(*b);
-    } else {
-      pool_.put_empty(*b);
-    }
-    *b = nullptr;
-  }
+  for (work_buffer** b : {&near_, &far_}) pool_.take_back(b, &work_pool::put_full);
 }
 
 void page_queue::make_room() noexcept {
@@ -131,15 +129,7 @@ bool page_queue::fetch() noexcept {
 }
 
 void page_queue::flush() noexcept {
-  for (work_buffer** b : {&in_, &out_}) {
-    if (*b == nullptr) continue;
-    if ((*b)->count != 0) {
-      pool_.put_pages(*b);
-    } else {
-      pool_.put_empty(*b);
-    }
-    *b = nullptr;
-  }
+  for (work_buffer** b : {&in_, &out_}) pool_.take_back(b, &work_pool::put_pages);
 }
 
 }  // namespace warren::rt

@@ -43,6 +43,8 @@ class work_pool {
   void put_full(work_buffer* b) noexcept;   // REQUIRES: count > 0
   void put_pages(work_buffer* b) noexcept;  // REQUIRES: count > 0
   work_buffer* get_pages() noexcept;        // as get_full
+  // A participant's buffer, if it has one: to where `put` puts those with work, or to the empty ones.
+  void take_back(work_buffer** b, void (work_pool::*put)(work_buffer*) noexcept) noexcept;
   bool has_work() const noexcept {
     for (const auto* list : {&full_, &young_, &old_})
       if (static_cast<uint32_t>(list->load(std::memory_order_acquire)) != 0) return true;

@@ -11,6 +11,10 @@
 
 namespace warren::rt {
 
+namespace {
+constexpr uintptr_t kHuge = uintptr_t{2} << 20;  // a huge page, also of aarch64 with pages of 4 KiB
+}
+
 reservation::reservation(size_t bytes) {
   bytes = (bytes + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
   const size_t smallest = bytes < kSmallestReserve ? bytes : kSmallestReserve;
@@ -69,7 +73,6 @@ void reservation::advise_huge_pages(size_t offset, size_t bytes) noexcept {
   if (offset < kHugeTablesFrom && offset + bytes >= kHugeTablesFrom) {
     const auto tables = reinterpret_cast<uintptr_t>(spans_);
     const uintptr_t end = reinterpret_cast<uintptr_t>(mark_work_);
-    constexpr uintptr_t kHuge = uintptr_t{2} << 20;
     const uintptr_t first = (tables + kHuge - 1) / kHuge * kHuge;
     madvise(reinterpret_cast<void*>(first), end / kHuge * kHuge - first, MADV_HUGEPAGE);
     tables_lie_about_.store(true, std::memory_order_relaxed);
@@ -86,7 +89,6 @@ void reservation::no_huge_pages(size_t offset, size_t bytes) const noexcept {
 void reservation::gather_tables(size_t bytes) noexcept {
   if (!tables_lie_about_.load(std::memory_order_relaxed) || !tables_lie_about_.exchange(false, std::memory_order_relaxed)) return;
   constexpr int kMadvCollapse = 25;  // Linux 6.1; Debian 12's headers do not name it
-  constexpr uintptr_t kHuge = uintptr_t{2} << 20;
   const size_t pages = bytes / kPageSize;
   const auto gather = [&](const void* table, size_t each) {  // errors: without huge pages it is only slower
     const uintptr_t first = (reinterpret_cast<uintptr_t>(table) + kHuge - 1) / kHuge * kHuge;

@@ -155,39 +155,50 @@ class writing_base : public stream_base<Reactor> {
   bool half_closed_ = false;
 };
 
+// What reads a stream of replies, on top of either.
+template <class Base, class Res>
+class reading_base : public Base {
+ public:
+  // Parks until the next reply has come. false: there is none; finish() tells why.
+  bool read(Res* message) {
+    if (!read_ok_) return false;
+    this->StartRead(message);
+    this->waits_.wait(waiting::reading);
+    return read_ok_;
+  }
+
+ protected:
+  using Base::Base;
+  void read_the_rest() {
+    for (Res rest; read(&rest);) {
+    }
+  }
+
+ private:
+  void OnReadDone(bool ok) override {
+    read_ok_ = ok;
+    this->waits_.happened(waiting::reading);
+  }
+  bool read_ok_ = true;
+};
+
 }  // namespace detail
 
 // A call with a stream of replies.
 template <class Res>
-class client_reader final : public detail::stream_base<::grpc::ClientReadReactor<Res>> {
+class client_reader final : public detail::reading_base<detail::stream_base<::grpc::ClientReadReactor<Res>>, Res> {
  public:
   // start(reactor) hands the reactor to a stub's method. Throws std::bad_alloc.
   template <class Start>
-  client_reader(const context& ctx, ::grpc::ClientContext& c, Start&& start) : client_reader::stream_base(ctx, c) {
+  client_reader(const context& ctx, ::grpc::ClientContext& c, Start&& start) : client_reader::reading_base(ctx, c) {
     start(static_cast<::grpc::ClientReadReactor<Res>*>(this));
     this->begin();
   }
   // Cancels the call if it was not finished; parks until it has ended.
   ~client_reader() override { this->abandon(); }
 
-  // Parks until the next reply has come. false: there is none; finish() tells why.
-  bool read(Res* message) {
-    if (!read_ok_) return false;
-    this->StartRead(message);
-    this->waits_.wait(detail::waiting::reading);
-    return read_ok_;
-  }
-
  private:
-  void wind_up() override {
-    for (Res rest; read(&rest);) {
-    }
-  }
-  void OnReadDone(bool ok) override {
-    read_ok_ = ok;
-    this->waits_.happened(detail::waiting::reading);
-  }
-  bool read_ok_ = true;
+  void wind_up() override { this->read_the_rest(); }
 };
 
 // A call with a stream of requests. finish() is OK when the reply has come.
@@ -204,33 +215,20 @@ class client_writer final : public detail::writing_base<::grpc::ClientWriteReact
 
 // A call with both.
 template <class Req, class Res>
-class client_stream final : public detail::writing_base<::grpc::ClientBidiReactor<Req, Res>, Req> {
+class client_stream final : public detail::reading_base<detail::writing_base<::grpc::ClientBidiReactor<Req, Res>, Req>, Res> {
  public:
   template <class Start>
-  client_stream(const context& ctx, ::grpc::ClientContext& c, Start&& start) : client_stream::writing_base(ctx, c) {
+  client_stream(const context& ctx, ::grpc::ClientContext& c, Start&& start) : client_stream::reading_base(ctx, c) {
     start(static_cast<::grpc::ClientBidiReactor<Req, Res>*>(this));
     this->begin();
   }
   ~client_stream() override { this->abandon(); }
 
-  bool read(Res* message) {
-    if (!read_ok_) return false;
-    this->StartRead(message);
-    this->waits_.wait(detail::waiting::reading);
-    return read_ok_;
-  }
-
  private:
   void wind_up() override {
     this->writes_done();
-    for (Res rest; read(&rest);) {
-    }
+    this->read_the_rest();
   }
-  void OnReadDone(bool ok) override {
-    read_ok_ = ok;
-    this->waits_.happened(detail::waiting::reading);
-  }
-  bool read_ok_ = true;
 };
 
 // The four kinds by a stub's async(), see above. Async is the class of *stub->async(), method the address of one of its functions.
