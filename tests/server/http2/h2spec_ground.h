@@ -182,6 +182,18 @@ class peer {
   raw_client c;
 };
 
+inline constexpr auto kGet = static_cast<uint8_t>(peer::kEnd | peer::kWhole);  // the flags of a GET's one HEADERS frame
+
+// The server's preface: SETTINGS that acknowledge nothing. For two of the groups, not greeted.
+inline void expect_settings_first(peer& p) {
+  p.c.send(std::string(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN));
+  p.settings(peer::setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 65535));
+  const auto first = p.c.read_frame();
+  ASSERT_TRUE(first);
+  EXPECT_EQ(first->type, NGHTTP2_SETTINGS);
+  EXPECT_EQ(first->flags & NGHTTP2_FLAG_ACK, 0);
+}
+
 // Runs the case on a connection of each kind. greet: false for those that are about the preface itself.
 template <class F>
 void on_both(F body, bool greet = true) {

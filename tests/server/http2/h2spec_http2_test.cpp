@@ -9,23 +9,11 @@ using warren::testing::fields;
 using warren::testing::frame;
 using warren::testing::raw_client;
 
-constexpr auto kGet = static_cast<uint8_t>(peer::kEnd | peer::kWhole);  // the flags of a GET's one HEADERS frame
 const std::string kZeros(8, '\0');
 
 // --- 3.5: the preface ---
 
-TEST(Http2_3_5, ServerPrefaceIsSettings) {
-  on_both(
-      [](peer& p) {
-        p.c.send(std::string(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN));
-        p.settings(peer::setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 65535));
-        const auto first = p.c.read_frame();
-        ASSERT_TRUE(first);
-        EXPECT_EQ(first->type, NGHTTP2_SETTINGS);
-        EXPECT_EQ(first->flags & NGHTTP2_FLAG_ACK, 0);
-      },
-      false);
-}
+TEST(Http2_3_5, ServerPrefaceIsSettings) { on_both(expect_settings_first, false); }
 TEST(Http2_3_5, InvalidPreface) {
   on_both(
       [](peer& p) {
