@@ -69,11 +69,13 @@ namespace {
   return at != nullptr ? at : malloc_slow(t.size, t, 1);
 }
 
+#ifndef WARREN_TINY
 // A bracket was begun, and the P is wanted back.
 [[gnu::noinline]] void* new_object_revoked(m* mp, const type_descriptor& t) {
   rt_leave(rt_enter_slow(mp));
   return malloc_slow(t.size, t, 1);
 }
+#endif
 }  // namespace
 
 // The way of most objects makes no call but at its end, so it needs no frame and saves no registers: a fifth of its instructions.

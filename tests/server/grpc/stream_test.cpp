@@ -411,8 +411,8 @@ TEST(stream_end, a_waiting_reader_is_woken_by_reset_deadline_close_and_shutdown)
     EXPECT_TRUE(until([&] { return svc.cancelled == before + 3; }));
     c = std::make_unique<raw_client>(s.address());
     id = begin(*c, kUpload);
-    c->data(id, message("x"), false);
     const int reads = svc.reads;
+    c->data(id, message("x"), false);
     ASSERT_TRUE(until([&] { return svc.reads > reads; }));
     s.shutdown(0ns);
     EXPECT_EQ(c->wait(id).grpc_status(), "14");
