@@ -2,7 +2,12 @@
 //
 // One goroutine of the runtime, made at the first request of a run, drives: it parks until somebody wants a collection, starts it, marks in
 // pieces, ends it, and wakes who waited. It works in brackets, a piece each, so a stop of the world never finds it in the middle of one,
-// and the scheduler treats it like any goroutine in between.
+// and the scheduler treats it like any goroutine in between. A second one sweeps, so that the first is always parked when it is wanted.
+//
+// Promptness. A small heap is marked in less time than a time slice takes, and a program fills it in less. So the driver must never stand
+// in a queue behind a goroutine that allocates: the heap would grow to several times its goal within that goroutine's slice (it did: to
+// 20 MB of 4). Who asks for a collection readies the driver, which is next, and gives way. Between its pieces the driver does not queue
+// but naps, and who allocates while it naps and sees that nothing is left to mark wakes it (hurry) and gives way.
 //
 // Who marks. A quarter of the processors' time goes to marking, as in Go: with fewer than four Ps the driver works for that part of the
 // time and sleeps for the rest, unless its P has nothing else to do; with eight and more, further goroutines do nothing else while a
@@ -12,7 +17,7 @@
 // When the program ends. A cycle under way is brought to its end before the run does: the heap outlives the run, and a marking without
 // a world could not be continued. From then on no collection begins in this run. (Nothing of this runs on the main goroutine's stack:
 // others may still look at variables there, to see that they are to end.)
-#include <chrono>
+#include <utility>
 
 #include "runtime/memory.h"
 #include "runtime/os/clock.h"
@@ -21,6 +26,7 @@
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/park.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sched/timer.h"
 #include "warren/go.h"
 
 namespace warren::rt {
@@ -45,13 +51,19 @@ class gc_cycle {
   void begin_run() noexcept;
   bool may_stop() noexcept;
   runnable* idle_work() noexcept;
+  void hurry() noexcept;
 
  private:
   static bool wait(g* gp, void* waiter) noexcept;
+  static bool begin_nap(g* gp, void* self) noexcept;
+  bool end_nap() noexcept;
+  void nap(int64_t ns);
+  void pause(int64_t ns);
   void ask(gc_trigger why);
   void drive();
   void collect(gc_trigger why, bool force);
-  void sweep_some();
+  void sweep();
+  void wake_sweeper();
   void make_workers();
   void work();
   void keep_to_share(int64_t began, int64_t worked);
@@ -64,6 +76,9 @@ class gc_cycle {
   bool wanted_ = false;
   gc_trigger why_ = gc_trigger::manual;
   g* driver_ = nullptr;
+  std::atomic<bool> napping_{false};  // the driver is parked between two pieces; hurry looks without the lock
+  bool sweeper_made_ = false;
+  g* parked_sweeper_ = nullptr;
   uint32_t workers_made_ = 0;
   g* parked_workers_ = nullptr;   // linked by g::next
   uint32_t dedicated_ = 0;        // workers that are still to be started as such in this cycle
@@ -80,7 +95,7 @@ gc_cycle& the_cycle() noexcept {
 template <class F>
 void go_system(F&& f) {
   go([f] {
-    getg()->system = true;
+    getg()->system.store(true, std::memory_order_relaxed);
     m* const mp = rt_enter();
     mp->current_p->counters.ended.add();
     rt_leave(mp);
@@ -160,11 +175,6 @@ void gc_cycle::drive() {
       lock_.unlock();
       end_runtime();
     }
-    if (!closing_ && !wanted_ && waiters_ == nullptr && !memory().heap.sweep_done()) {
-      lock_.unlock();
-      sweep_some();
-      continue;
-    }
     if (closing_ || (!wanted_ && waiters_ == nullptr)) {
       driver_ = getg();
       asleep_ = true;
@@ -182,9 +192,11 @@ void gc_cycle::drive() {
     if (served != nullptr && served->why == gc_trigger::manual) {
       const int64_t before = nanotime();
       memory().gc.finish_sweep();
+      while (!memory().heap.sweep_done()) gosched();  // somebody has the last span
       memory().gc.swept(nanotime() - before);
     }
     start_finalizers();
+    wake_sweeper();
     for (gc_waiter* w = served; w != nullptr;) {
       gc_waiter* const next = w->next;
       w->report = memory().gc.report();
@@ -220,7 +232,7 @@ void gc_cycle::collect(gc_trigger why, bool force) {
       continue;
     }
     if (busy != 0 || done == 0) {
-      gosched();  // others are at work, or have been asked to come to a safepoint
+      pause(kShortestSleep);  // others are at work, or have been asked to come to a safepoint
     } else {
       safepoint();
       keep_to_share(began, worked);
@@ -294,11 +306,33 @@ runnable* gc_cycle::idle_work() noexcept {
 }
 
 // The background sweeper. It gives way after every few spans: who needs the memory sooner sweeps for itself.
-void gc_cycle::sweep_some() {
+void gc_cycle::sweep() {
   constexpr int kSpans = 16;
-  for (int i = 0; i < kSpans; ++i)
-    if (!memory().heap.sweep_one()) return;
-  gosched();
+  struct park {
+    static bool publish(g* gp, void* self) noexcept {
+      auto* const c = static_cast<gc_cycle*>(self);
+      c->lock_.lock();
+      c->parked_sweeper_ = gp;
+      c->lock_.unlock();
+      return true;
+    }
+  };
+  for (;;) {
+    for (int swept = 1; memory().heap.sweep_one(); ++swept)
+      if (swept % kSpans == 0) gosched();
+    gopark(&park::publish, this, wait_reason::gc);
+  }
+}
+
+void gc_cycle::wake_sweeper() {
+  if (memory().heap.sweep_done()) return;
+  lock_.lock();
+  const bool make = !sweeper_made_;
+  sweeper_made_ = true;
+  g* const wake = std::exchange(parked_sweeper_, nullptr);
+  lock_.unlock();
+  if (make) go_system([] { the_cycle().sweep(); });
+  if (wake != nullptr) goready(wake);
 }
 
 // Is something waiting for the P of the caller?
@@ -313,17 +347,57 @@ void gc_cycle::keep_to_share(int64_t began, int64_t worked) {
   const double share = pacer::kShare * maxprocs();
   if (share >= 1) return;
   const auto due = static_cast<int64_t>(static_cast<double>(worked) / share) - (nanotime() - began);
-  if (due < kShortestSleep) return;
+  if (due >= kShortestSleep) pause(due);
+}
+
+// ---- the driver's naps ------------------------------------------------------------------------------------------------------------------
+// Leaves the P to others, if there are any.
+void gc_cycle::pause(int64_t ns) {
   if (others_wait()) {
-    sleep(std::chrono::nanoseconds(due));
+    nap(ns);
   } else {
     gosched();
   }
 }
 
+void gc_cycle::nap(int64_t ns) {
+  g* const gp = getg();
+  gp->sleep_timer.fn = [](void* self, uintptr_t) { static_cast<gc_cycle*>(self)->end_nap(); };
+  gp->sleep_timer.arg = this;
+  gp->sleep_timer.when = nanotime() + ns;
+  gopark(&begin_nap, this, wait_reason::gc);
+  timer_stop_sync(&gp->sleep_timer);
+}
+
+bool gc_cycle::begin_nap(g* gp, void* arg) noexcept {
+  auto* const self = static_cast<gc_cycle*>(arg);
+  self->lock_.lock();
+  self->driver_ = gp;
+  self->napping_.store(true, std::memory_order_relaxed);
+  timer_start(&gp->sleep_timer);  // fires on another P at once, perhaps, and waits for the lock
+  self->lock_.unlock();
+  return true;
+}
+
+bool gc_cycle::end_nap() noexcept {
+  lock_.lock();
+  g* const wake = napping_.exchange(false, std::memory_order_relaxed) ? driver_ : nullptr;
+  lock_.unlock();
+  if (wake != nullptr) goready(wake);
+  return wake != nullptr;
+}
+
+// By a goroutine that allocates while a collection marks.
+void gc_cycle::hurry() noexcept {
+  if (!napping_.load(std::memory_order_relaxed) || !memory().gc.idle()) return;
+  if (end_nap()) gosched();  // the driver is next
+}
+
 void gc_cycle::begin_run() noexcept {
   lock_.lock();
-  driven_ = asleep_ = closing_ = wanted_ = stop_is_due_ = false;
+  driven_ = asleep_ = closing_ = wanted_ = stop_is_due_ = sweeper_made_ = false;
+  napping_.store(false, std::memory_order_relaxed);
+  parked_sweeper_ = nullptr;
   waiters_ = nullptr;
   workers_made_ = dedicated_ = 0;
   parked_workers_ = nullptr;
@@ -363,6 +437,7 @@ void assist_gc() noexcept {
       paid = memory().gc.assist(bytes, &c.mark_credit);
     }
     rt_leave(mp);
+    the_cycle().hurry();
     if (paid) return;
     gosched();  // whoever has the work
   }

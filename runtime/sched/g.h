@@ -39,7 +39,7 @@ struct alignas(64) g : runnable {
   uint8_t stack_class = 0;
   bool stack_sampled = false;       // began on a cleared stack: how deep it goes is measured (sched/stack_scavenger.h)
   bool no_safepoint = false;        // a park hook runs, or this goroutine has stopped the world
-  bool system = false;              // the runtime's own: its stack holds nothing collected and is not scanned
+  std::atomic<bool> system{false};  // the runtime's own: its stack holds nothing collected and is not scanned
   m* mp = nullptr;                  // the M that runs it
   std::atomic<m*> holder{nullptr};  // the M whose signal handler holds it while the world is stopped
   uint64_t goid = 0;                // never reused within a run

@@ -655,7 +655,7 @@ g* scheduler::give_stack(m* mp, detail::newborn* nb) noexcept {
   gp->spawn_goid = nb->spawn_goid;
   gp->birth = nb;
   gp->shares.store(nb->shares, std::memory_order_relaxed);
-  gp->system = false;
+  gp->system.store(false, std::memory_order_relaxed);
   take_newborn(nb);
   if (marking_cycle.load(std::memory_order_relaxed) != 0) [[unlikely]]
     stack_scan_.born(gp, nb);

@@ -38,7 +38,7 @@ void visit_words(g* gp, stack_scan::visitor visit, void* ctx) noexcept {
 // REQUIRES: world stopped. False: it is dead or the runtime's.
 bool visit_stopped(g* gp, uint32_t cycle, stack_scan::visitor visit, void* ctx) noexcept {
   const g_status s = gp->status.load(std::memory_order_acquire);
-  if (s == g_status::dead || gp->system) return false;
+  if (s == g_status::dead || gp->system.load(std::memory_order_relaxed)) return false;
   const bool exact = cycle != 0 && gp->exact == cycle;
   const m* const mp = s == g_status::running ? gp->holder.load(std::memory_order_acquire) : nullptr;
   if (mp != nullptr && mp->held.load(std::memory_order_acquire) == 1) {
@@ -85,6 +85,13 @@ void stack_scan::begin(uint32_t cycle, bool clear) noexcept {
 
 void stack_scan::end() noexcept { marking_cycle.store(0, std::memory_order_seq_cst); }
 
+// Without a claim, so gp may change meanwhile; but what begins during the marking needs no scan, whatever it was before. The runtime's own are
+// left out here already: the collector's driver, which asks, would always find itself busy.
+bool stack_scan::may_need_scan(const g* gp) const noexcept {
+  return gp->status.load(std::memory_order_acquire) != g_status::dead && gp->scanned.load(std::memory_order_relaxed) != cycle_ &&
+         !gp->system.load(std::memory_order_relaxed);
+}
+
 void stack_scan::batch(size_t i, visitor visit, void* ctx) noexcept {
   if (i >= stack_batches_) return scan_slab(static_cast<uint32_t>(i - stack_batches_), visit, ctx);
   g* gs[kBatch];
@@ -92,8 +99,7 @@ void stack_scan::batch(size_t i, visitor visit, void* ctx) noexcept {
   const auto first = static_cast<uint32_t>(i * kBatch);
   for (uint32_t k = first; k < first + kBatch && k < goroutines_; ++k) {
     g* const gp = s_.pool().g_at(k);
-    if (gp->status.load(std::memory_order_acquire) == g_status::dead || gp->scanned.load(std::memory_order_relaxed) == cycle_) continue;
-    gs[n++] = gp;
+    if (may_need_scan(gp)) gs[n++] = gp;
   }
   claim_and_scan(gs, n, visit, ctx);
 }
@@ -104,7 +110,7 @@ void stack_scan::claim_and_scan(g** gs, size_t n, visitor visit, void* ctx) noex
   const size_t held = claim_stacks(gs, n, sps);
   for (size_t i = 0; i < held; ++i) {
     g* const gp = gs[i];
-    if (!gp->system) {
+    if (!gp->system.load(std::memory_order_relaxed)) {
       visit(ctx, sps[i], gp, true);
       visit_words(gp, visit, ctx);
       // What is below belongs to nobody (stack_claim.h), except to the code that a blocking region runs.
@@ -133,8 +139,7 @@ size_t stack_scan::retry(visitor visit, void* ctx) noexcept {
     size_t n = 0;
     for (; i < again_.size() && n < kBatch; ++i) {
       g* const gp = again_[i];
-      if (gp->status.load(std::memory_order_acquire) != g_status::dead && gp->scanned.load(std::memory_order_relaxed) != cycle_)
-        gs[n++] = gp;
+      if (may_need_scan(gp)) gs[n++] = gp;
     }
     claim_and_scan(gs, n, visit, ctx);
   }

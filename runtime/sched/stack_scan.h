@@ -90,6 +90,7 @@ class stack_scan {
  private:
   static constexpr uint32_t kBatch = 64;
 
+  bool may_need_scan(const g* gp) const noexcept;
   void claim_and_scan(g** gs, size_t n, visitor visit, void* ctx) noexcept;
   void scan_slab(uint32_t slab, visitor visit, void* ctx) noexcept;
   void list(g* gp) noexcept;

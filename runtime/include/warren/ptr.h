@@ -273,7 +273,9 @@ template <class T, class... A>
   T* object;
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"  // fewer arguments than fields are fine: the others are value-initialized
-  if constexpr (std::is_constructible_v<T, A...>) {
+  if constexpr (sizeof...(A) == 0 && detail::trivially_zero<T>) {
+    object = static_cast<T*>(place);  // fresh memory is zero: of an implicit-lifetime type that is an object already
+  } else if constexpr (std::is_constructible_v<T, A...>) {
     object = ::new (place) T(std::forward<A>(args)...);
   } else {
     object = ::new (place) T{std::forward<A>(args)...};
@@ -324,7 +326,7 @@ array<T> make_elements(size_t n, F&& construct) {
 template <class T>
 [[nodiscard]] array<T> make_array(size_t n) {
   // Fresh memory is zero, which is what value-initialization means for many.
-  if constexpr ((std::is_trivially_default_constructible_v<T> || detail::zero_is_default<T>)&&!detail::is_finalized_element<T>()) {
+  if constexpr (detail::zero_is_default<T> && !detail::is_finalized_element<T>()) {
     static_assert(std::is_object_v<T> && !std::is_const_v<T> && !std::is_array_v<T>, "warren: make_array needs a plain object type");
     detail::check_collected<T>();
     if (n == 0) return {};

@@ -2,6 +2,7 @@
 // run in the middle of a collection.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <atomic>
 #include <optional>
 
@@ -233,6 +234,28 @@ TEST_F(Concurrent, TheRescanFindsNothing) {
     }
     EXPECT_EQ(read_mem_stats().gc.rescan_found, before);
     rt::memory().gc.set_rescan(false);
+  });
+}
+
+// A heap of 4 MB is filled in a fraction of a time slice. The driver must come to its turn all the same, behind goroutines that never give
+// way: else the heap grows to several times its goal, as it did while the driver swept, queued or waited for its timer.
+TEST_F(Concurrent, ASmallHeapStaysSmallUnderAllocatorsThatFillTheProcessor) {
+  run([] {
+    const int procs = set_maxprocs(1);
+    gc();
+    const uint64_t before = read_mem_stats().gc.cycles;
+    constexpr int kGoroutines = 4;
+    constexpr int kEach = 30'000;  // of 1 KiB: 120 MB in all, 30 times the goal
+    wait_group wg;
+    wg.add(kGoroutines);
+    for (int i = 0; i < kGoroutines; ++i)
+      go([&] {
+        for (int k = 0; k < kEach; ++k) (void)make<std::array<char, 1024>>();
+        wg.done();
+      });
+    wg.wait();
+    EXPECT_GE(read_mem_stats().gc.cycles - before, 20u);
+    set_maxprocs(procs);
   });
 }
 
