@@ -6,8 +6,9 @@
 //
 // Promptness. A small heap is marked in less time than a time slice takes, and a program fills it in less. So the driver must never stand
 // in a queue behind a goroutine that allocates: the heap would grow to several times its goal within that goroutine's slice (it did: to
-// 20 MB of 4). Who asks for a collection readies the driver, which is next, and gives way. Between its pieces the driver does not queue
-// but naps, and who allocates while it naps and sees that nothing is left to mark wakes it (hurry) and gives way.
+// 20 MB of 4). Who asks for a collection readies the driver, which is next, and gives way. Between its pieces, and at the end of its slice
+// (which is the rest of that of who readied it), the driver does not queue but naps, and who allocates while it naps and sees that nothing
+// is left to mark wakes it (hurry) and gives way.
 //
 // Who marks. A quarter of the processors' time goes to marking, as in Go: with fewer than four Ps the driver works for that part of the
 // time and sleeps for the rest, unless its P has nothing else to do; with eight and more, further goroutines do nothing else while a
@@ -206,6 +207,8 @@ void gc_cycle::drive() {
   }
 }
 
+bool slice_is_over() noexcept { return (getm()->requests.load(std::memory_order_relaxed) & request_preempt) != 0; }
+
 void gc_cycle::collect(gc_trigger why, bool force) {
   collector& gc = memory().gc;
   memory().heap.gather_tables();
@@ -233,6 +236,8 @@ void gc_cycle::collect(gc_trigger why, bool force) {
     }
     if (busy != 0 || done == 0) {
       pause(kShortestSleep);  // others are at work, or have been asked to come to a safepoint
+    } else if (slice_is_over()) {
+      nap(kShortestSleep);
     } else {
       safepoint();
       keep_to_share(began, worked);

@@ -308,9 +308,8 @@ void mheap::free_span(mspan* s) noexcept {
   lock_.unlock();
 }
 
-// ---- refill
-// --------------------------------------------------------------------------------------------------------------------------------- Moves a
-// span's new objects from its own count to the heap's, and hands it to its mcentral.
+// ---- refill -----------------------------------------------------------------------------------------------------------------------------
+// Moves a span's new objects from its own count to the heap's, and hands it to its mcentral.
 void mheap::uncache(mcache& c, mspan* s) noexcept {
   if (c.black) s->whiten_rest();
   s->record_allocated();
@@ -332,34 +331,36 @@ void mheap::uncache(mcache& c, mspan* s) noexcept {
 }
 
 mspan* mheap::cache_span(mcache& c, uint8_t span_class) noexcept {
-  pay_for_sweep(size_class_at(size_class_in(span_class)).pages << kPageShift);
+  const size_t pages = size_class_at(size_class_in(span_class)).pages;
+  // What this class has left is taken before what is owed is swept: else that sweeping would take its empty spans apart, page by page, for
+  // new ones to be made of them here.
+  mspan* const s = span_with_room(span_class);
+  pay_for_sweep(pages << kPageShift);
+  if (s == nullptr) return new_span(c, pages, span_class);
+  c.counts.mcentral_hits.add();
+  return s;
+}
+
+mspan* mheap::span_with_room(uint8_t span_class) noexcept {
   mcentral& m = central_[span_class];
   const uint32_t sg = sweepgen();
   m.lock.lock();
-  if (mspan* s = m.partial[mcentral::swept(sg)].pop()) {
-    m.lock.unlock();
-    c.counts.mcentral_hits.add();
-    return s;
-  }
+  mspan* s = m.partial[mcentral::swept(sg)].pop();
   // Sweep for it: spans that had room are likeliest to have more.
-  for (int tries = kSweepTriesPerRefill; tries > 0; --tries) {
-    mspan* s = m.partial[mcentral::unswept(sg)].pop();
+  for (int tries = kSweepTriesPerRefill; s == nullptr && tries > 0; --tries) {
+    s = m.partial[mcentral::unswept(sg)].pop();
     if (s == nullptr) s = m.full[mcentral::unswept(sg)].pop();
     if (s == nullptr) break;
     m.lock.unlock();
-    if (sweep(s) == 0) {
-      if (s->alloc_count.load(std::memory_order_relaxed) < s->nelems) {
-        c.counts.mcentral_hits.add();
-        return s;
-      }
-      m.lock.lock();
+    sweep(s, empty_span::keep);
+    m.lock.lock();
+    if (s->alloc_count.load(std::memory_order_relaxed) == s->nelems) {
       m.full[mcentral::swept(sg)].push(s);
-    } else {
-      m.lock.lock();
+      s = nullptr;
     }
   }
   m.lock.unlock();
-  return new_span(c, size_class_at(size_class_in(span_class)).pages, span_class);
+  return s;
 }
 
 bool mheap::refill(mcache& c, uint8_t span_class) noexcept {

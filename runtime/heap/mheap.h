@@ -170,6 +170,7 @@ class mheap {
   }
 
   mspan* cache_span(mcache& c, uint8_t span_class) noexcept;
+  mspan* span_with_room(uint8_t span_class) noexcept;
   void uncache(mcache& c, mspan* s) noexcept;
   mspan* new_span(mcache& c, size_t pages, uint8_t span_class) noexcept;
   size_t alloc_pages(mcache& c, size_t n, bool* zero) noexcept;
@@ -180,8 +181,9 @@ class mheap {
   mspan* descriptor(mcache& c) noexcept;
   void take_descriptors(span_list* to, size_t n) noexcept;  // REQUIRES: lock_
   void free_span(mspan* s) noexcept;
+  enum class empty_span : uint8_t { give_back, keep };
   // REQUIRES: s is out of all lists, sweepgen is sg - 2. Returns the freed pages (0: the span lives on, in the caller's hands).
-  size_t sweep(mspan* s) noexcept;
+  size_t sweep(mspan* s, empty_span what) noexcept;
   void sweep_and_file(mspan* s, size_t* freed) noexcept;
   void pay_for_sweep(size_t bytes) noexcept;
   mspan* pop_unswept(size_t* cursor) noexcept;

@@ -6,7 +6,7 @@
 //      is corrupt: report and stop.
 //   3. freed = taken - marked. The mark bits become the alloc bits, and are cleared for the next cycle.
 //   4. allocation restarts at group 0; sweepgen = sg.
-//   5. a span without objects goes back to the page allocator.
+//   5. a span without objects goes back to the page allocator, unless the caller wants it as it is.
 // No collection can begin meanwhile: it needs the world stopped, and a goroutine is not stopped in here.
 #include <string.h>
 
@@ -48,7 +48,7 @@ void mheap::pay_for_sweep(size_t bytes) noexcept {
   }
 }
 
-size_t mheap::sweep(mspan* s) noexcept {
+size_t mheap::sweep(mspan* s, empty_span what) noexcept {
   const uint32_t sg = sweepgen();
   uint32_t expected = sg - 2;
   if (!s->sweepgen.compare_exchange_strong(expected, sg - 1, std::memory_order_acq_rel)) {
@@ -93,7 +93,7 @@ size_t mheap::sweep(mspan* s) noexcept {
   const uint32_t before = s->alloc_count.load(std::memory_order_relaxed);
   if (before > live) counters_.frees[size_class_in(s->span_class)].add(before - live);
   counters_.spans_swept.add();
-  if (live == 0) {
+  if (live == 0 && what == empty_span::give_back) {
     if (size_class_in(s->span_class) == 0) counters_.large_bytes_freed.add(s->bytes());
     const size_t pages = s->npages;
     s->sweepgen.store(sg, std::memory_order_release);
@@ -129,7 +129,7 @@ mspan* mheap::pop_unswept(size_t* cursor) noexcept {
 }
 
 void mheap::sweep_and_file(mspan* s, size_t* freed) noexcept {
-  const size_t pages = sweep(s);
+  const size_t pages = sweep(s, empty_span::give_back);
   *freed += pages;
   if (pages != 0) return;
   mcentral& m = central_[s->span_class];

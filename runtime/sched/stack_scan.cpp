@@ -85,8 +85,8 @@ void stack_scan::begin(uint32_t cycle, bool clear) noexcept {
 
 void stack_scan::end() noexcept { marking_cycle.store(0, std::memory_order_seq_cst); }
 
-// Without a claim, so gp may change meanwhile; but what begins during the marking needs no scan, whatever it was before. The runtime's own are
-// left out here already: the collector's driver, which asks, would always find itself busy.
+// Without a claim, so gp may change meanwhile; but what begins during the marking needs no scan, whatever it was before. The runtime's own
+// are left out here already: the collector's driver, which asks, would always find itself busy.
 bool stack_scan::may_need_scan(const g* gp) const noexcept {
   return gp->status.load(std::memory_order_acquire) != g_status::dead && gp->scanned.load(std::memory_order_relaxed) != cycle_ &&
          !gp->system.load(std::memory_order_relaxed);

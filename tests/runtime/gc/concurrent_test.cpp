@@ -2,6 +2,7 @@
 // run in the middle of a collection.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <optional>
@@ -242,19 +243,25 @@ TEST_F(Concurrent, TheRescanFindsNothing) {
 TEST_F(Concurrent, ASmallHeapStaysSmallUnderAllocatorsThatFillTheProcessor) {
   run([] {
     const int procs = set_maxprocs(1);
-    gc();
-    const uint64_t before = read_mem_stats().gc.cycles;
     constexpr int kGoroutines = 4;
-    constexpr int kEach = 30'000;  // of 1 KiB: 120 MB in all, 30 times the goal
-    wait_group wg;
-    wg.add(kGoroutines);
-    for (int i = 0; i < kGoroutines; ++i)
-      go([&] {
-        for (int k = 0; k < kEach; ++k) (void)make<std::array<char, 1024>>();
-        wg.done();
-      });
-    wg.wait();
-    EXPECT_GE(read_mem_stats().gc.cycles - before, 20u);
+    constexpr int kEach = 30'000;     // of 1 KiB: 120 MB in all, 30 times the goal
+    constexpr uint64_t kEnough = 20;  // collections; with the fault there were one or two
+    constexpr int kRounds = 10;       // one must do: a machine with much else to do can take a thread away in the middle of anything
+    uint64_t most = 0;
+    for (int round = 0; round < kRounds && most < kEnough; ++round) {
+      gc();
+      const uint64_t before = read_mem_stats().gc.cycles;
+      wait_group wg;
+      wg.add(kGoroutines);
+      for (int i = 0; i < kGoroutines; ++i)
+        go([&] {
+          for (int k = 0; k < kEach; ++k) (void)make<std::array<char, 1024>>();
+          wg.done();
+        });
+      wg.wait();
+      most = std::max(most, read_mem_stats().gc.cycles - before);
+    }
+    EXPECT_GE(most, kEnough);
     set_maxprocs(procs);
   });
 }

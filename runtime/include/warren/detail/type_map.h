@@ -569,8 +569,8 @@ constexpr void check_collected() {
   }
 }
 
-// Is a zeroed T what T() would make? Not of every trivial type: a null pointer to a data member is -1 (Itanium C++ ABI, 2.3). The compiler is
-// asked for the bytes; types of which it does not know them while compiling (padding, unions, very large ones) are constructed.
+// Is a zeroed T what T() would make? Not of every trivial type: a null pointer to a data member is -1 (Itanium C++ ABI, 2.3). The compiler
+// is asked for the bytes; types of which it does not know them while compiling (padding, unions, very large ones) are constructed.
 template <class T>
 constexpr bool is_made_of_zeros() {
   const auto bytes = std::bit_cast<std::array<unsigned char, sizeof(T)>>(T());
@@ -581,8 +581,8 @@ constexpr bool is_made_of_zeros() {
 constexpr size_t kMostBytesLookedAt = 16384;  // some ms of compiling
 template <class T>
 concept trivially_zero = std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T> &&
-    (std::is_arithmetic_v<T> || (sizeof(T) <= kMostBytesLookedAt && requires { typename std::bool_constant<is_made_of_zeros<T>()>; } &&
-                                 is_made_of_zeros<T>()));
+    (std::is_arithmetic_v<T> ||
+     (sizeof(T) <= kMostBytesLookedAt && requires { typename std::bool_constant<is_made_of_zeros<T>()>; } && is_made_of_zeros<T>()));
 template <class T>
 constexpr bool zero_is_default = trivially_zero<T>;
 template <class T>
