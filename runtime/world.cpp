@@ -2,8 +2,6 @@
 #include "runtime/gc/world.h"
 
 #include <errno.h>
-#include <link.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -136,35 +134,10 @@ int64_t memory_tick(int64_t now) {
   return mm->heap.scavenging().tick(now);
 }
 
-// Is addr where the collector looks? Closures of goroutines that have not started lie in memory of the scheduler (or of operator new) we
-// cannot tell from any other, so the test is for the places a ptr surely does not belong: static data of the program and its libraries, and
-// stacks of threads.
-bool is_static_data(uintptr_t a) noexcept {
-  return dl_iterate_phdr(
-             [](dl_phdr_info* info, size_t, void* arg) {
-               const uintptr_t a = *static_cast<uintptr_t*>(arg);
-               for (int i = 0; i < info->dlpi_phnum; ++i) {
-                 const ElfW(Phdr)& h = info->dlpi_phdr[i];
-                 if (h.p_type == PT_LOAD && a - (info->dlpi_addr + h.p_vaddr) < h.p_memsz) return 1;
-               }
-               return 0;
-             },
-             &a) != 0;
-}
-bool is_thread_stack(uintptr_t a) noexcept {
-  pthread_attr_t attr;
-  if (pthread_getattr_np(pthread_self(), &attr) != 0) return false;
-  void* lo = nullptr;
-  size_t size = 0;
-  pthread_attr_getstack(&attr, &lo, &size);
-  pthread_attr_destroy(&attr);
-  return a - reinterpret_cast<uintptr_t>(lo) < size;
-}
+// Is addr where the collector looks? Roots are no matter here: they hold no ptr.
 bool is_scanned(const void* addr) {
-  const auto a = reinterpret_cast<uintptr_t>(addr);
   memory_manager* const mm = memory_if_any();
-  if ((mm != nullptr && mm->heap.contains(a)) || is_stack_address(addr)) return true;
-  return !is_static_data(a) && !is_thread_stack(a);
+  return (mm != nullptr && mm->heap.contains(reinterpret_cast<uintptr_t>(addr))) || is_goroutine_memory(addr);
 }
 
 [[gnu::noinline]] void shade_first_time(m* mp, uintptr_t word) noexcept {
@@ -177,9 +150,12 @@ inline void shade_on(m* mp, const void* object) noexcept {
   if (word != 0 && !mp->shaded.pushed(word)) shade_first_time(mp, word);
 }
 
-bool shade(const void* old, const void* now) {
+bool shade(const void* slot, const void* old, const void* now) {
   m* const mp = getm();
   if (mp == nullptr || mp->current_p == nullptr) [[unlikely]]
+    return false;
+  if (slot != nullptr && !the_memory.load(std::memory_order_relaxed)->heap.contains(reinterpret_cast<uintptr_t>(slot)) &&
+      !mp->sched->pool().stacks().contains(slot)) [[unlikely]]
     return false;
   // In a critical section the world does not stop. The thread may have been held since it tested the flag, and the marking be over: then
   // `old` and `now` were found in its registers.

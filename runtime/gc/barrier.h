@@ -20,6 +20,9 @@
 // it can only keep garbage alive, and where the memory goes back to the heap or to a stack nobody reads it before it is zeroed or
 // overwritten.
 //
+// A ptr that lies where the collector does not look is no less dangerous in a release build than in a debug one, so the barrier of a marking
+// asks for the place of every store it shades: two compares, since nearly all are on a stack or in the heap.
+//
 // A thread without a P that is not merely preempted (a foreign one, or inside warren::blocking) is scanned by nobody: what it stores
 // cannot be protected, so a call while marking ends the process.
 #pragma once
@@ -32,8 +35,9 @@ enum class store_kind : uint8_t { construct, assign, destroy };
 // What the barrier asks of the rest. Set once at start, before goroutines run; any may be nullptr.
 struct barrier_hooks {
   bool (*is_scanned)(const void* addr) = nullptr;  // does the collector look at this address (heap, goroutine stack, closure)?
-  // Greys both, unless null, if a collection still marks. False: this thread has no P, and nothing was done.
-  bool (*shade)(const void* old, const void* now) = nullptr;
+  // Greys both, unless null, if a collection still marks. False: nothing was done, since this thread has no P, or slot, unless null, is
+  // neither in the heap nor on a stack (is_scanned knows some more places).
+  bool (*shade)(const void* slot, const void* old, const void* now) = nullptr;
   void (*record)(store_kind kind, const void* slot, const volatile void* old, const volatile void* now) = nullptr;  // tests
 };
 extern barrier_hooks the_barrier_hooks;

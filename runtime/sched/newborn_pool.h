@@ -44,6 +44,10 @@ class newborn_pool {
     return n;
   }
   detail::newborn* slab_at(uint32_t number) const noexcept { return slab(number); }
+  // Is this address in a newborn, whatever it holds?
+  bool contains(const void* addr) const noexcept {
+    return reinterpret_cast<uintptr_t>(addr) - reinterpret_cast<uintptr_t>(base_) < capacity_ * kSlabBytes;
+  }
 
   // Gives back the slabs that were not needed since the last call. Returns the bytes. One caller at a time, on any thread.
   size_t trim() noexcept;

@@ -293,9 +293,16 @@ void for_each_p(void (*visit)(void* ctx, p* pp), void* ctx) {
   for (const auto& pp : getm()->sched->all_p()) visit(ctx, pp.get());
 }
 
-bool is_stack_address(const void* addr) noexcept {
-  const scheduler::guest s;
-  return s && s->pool().stacks().contains(addr);
+bool is_goroutine_memory(const void* addr) noexcept {
+  {
+    const scheduler::guest s;
+    if (s && (s->pool().stacks().contains(addr) || s->pool().newborns().contains(addr))) return true;
+  }
+  const g* const gp = getg();
+  if (gp == nullptr) return false;
+  for (const detail::newborn* nb = gp->making; nb != nullptr; nb = static_cast<const detail::newborn*>(nb->next))
+    if (reinterpret_cast<uintptr_t>(addr) - reinterpret_cast<uintptr_t>(nb->closure) < nb->type->size) return true;
+  return false;
 }
 
 }  // namespace warren::rt

@@ -22,7 +22,8 @@ void for_each_stack(void (*visit)(void* ctx, const void* lo, const void* hi), vo
 // REQUIRES: world stopped.
 void for_each_p(void (*visit)(void* ctx, p* pp), void* ctx);
 
-// Is addr in the address range of goroutine stacks? Any thread, any time.
-bool is_stack_address(const void* addr) noexcept;
+// Is addr where words are visited on behalf of goroutines: on a stack, in the closure of one that has not started, or in one that the
+// caller is making? Any thread, any time.
+bool is_goroutine_memory(const void* addr) noexcept;
 
 }  // namespace warren::rt

@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include <warren/gc.h>
 #include <warren/go.h>
 #include <warren/ptr.h>
 
@@ -288,7 +289,7 @@ TEST(Barrier, ShadesBothAndClearsTheDestroyed) {
     ptr<node> a = make<node>(), b = make<node>(), holder = make<node>();
     holder->next = a;
     const auto was = rt::the_barrier_hooks.shade;
-    rt::the_barrier_hooks.shade = [](const void* old, const void* now) {
+    rt::the_barrier_hooks.shade = [](const void*, const void* old, const void* now) {
       for (const void* p : {old, now})
         if (p != nullptr) shaded.push_back(p);
       return true;
@@ -376,6 +377,33 @@ TEST(BarrierDeathTest, CheckFindsAPtrOnAThreadsStack) {
         ptr<node> here = r;
       },
       "fatal error: a warren::ptr at .* was constructed outside the collected heap");
+}
+
+TEST(BarrierDeathTest, CheckFindsAPtrInMallocedMemory) {
+  tests::choose_death_style();
+  EXPECT_DEATH(on_goroutine([] {
+                 rt::set_barrier_flag(detail::barrier_check, true);
+                 std::vector<ptr<node>> several;
+                 several.push_back(make<node>());
+               }),
+               "fatal error: a warren::ptr at .* was constructed outside the collected heap and the goroutine stacks, .*: use warren::root");
+}
+
+// In every build, once a collection marks.
+TEST(BarrierDeathTest, AMarkingFindsAPtrInMallocedMemory) {
+  tests::choose_death_style();
+  EXPECT_DEATH(on_goroutine([] {
+                 rt::set_barrier_flag(detail::barrier_check, false);
+                 const auto outside = std::make_unique<ptr<node>>();
+                 for (;;) {
+                   go([] { gc(); });
+                   for (int i = 0; i < 1000; ++i) {
+                     *outside = make<node>();
+                     if (i % 100 == 0) yield();
+                   }
+                 }
+               }),
+               "fatal error: a warren::ptr at .* was assigned outside the collected heap and the goroutine stacks, .*: use warren::root");
 }
 
 TEST(Barrier, CheckAcceptsHeapStackAndClosures) {

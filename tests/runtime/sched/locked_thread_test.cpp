@@ -3,10 +3,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <set>
-#include <vector>
 
 #include "tests/death_style.h"
 #include "warren/chan.h"
@@ -145,8 +145,8 @@ TEST(LockedThread, EndsWithItsGoroutine) {
 TEST(LockedThread, ManyAtOnceTalkToEachOther) {
   run([] {
     constexpr int n = 16;
-    std::vector<chan<int>> ring;
-    for (int i = 0; i <= n; ++i) ring.push_back(make_chan<int>());
+    std::array<chan<int>, n + 1> ring;
+    for (chan<int>& c : ring) c = make_chan<int>();
     for (int i = 0; i < n; ++i)
       go([in = ring[i], out = ring[i + 1]] {
         lock_os_thread();
