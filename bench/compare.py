@@ -33,6 +33,8 @@ ABUSE_BAR_US = 25_000
 IDLE_BAR_PERCENT = 0.5
 PEERS = ["grpc_cpp_callback", "grpc_cpp_async", "grpc_go"]
 SYNC = "grpc_cpp_sync"  # only where calls wait
+CEILING = "nghttp2_echo"  # only where SayHello is called without TLS
+CEILING_BAR = 0.65  # of its calls
 # What the project promises (time: at most, calls: at least). Rows without a promise show a dash.
 TIME_BARS = {
     "spawn_join": 0.35, "yield": 0.40, ("pingpong", 1): 0.30, ("pingpong", 2): 0.35, "chan_buffered": 0.45, "select2": 0.45,
@@ -68,6 +70,7 @@ GRPC_ROWS = [
     ("10x100_10k", CALLS, "10 × 100, 10 KiB", False, 3.0, PEERS),
     ("10x10", CALLS, "10 × 10", False, 3.5, PEERS),
     ("50x20_100b", CALLS, "50 × 20, 100 B", False, 5.0, PEERS),
+    ("50x20_complex", CALLS, "50 × 20, complex message", False, 3.0, PEERS),
     ("1x1", CALLS, "1 × 1", False, 1.4, PEERS),
     ("1x1", P50, "1 × 1, p50 in µs", True, 0.9, PEERS),
     ("4x1_1m", CALLS, "4 × 1, 1 MiB both ways", False, 1.3, PEERS),
@@ -246,19 +249,22 @@ def compare_servers(directory, rounds, seconds, failures):
             if "round" in line:
                 by_round.setdefault(line["round"], {})[line["server"]] = line
         measured[scenario] = {line["server"]: line for line in lines if "round" not in line}, [by_round[r] for r in sorted(by_round)]
-    rows = []
-    for scenario, figure, title, at_most, bar, peers in GRPC_ROWS:
-        if scenario not in measured:
-            continue
-        medians, by_round = measured[scenario]
-        best = min if at_most else max
-        rows.append({
-            "scenario": scenario, "figure": figure, "title": title, "at_most": at_most, "bar": bar,
-            "medians": medians,
-            "ratio_to_best": spread([r["warren"][figure] / max(best(r[peer][figure] for peer in peers), 1) for r in by_round]),
-            "rounds": [{server: line[figure] for server, line in r.items()} for r in by_round],
-        })
-    return rows
+    return [grpc_row(row, *measured[row[0]]) for row in GRPC_ROWS if row[0] in measured]
+
+
+def grpc_row(row, medians, by_round):
+    """One line of the table: a scenario's figure of every server, and ours as a part of the best peer's and of the ceiling's."""
+    scenario, figure, title, at_most, bar, peers = row
+    best = min if at_most else max
+    made = {
+        "scenario": scenario, "figure": figure, "title": title, "at_most": at_most, "bar": bar,
+        "medians": medians,
+        "ratio_to_best": spread([r["warren"][figure] / max(best(r[peer][figure] for peer in peers), 1) for r in by_round]),
+        "rounds": [{server: line[figure] for server, line in r.items()} for r in by_round],
+    }
+    if figure == CALLS and CEILING in medians:
+        made["ratio_to_ceiling"] = spread([r["warren"][figure] / max(r[CEILING][figure], 1) for r in by_round])
+    return made
 
 
 def compare_attacks(directory, rounds, seconds, failures):
@@ -460,9 +466,11 @@ def markdown(sections):
     if "grpc" in sections:
         section = sections["grpc"]
         out += ["**gRPC**, calls per server CPU second unless another figure is named; connections × streams, unary echo of 5 bytes, no TLS "
-                "unless said. Ratio: ours / the best peer's of the round.", ""]
-        out += ["| scenario | warren | gRPC C++ callback | gRPC C++ async | gRPC C++ sync | grpc-go | ratio to the best | bar |",
-                "|---|---|---|---|---|---|---|---|"]
+                "unless said. Ratio: ours / the best peer's of the round. Bare nghttp2 is no peer but the ceiling: an echo with nothing above "
+                "nghttp2.", ""]
+        out += ["| scenario | warren | gRPC C++ callback | gRPC C++ async | gRPC C++ sync | grpc-go | ratio to the best | bar "
+                "| bare nghttp2 | ratio to it | bar |",
+                "|---|---|---|---|---|---|---|---|---|---|---|"]
         for row in section["rows"]:
             # Sections of before have calls only.
             figure = row.get("figure", CALLS)
@@ -472,7 +480,11 @@ def markdown(sections):
             bars = bar_text(bar, row["ratio_to_best"], at_most)
             if row["scenario"] == "idle_10000":
                 bars += f"; ≤ {IDLE_BAR_BYTES:,} B: {'met' if row['medians']['warren'][figure] <= IDLE_BAR_BYTES else 'missed'}"
-            out.append(f"| {row.get('title', row['scenario'].replace('x', ' × '))} | {figures} | {ratio_text(row['ratio_to_best'])} | {bars} |")
+            ceiling = f"{row['medians'][CEILING][figure]:,.0f}" if CEILING in row["medians"] else "–"
+            above = row.get("ratio_to_ceiling")
+            of_ceiling = f"{ratio_text(above)} | {bar_text(CEILING_BAR, above, False)}" if above else "– | –"
+            out.append(f"| {row.get('title', row['scenario'].replace('x', ' × '))} | {figures} | {ratio_text(row['ratio_to_best'])} | {bars} "
+                       f"| {ceiling} | {of_ceiling} |")
         out += failure_lines(section)
         s = section["setting"]
         out += ["", f"{where_text(s)} gRPC C++ {s['grpc_cpp']}, grpc-go {s['grpc_go']}.", ""]

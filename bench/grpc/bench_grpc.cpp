@@ -1,4 +1,4 @@
-// bench_grpc: gRPC calls per CPU second of the server, ours against gRPC C++ and grpc-go.
+// bench_grpc: gRPC calls per CPU second of the server, ours against gRPC C++, grpc-go, and nghttp2 with nothing above it.
 //
 // The load generator and the server share a small machine, so calls per second say nothing: whichever is slower decides. What is compared
 // is how much processor time the server process used for a known number of calls. One processor is the server's, another the load's. For
@@ -27,27 +27,36 @@
 #include "bench/grpc/child.h"
 #include "bench/grpc/load.h"
 #include "bench/grpc/plain_client.h"
+#include "bench/grpc/shipment.h"
 
 namespace {
+
+// Where a server is measured.
+enum class part {
+  everywhere,
+  waiting,  // where calls wait: what costs a thread for each call
+  unary,    // where a call is one message that comes back: what knows no method
+};
 
 struct server {
   const char* name;
   const char* path;       // from the directory of this program
   const char* load_path;  // the same, serves warren.bench.Load
   std::vector<std::string> flags;
-  bool everywhere;  // or where calls wait only
+  part takes;
 };
 
 const server kServers[] = {
-    {"warren", "greeter_server", "bench_load_server", {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, true},
-    {"grpc_cpp_callback", "peers/grpc_cpp_callback", "peers/grpc_cpp_callback", {"--listen", "127.0.0.1:0"}, true},
-    {"grpc_cpp_async", "peers/grpc_cpp_async", "peers/grpc_cpp_async", {"--listen", "127.0.0.1:0"}, true},
-    {"grpc_cpp_sync", "peers/grpc_cpp_sync", "peers/grpc_cpp_sync", {"--listen", "127.0.0.1:0"}, false},
-    {"grpc_go", "peers/grpc_go", "peers/grpc_go", {"--listen", "127.0.0.1:0"}, true},
+    {"warren", "greeter_server", "bench_load_server", {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, part::everywhere},
+    {"grpc_cpp_callback", "peers/grpc_cpp_callback", "peers/grpc_cpp_callback", {"--listen", "127.0.0.1:0"}, part::everywhere},
+    {"grpc_cpp_async", "peers/grpc_cpp_async", "peers/grpc_cpp_async", {"--listen", "127.0.0.1:0"}, part::everywhere},
+    {"grpc_cpp_sync", "peers/grpc_cpp_sync", "peers/grpc_cpp_sync", {"--listen", "127.0.0.1:0"}, part::waiting},
+    {"grpc_go", "peers/grpc_go", "peers/grpc_go", {"--listen", "127.0.0.1:0"}, part::everywhere},
+    {"nghttp2_echo", "peers/nghttp2_echo", "peers/nghttp2_echo", {"--listen", "127.0.0.1:0"}, part::unary},
 };
-constexpr const char* kServerNames = "warren,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go";
+constexpr const char* kServerNames = "warren,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go,nghttp2_echo";
 
-enum class kind { hello, tls, sleep, stream, chat, open_loop, idle };
+enum class kind { hello, complex, tls, sleep, stream, chat, open_loop, idle };
 
 struct scenario {
   const char* name;
@@ -68,6 +77,7 @@ const scenario kScenarios[] = {
     {"10x100_10k", kind::hello, 10, 100, 10 << 10},
     {"10x10", kind::hello, 10, 10},
     {"50x20_100b", kind::hello, 50, 20, 100},
+    {"50x20_complex", kind::complex, 50, 20},
     {"1x1", kind::hello, 1, 1},
     {"4x1_1m", kind::hello, 4, 1, 1 << 20},
     {"chat_10x10", kind::chat, 10, 10},
@@ -77,6 +87,15 @@ const scenario kScenarios[] = {
     {"open_loop", kind::open_loop, 10, 100},
     {"idle_10000", kind::idle, kIdleConnections, 1},
 };
+
+bool takes_part(const server& which, const scenario& s) {
+  switch (which.takes) {
+    case part::everywhere: return true;
+    case part::waiting: return s.what == kind::sleep;
+    case part::unary: return s.what == kind::hello;
+  }
+  return false;
+}
 
 // In the order in which they are printed.
 using figures = std::vector<std::pair<std::string, double>>;
@@ -94,7 +113,8 @@ constexpr const char* kUsage =
     "usage: bench_grpc [--rounds N] [--seconds S] [--servers NAME,...] [--scenarios NAME,...] [--each-round] [--quick]\n"
     "  --rounds      times every server is measured; the figures printed are medians (5)\n"
     "  --seconds     measured load per round, scenario and server (2)\n"
-    "  --servers     of warren,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go (those that are built; sync: where calls wait only)\n"
+    "  --servers     of warren,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go,nghttp2_echo (those that are built; sync: where\n"
+    "                calls wait; nghttp2_echo: where SayHello is called without TLS)\n"
     "  --scenarios   of those that --list names (all)\n"
     "  --list        print the names of the scenarios\n"
     "  --each-round  print every round's figures too, with its number\n"
@@ -169,6 +189,9 @@ bench::request request_of(const scenario& s) {
   } else if (s.what == kind::stream) {
     r.path = "/warren.bench.Load/Stream";
     r.message = field_1(5) + bench::number_field(3, kStreamMessages);
+  } else if (s.what == kind::complex) {
+    r.path = "/warren.bench.Shipping/Ship";
+    r.message = bench::shipment_request();
   } else {
     r.path = "/helloworld.Greeter/SayHello";
     r.message = field_1(s.name_bytes);
@@ -357,7 +380,7 @@ struct built {
   server which;
   std::string path, load_path;
   const std::string& path_for(const scenario& s) const {
-    return s.what == kind::sleep || s.what == kind::stream || s.what == kind::chat ? load_path : path;
+    return s.what == kind::complex || s.what == kind::sleep || s.what == kind::stream || s.what == kind::chat ? load_path : path;
   }
 };
 
@@ -423,7 +446,7 @@ int run(const options& o) {
     }
     std::vector<built> some;
     for (const built& b : servers) {
-      if (b.which.everywhere || s.what == kind::sleep) some.push_back(b);
+      if (takes_part(b.which, s)) some.push_back(b);
     }
     if (!some.empty()) run_scenario(s, some, o);
   }

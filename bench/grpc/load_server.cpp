@@ -1,5 +1,6 @@
-// warren.bench.Load and helloworld.Greeter on warren, for bench_grpc.
+// warren.bench.Load, warren.bench.Shipping and helloworld.Greeter on warren, for bench_grpc.
 #include <load.warren.h>
+#include <shipment.warren.h>
 
 #include <chrono>
 
@@ -31,11 +32,22 @@ class load final : public warren::bench::LoadService {
   }
 };
 
+class shipping final : public warren::bench::ShippingService {
+  grpc::result<warren::bench::ShipReply> Ship(grpc::server_context&, const warren::bench::ShipRequest& request) override {
+    warren::bench::ShipReply reply;
+    *reply.mutable_shipment() = request.shipment();
+    return reply;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  return warren::host::main_of({"bench_load_server", "Serves warren.bench.Load."}, argc, argv, [](warren::host::services& s) {
-    static load l;
-    s.add(l);
-  });
+  return warren::host::main_of({"bench_load_server", "Serves warren.bench.Load and warren.bench.Shipping."}, argc, argv,
+                               [](warren::host::services& s) {
+                                 static load l;
+                                 static shipping ship;
+                                 s.add(l);
+                                 s.add(ship);
+                               });
 }

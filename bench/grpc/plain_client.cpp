@@ -70,9 +70,9 @@ std::string string_field(int field, std::string_view value) {
   return out += value;
 }
 
-std::string number_field(int field, int value) {
+std::string number_field(int field, int64_t value) {
   std::string out(1, static_cast<char>(field << 3));
-  return out += varint(static_cast<unsigned>(value));
+  return out += varint(static_cast<uint64_t>(value));
 }
 
 plain_connection::plain_connection(const std::string& address) {

@@ -19,7 +19,7 @@ std::string framed(std::string_view message);
 
 // A protobuf field, its number below 16.
 std::string string_field(int field, std::string_view value);
-std::string number_field(int field, int value);
+std::string number_field(int field, int64_t value);
 
 // One connection. Not thread-safe. Functions throw std::runtime_error with one line.
 class plain_connection {

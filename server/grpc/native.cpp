@@ -26,6 +26,7 @@
 #include "server/http2/connection.h"
 #include "server/http2/event.h"
 #include "server/http2/limits.h"
+#include "server/http2/stream_pool.h"
 
 namespace warren::grpc {
 
@@ -38,6 +39,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
   http2::connection_options connection_options;
   http2::transport_counters counted;
   http2::block_pool block_pool;
+  http2::stream_pool stream_pool;
   std::unique_ptr<stream_listener> listener;
   std::string address;
   // With TLS only; made by start().
@@ -80,12 +82,16 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.ping_interval_ns = std::chrono::nanoseconds(options.min_ping_interval).count();
     connection_options.session.idle_pings = options.permit_idle_pings;
   }
+  ~native() override {
+    stream_pool.clear([](http2::stream* s) { delete static_cast<call*>(s); });
+  }
 
   // --- http2::connection::host ---
-  http2::stream* make_stream(http2::connection& c) override { return new call(shared, c); }
+  http2::stream* make_stream() override { return new call(shared); }
   void destroy_stream(http2::stream* s) override { delete static_cast<call*>(s); }
   http2::transport_counters& counters() override { return counted; }
   http2::block_pool& blocks() override { return block_pool; }
+  http2::stream_pool& streams() override { return stream_pool; }
   http2::alarms& clock() override { return shared.alarms; }
   void connection_ended(http2::connection& c) override {
     // Whoever waits for idle may let go of the server at once; set() must not be inside freed memory then.

@@ -69,10 +69,7 @@ connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, 
 }
 
 connection::~connection() {
-  while (pool_ != nullptr) {
-    stream* s = std::exchange(pool_, pool_->batch_next_);
-    host_.destroy_stream(s);
-  }
+  give_streams();
   if (out_ != nullptr) host_.blocks().give(out_);
 }
 
@@ -116,6 +113,7 @@ void connection::release() {
   for (;;) {
     drain();
     flush();
+    give_streams();
     note_end();
     if (over()) {
       host_.connection_ended(*this);  // the word stays owned: see Lifetime
@@ -619,13 +617,14 @@ void connection::end_reading() {
 stream* connection::open_stream(int32_t) {
   // Handlers that outlive their stream count: that is what bounds what a client can make us do at once (rapid reset).
   if (live_count_ >= options_.session.max_concurrent_streams) return nullptr;
-  stream* s = pool_;
+  if (free_ == nullptr) free_ = host_.streams().take();
+  stream* s = free_;
   if (s != nullptr) {
-    pool_ = s->batch_next_;
-    pool_count_--;
+    free_ = s->batch_next_;
   } else {
-    s = host_.make_stream(*this);
+    s = host_.make_stream();
   }
+  s->connection_ = this;
   add(counts_.streams_started, 1);
   counts_.last_stream_ns.store(now_, std::memory_order_relaxed);
   s->batch_next_ = nullptr;
@@ -645,14 +644,24 @@ void connection::maybe_reuse(stream& s) {
     idle_since_ = now_;
     if (options_.max_idle.count() != 0 && !dead_) arm(now_ + options_.max_idle.count());
   }
-  if (pool_count_ >= kPooledStreams) {
+  s.on_reuse();
+  const uint32_t others = free_ == nullptr ? 0 : free_->free_count_;
+  if (others >= kPooledStreams) {
     host_.destroy_stream(&s);
     return;
   }
-  s.on_reuse();
-  s.batch_next_ = pool_;
-  pool_ = &s;
-  pool_count_++;
+  s.free_count_ = others + 1;
+  s.batch_next_ = free_;
+  free_ = &s;
+}
+
+// After each write, which is what ends calls: see stream_pool.h.
+void connection::give_streams() noexcept {
+  if (free_ == nullptr || host_.streams().give(free_)) {
+    free_ = nullptr;
+    return;
+  }
+  while (free_ != nullptr) host_.destroy_stream(std::exchange(free_, free_->batch_next_));
 }
 
 void connection::stream_closed(stream& s) { maybe_reuse(s); }

@@ -16,6 +16,7 @@
 #include "server/http2/peer.h"
 #include "server/http2/session.h"
 #include "server/http2/stream.h"
+#include "server/http2/stream_pool.h"
 
 namespace warren::http2 {
 
@@ -64,8 +65,9 @@ class connection final : private session::events, private alarm {
   // The layer above.
   class host {
    public:
-    virtual stream* make_stream(connection& c) = 0;  // owner
-    virtual void destroy_stream(stream* s) = 0;      // owner
+    virtual stream* make_stream() = 0;           // owner
+    virtual void destroy_stream(stream* s) = 0;  // owner
+    virtual stream_pool& streams() = 0;
     // Nothing of the connection runs any more; the host forgets it and gives its reference back with unpin().
     virtual void connection_ended(connection& c) = 0;
     virtual transport_counters& counters() = 0;
@@ -156,6 +158,7 @@ class connection final : private session::events, private alarm {
   void post_finished(stream* finished);
   void end_reading();
   void maybe_reuse(stream& s);
+  void give_streams() noexcept;
 
   // session::events
   stream* open_stream(int32_t id) override;
@@ -199,9 +202,8 @@ class connection final : private session::events, private alarm {
   uint32_t batch_count_ = 0;
   stream* live_ = nullptr;
   uint32_t live_count_ = 0;
-  stream* pool_ = nullptr;
-  uint32_t pool_count_ = 0;
-  char* out_ = nullptr;  // bytes on their way to the socket; the flusher's while flushing_
+  stream* free_ = nullptr;  // from the host's pool, or on their way there
+  char* out_ = nullptr;     // bytes on their way to the socket; the flusher's while flushing_
   size_t out_at_ = 0;
   size_t out_end_ = 0;
   bool flushing_ = false;  // a flusher goroutine writes

@@ -13,8 +13,10 @@ inline constexpr size_t kBlockSize = 64 << 10;
 inline constexpr size_t kFrameRoom = (16 << 10) + 64;
 // Blocks kept for reuse by one server. More than Ps × 2 is never busy at once unless peers stop reading.
 inline constexpr size_t kPooledBlocks = 16;
-// Stream objects kept per connection for reuse: one batch of the usual client (100 streams) needs no allocation.
-inline constexpr size_t kPooledStreams = 128;
+// Stream objects kept for reuse by one server: lists, and objects in each. One batch of the usual client (100 streams) needs no allocation,
+// on as many connections as are busy at once.
+inline constexpr size_t kPooledLists = 16;
+inline constexpr uint32_t kPooledStreams = 128;
 
 // --- sharing a batch -----------------------------------------------------------------------------------------------------------------
 // A batch whose handlers are expected to take longer than this in all is shared with a second goroutine if a P is idle. Waking a P and

@@ -7,6 +7,7 @@
 
 namespace warren::http2 {
 
+class connection;
 class session;
 
 // Something that can be queued for the owner of a connection (see connection.cpp). Bits say what happened; the node is in the queue at
@@ -62,16 +63,20 @@ class stream : public node {
   stream() noexcept : node(kind::stream) {}
   ~stream() = default;
 
+  connection* connection_ = nullptr;  // that the request came on
+
  private:
   friend class session;
   friend class connection;
+  friend class stream_pool;
   int32_t id_ = 0;
   bool open_ = false;           // nghttp2 knows it
   bool request_ended_ = false;  // the peer sent END_STREAM
   uint32_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
-  stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or in the pool
+  stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or of free ones
+  uint32_t free_count_ = 0;       // of a free one: how many the list has from here on
   stream* live_next_ = nullptr;   // among the connection's streams
   stream* live_prev_ = nullptr;
 };

@@ -1,4 +1,4 @@
-// helloworld.Greeter and warren.bench.Load on grpc-go, with the library's defaults and generated code.
+// helloworld.Greeter, warren.bench.Load and warren.bench.Shipping on grpc-go, with the library's defaults and generated code.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/credentials"
 
 	"benchload"
+	"benchshipment"
 	"helloworld"
 )
 
@@ -66,6 +67,14 @@ func (*load) Chat(io_ benchload.Load_ChatServer) error {
 	}
 }
 
+type shipping struct {
+	benchshipment.UnimplementedShippingServer
+}
+
+func (*shipping) Ship(_ context.Context, request *benchshipment.ShipRequest) (*benchshipment.ShipReply, error) {
+	return &benchshipment.ShipReply{Shipment: request.Shipment}, nil
+}
+
 func fail(err error) {
 	fmt.Fprintln(os.Stderr, err)
 	os.Exit(1)
@@ -92,6 +101,7 @@ func main() {
 	server := grpc.NewServer(options...)
 	helloworld.RegisterGreeterServer(server, &greeter{})
 	benchload.RegisterLoadServer(server, &load{})
+	benchshipment.RegisterShippingServer(server, &shipping{})
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGTERM, syscall.SIGINT)
 	go func() {

@@ -1,4 +1,4 @@
-// helloworld.Greeter and warren.bench.Load on gRPC C++'s completion-queue API, the fastest that library offers:
+// helloworld.Greeter, warren.bench.Load and warren.bench.Shipping on gRPC C++'s completion-queue API, the fastest that library offers:
 // one completion queue per thread, many outstanding requests on each, call objects reused, no locks and no logging of our own.
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
@@ -15,6 +15,7 @@
 #include "greeter_main.h"
 #include "helloworld.grpc.pb.h"
 #include "load.grpc.pb.h"
+#include "shipment.grpc.pb.h"
 
 namespace {
 
@@ -37,10 +38,14 @@ class tag {
   ~tag() = default;
 };
 
-// One unary call: requested → answered → requested again. Its address is the tag.
+void answer(const helloworld::HelloRequest& request, helloworld::HelloReply& reply) { reply.set_message(request.name()); }
+void answer(const warren::bench::ShipRequest& request, warren::bench::ShipReply& reply) { *reply.mutable_shipment() = request.shipment(); }
+
+// One unary call: requested → answered → requested again. Its address is the tag. kRequest: the service's function that asks for a call.
+template <class Service, auto kRequest, class Request, class Reply>
 class call final : public tag {
  public:
-  call(helloworld::Greeter::AsyncService* service, grpc::ServerCompletionQueue* queue) : service_(service), queue_(queue) { request(); }
+  call(Service* service, grpc::ServerCompletionQueue* queue) : service_(service), queue_(queue) { request(); }
 
   void proceed(bool ok) override {
     if (stopping.load(std::memory_order_relaxed) || (!ok && !answering_)) return;
@@ -49,7 +54,7 @@ class call final : public tag {
       return;
     }
     answering_ = true;
-    reply_.set_message(request_.name());
+    answer(request_, reply_);
     writer_->Finish(reply_, grpc::Status::OK, static_cast<tag*>(this));
   }
 
@@ -60,17 +65,21 @@ class call final : public tag {
     context_.emplace();  // gRPC forbids using a context twice
     request_.Clear();
     writer_.emplace(&*context_);
-    service_->RequestSayHello(&*context_, &request_, &*writer_, queue_, queue_, static_cast<tag*>(this));
+    (service_->*kRequest)(&*context_, &request_, &*writer_, queue_, queue_, static_cast<tag*>(this));
   }
 
-  helloworld::Greeter::AsyncService* service_;
+  Service* service_;
   grpc::ServerCompletionQueue* queue_;
   std::optional<grpc::ServerContext> context_;
-  helloworld::HelloRequest request_;
-  helloworld::HelloReply reply_;
-  std::optional<grpc::ServerAsyncResponseWriter<helloworld::HelloReply>> writer_;
+  Request request_;
+  Reply reply_;
+  std::optional<grpc::ServerAsyncResponseWriter<Reply>> writer_;
   bool answering_ = false;
 };
+using greeter = helloworld::Greeter::AsyncService;
+using shipping = warren::bench::Shipping::AsyncService;
+using hello_call = call<greeter, &greeter::RequestSayHello, helloworld::HelloRequest, helloworld::HelloReply>;
+using ship_call = call<shipping, &shipping::RequestShip, warren::bench::ShipRequest, warren::bench::ShipReply>;
 
 // What the calls of warren.bench.Load have in common: a step each time the queue says that the one before is done.
 class load_call : public tag {
@@ -184,14 +193,15 @@ class chat_call final : public load_call {
   std::optional<grpc::ServerAsyncReaderWriter<Job, Job>> io_;
 };
 
-void serve(helloworld::Greeter::AsyncService* hello, warren::bench::Load::AsyncService* load, grpc::ServerCompletionQueue* queue,
-           int sleepers) {
-  std::deque<call> calls;
+void serve(greeter* hello, warren::bench::Load::AsyncService* load, shipping* ship, grpc::ServerCompletionQueue* queue, int sleepers) {
+  std::deque<hello_call> hellos;
+  std::deque<ship_call> ships;
   std::deque<sleep_call> sleeps;
   std::deque<stream_call> streams;
   std::deque<chat_call> chats;
   for (int i = 0; i < kOutstanding; i++) {
-    calls.emplace_back(hello, queue);
+    hellos.emplace_back(hello, queue);
+    ships.emplace_back(ship, queue);
     streams.emplace_back(load, queue).again();
     chats.emplace_back(load, queue).again();
   }
@@ -215,20 +225,22 @@ int main(int argc, char** argv) {
   const greeter_flags flags = parse_greeter_flags(argc, argv);
   const sigset_t end = block_end_signals();
   const int threads = flags.threads > 0 ? flags.threads : usable_processors();
-  helloworld::Greeter::AsyncService service;
+  greeter hello;
   warren::bench::Load::AsyncService load;
+  shipping ship;
   int port = 0;
   grpc::ServerBuilder builder;
   builder.AddListeningPort(flags.listen, credentials_of(flags), &port);
-  builder.RegisterService(&service);
+  builder.RegisterService(&hello);
   builder.RegisterService(&load);
+  builder.RegisterService(&ship);
   std::vector<std::unique_ptr<grpc::ServerCompletionQueue>> queues;
   for (int i = 0; i < threads; i++) queues.push_back(builder.AddCompletionQueue());
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr) port = 0;
   std::vector<std::thread> workers;
   if (port != 0) {
-    for (auto& queue : queues) workers.emplace_back(serve, &service, &load, queue.get(), flags.sleepers);
+    for (auto& queue : queues) workers.emplace_back(serve, &hello, &load, &ship, queue.get(), flags.sleepers);
   }
   wait_for_end(flags.listen, port, end);
   stopping.store(true);

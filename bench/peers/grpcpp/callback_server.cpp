@@ -1,4 +1,4 @@
-// helloworld.Greeter and warren.bench.Load on gRPC C++'s callback API, the interface its documentation recommends.
+// helloworld.Greeter, warren.bench.Load and warren.bench.Shipping on gRPC C++'s callback API, the interface its documentation recommends.
 // The library brings its own threads (CallbackAlternativeCQ: at least two), so there is nothing to tune here.
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
@@ -8,6 +8,7 @@
 #include "greeter_main.h"
 #include "helloworld.grpc.pb.h"
 #include "load.grpc.pb.h"
+#include "shipment.grpc.pb.h"
 
 namespace {
 
@@ -68,10 +69,21 @@ class load final : public warren::bench::Load::CallbackService {
   grpc::ServerBidiReactor<Job, Job>* Chat(grpc::CallbackServerContext*) override { return new chatter; }
 };
 
+class shipping final : public warren::bench::Shipping::CallbackService {
+  grpc::ServerUnaryReactor* Ship(grpc::CallbackServerContext* context, const warren::bench::ShipRequest* request,
+                                 warren::bench::ShipReply* reply) override {
+    *reply->mutable_shipment() = request->shipment();
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(grpc::Status::OK);
+    return reactor;
+  }
+};
+
 }  // namespace
 
 int main(int argc, char** argv) {
   greeter hello;
   load work;
-  serve_until_end(argc, argv, {&hello, &work});
+  shipping ship;
+  serve_until_end(argc, argv, {&hello, &work, &ship});
 }
