@@ -5,6 +5,7 @@
 //   mark_scattered           the same, where no table leads to the nodes in the order of their addresses
 //   pauses                   100 000 parked goroutines, 1 GB live, two goroutines allocate at 200 MB/s together for 30 seconds. Counters of
 //                            the stops of the world in that time, and of how late a goroutine is that is due every millisecond
+//   weak_pointers            a million weak pointers: counters of the longest stop of the world in each of some collections
 //   churn                    200 000 objects that are replaced ten million times, of sizes that drift. Counters: resident memory over the
 //                            bytes asked for and alive, at the end and at its worst
 //   collect_million_parked   one collection with a million parked goroutines
@@ -23,6 +24,7 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 #include <warren/sync.h>
+#include <warren/weak.h>
 
 #include "bench/support.h"
 #include "bench/trees.h"
@@ -239,6 +241,33 @@ void pauses(State& state) {
   benchmark::DoNotOptimize(heap.data());
 }
 
+// ---- weak pointers ----------------------------------------------------------------------------------------------------------------------
+// A million of them, to objects that live; every second collection a tenth of the objects is replaced.
+void weak_pointers(State& state) {
+  constexpr size_t kObjects = 1'000'000;
+  const auto objects = warren::make_array<ptr<node>>(kObjects);
+  const auto weaks = warren::make_array<warren::weak<node>>(kObjects);
+  for (size_t i = 0; i < kObjects; i++) {
+    objects[i] = warren::make<node>();
+    weaks[i] = warren::weak<node>(objects[i]);
+  }
+  std::vector<int64_t> pauses;
+  bench::timed(state, [&](int64_t n) {
+    for (int64_t k = 0; k < n + 10; k++) {
+      if (k % 2 == 1)
+        for (size_t i = 0; i < kObjects; i += 10) {
+          objects[i] = warren::make<node>();
+          weaks[i] = warren::weak<node>(objects[i]);
+        }
+      warren::gc();
+      pauses.push_back(warren::read_mem_stats().gc.last.pause_max_ns);
+    }
+  });
+  std::sort(pauses.begin(), pauses.end());
+  state.counters["pause_p50_us"] = quantile_us(pauses, 0.5);
+  state.counters["pause_max_us"] = quantile_us(pauses, 1);
+}
+
 // ---- churn ------------------------------------------------------------------------------------------------------------------------------
 struct block {
   ptr<block> next;
@@ -298,6 +327,7 @@ int main(int argc, char** argv) {
   bench::add("mark_rate", mark_rate);
   bench::add("mark_scattered", mark_scattered);
   bench::add_once("pauses", pauses);
+  bench::add_once("weak_pointers", weak_pointers);
   bench::add_once("churn", churn);
   bench::add("collect_million_parked", collect_million_parked);
   return bench::main(argc, argv);
