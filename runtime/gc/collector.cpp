@@ -283,7 +283,7 @@ void collector::stopped_start() {
   report_.cycle = ++cycles_;
   bytes_ = objects_ = scanned_ = stack_bytes_ = root_words_ = 0;
   worker_ns_ = assist_ns_ = idle_ns_ = 0;
-  credit_ = 0;
+  assist_queue_.open();
   mark_began_ = world_.nanotime();
   pacer_lock_.lock();
   pacer_.start_cycle(heap_.live_bytes());
@@ -402,8 +402,9 @@ uint64_t collector::work(uint64_t amount, worker kind) noexcept {
   const int64_t before = world_.nanotime();
   const uint64_t done = mark(amount);
   (kind == worker::idle ? idle_ns_ : worker_ns_).fetch_add(world_.nanotime() - before, std::memory_order_relaxed);
-  credit_.fetch_add(static_cast<int64_t>(done), std::memory_order_relaxed);
+  assist_queue_.add(static_cast<int64_t>(done));
   revise();
+  if (!strict_.load(std::memory_order_relaxed)) assist_queue_.forgive();
   return done;
 }
 
@@ -413,14 +414,7 @@ bool collector::assist(uint64_t bytes, int64_t* credit) noexcept {
   *credit -= static_cast<int64_t>(ratio_.load(std::memory_order_relaxed) * static_cast<double>(bytes));
   if (*credit >= 0) return true;
   assists_.fetch_add(1, std::memory_order_relaxed);
-  // What workers have done already.
-  int64_t there = credit_.load(std::memory_order_relaxed);
-  while (there > 0) {
-    const int64_t take = there < -*credit ? there : -*credit;
-    if (!credit_.compare_exchange_weak(there, there - take, std::memory_order_relaxed)) continue;
-    *credit += take;
-    break;
-  }
+  *credit += assist_queue_.take(-*credit);  // what workers have done already
   if (*credit >= 0) {
     assists_by_credit_.fetch_add(1, std::memory_order_relaxed);
     return true;
@@ -486,6 +480,7 @@ void collector::stopped_finish() {
   }
 
   weaks_.end_judged();
+  assist_queue_.close();
   if (after_mark_for_testing != nullptr) after_mark_for_testing(after_mark_arg_for_testing);
   if (checkmark_) check();
   if (checkmark_ || kReportHopelessCleanups) cleanups_.report_hopeless(heap_);

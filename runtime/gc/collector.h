@@ -60,6 +60,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "runtime/gc/assist_queue.h"
 #include "runtime/gc/checkmark.h"
 #include "runtime/gc/cleanup.h"
 #include "runtime/gc/finalizer.h"
@@ -115,9 +116,10 @@ class collector {
   // A worker's piece: as mark; what it has done is credit for those who allocate.
   uint64_t work(uint64_t amount, worker kind) noexcept;
   // By a goroutine that has added so many bytes to the heap. credit: of the caller, bytes of marking it has done beyond what it owed.
-  // False: it owes more, has found nothing to mark, and should not go on; to be called again, with 0 bytes, when others have had their
-  // turn.
+  // False: it owes more, has found nothing to mark, and should not go on before assists() has paid what *credit lacks.
   bool assist(uint64_t bytes, int64_t* credit) noexcept;
+  // Where they wait. After work and finish, outside of brackets: wake_paid().
+  assist_queue& assists() noexcept { return assist_queue_; }
   // Before finish, the world running: tries the stacks again that were busy. Returns how many are left.
   size_t retry_stacks() noexcept;
   // REQUIRES: phase mark. False: there is more to mark.
@@ -238,8 +240,8 @@ class collector {
   std::atomic<size_t> next_job_{0};
   size_t jobs_ = 0;
   std::atomic<uint64_t> bytes_{0}, objects_{0}, scanned_{0}, stack_bytes_{0}, root_words_{0};
-  std::atomic<double> ratio_{0};    // bytes to mark per byte allocated
-  std::atomic<int64_t> credit_{0};  // bytes that workers have marked and nobody has used
+  std::atomic<double> ratio_{0};  // bytes to mark per byte allocated
+  assist_queue assist_queue_;     // with the bytes that workers have marked and nobody has used
   std::atomic<int64_t> worker_ns_{0}, assist_ns_{0}, idle_ns_{0};
   std::atomic<uint64_t> assists_{0}, assists_by_credit_{0};
   int64_t mark_began_ = 0;
