@@ -28,7 +28,7 @@
 // that is kept from happening. Nothing else leads to one. So 3 may let cleanups run at once. The order is the same either way: weak
 // pointers are cleared before a finalizer sees its object and before a cleanup runs, and cleanups come after the finalizers of their
 // objects. It is all in the pause if there is little to do, in mode stw, and for checkmark and rescan, to which an address that a weak
-// pointer has refused, left behind on a stack, were a lost object. Finalized objects are looked at in the pause still, at some 10 ns each.
+// pointer has refused, left behind on a stack, were a lost object. Finalized objects are looked at in the pause still.
 //
 // The modes are Go's history, and oracles for each other (gc.md §3.7):
 //   stw       the world stands from start to finish. No barrier is needed.

@@ -35,15 +35,15 @@
 //
 // What is queued object by object goes before any page, though others share that queue and to look there is a read of their cache line:
 // while it is worked off, the pages gather. The other way round, pages that had gathered hundreds of objects were followed by millions of
-// visits to pages that had found one each. Processor time of one collection of
-// 1 GB, bench_gc, the range of some rounds:
+// visits to pages that had found one each. Processor time of one collection of 1 GB, bench_gc, the range of some rounds on a shared
+// machine:
 //                                          mark_rate               mark_scattered
 //   objects                                1.50–1.69 s             2.42–2.84 s
 //   pages, portable                        0.90–1.57 s             1.49–1.80 s
 //   pages, avx512                          0.86–1.00 s             1.44–1.61 s
 //   pages before objects, as it was        2.20–2.80 s
-// (A shared machine; binary_trees/21, short lives: the same within the noise.) So pages are the
-// default where there is that kernel, and objects elsewhere, until somebody measures it there.
+// (binary_trees/21, of short lives: the same within the noise.) So pages are the default where there is that kernel, and objects
+// elsewhere, until somebody measures it there.
 //
 // Large objects are scanned in pieces (oblets), so that one array does not keep one participant busy while the others have nothing: the
 // entry that is the object's address is its first piece, and whoever takes that queues the others.
