@@ -2,8 +2,10 @@
 //
 //   binary_trees/N           the Computer Language Benchmarks Game's program of that name, depth N, on one goroutine
 //   mark_rate                one collection of 1 GB of linked nodes; bytes_per_second: live bytes over the time of a collection by hand
+//   mark_scattered           the same, where no table leads to the nodes in the order of their addresses
 //   pauses                   100 000 parked goroutines, 1 GB live, two goroutines allocate at 200 MB/s together for 30 seconds. Counters of
 //                            the stops of the world in that time, and of how late a goroutine is that is due every millisecond
+//   weak_pointers            a million weak pointers: counters of the longest stop of the world in each of some collections
 //   churn                    200 000 objects that are replaced ten million times, of sizes that drift. Counters: resident memory over the
 //                            bytes asked for and alive, at the end and at its worst
 //   collect_million_parked   one collection with a million parked goroutines
@@ -22,6 +24,7 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 #include <warren/sync.h>
+#include <warren/weak.h>
 
 #include "bench/support.h"
 #include "bench/trees.h"
@@ -86,6 +89,45 @@ void mark_rate(State& state) {
   });
   state.counters["bytes_per_second"] = live / seconds;
   benchmark::DoNotOptimize(heap.data());
+}
+
+// The same size, and every node is found through two others only, which lie anywhere: a tree laid over the nodes in no order, and two links
+// at random in each.
+void mark_scattered(State& state) {
+  ptr<node> root;
+  {
+    const size_t n = (size_t{1} << 30) / sizeof(node);
+    auto all = warren::make_array<ptr<node>>(n);
+    for (auto& at : all) at = warren::make<node>();
+    uint64_t seed = 88172645463325252u;
+    const auto random = [&seed](size_t below) {
+      seed ^= seed << 13, seed ^= seed >> 7, seed ^= seed << 17;
+      return seed % below;
+    };
+    for (size_t i = n - 1; i > 0; i--) {
+      const size_t k = random(i + 1);
+      const ptr<node> t = all[i];
+      all[i] = all[k];
+      all[k] = t;
+    }
+    for (size_t i = 0; i < n; i++) {
+      for (size_t k = 0; k < 2; k++)
+        if (2 * i + 1 + k < n) all[i]->next[k] = all[2 * i + 1 + k];
+      for (size_t k = 2; k < 4; k++) all[i]->next[k] = all[random(n)];
+    }
+    root = all[0];
+    for (auto& at : all) at = nullptr;
+  }
+  warren::gc();
+  const auto live = static_cast<double>(warren::read_mem_stats().gc.last.bytes_marked);
+  double seconds = 0;
+  bench::timed(state, [&](int64_t n) {
+    const auto begin = std::chrono::steady_clock::now();
+    for (int64_t i = 0; i < n; i++) warren::gc();
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / static_cast<double>(n);
+  });
+  state.counters["bytes_per_second"] = live / seconds;
+  benchmark::DoNotOptimize(root.get());
 }
 
 // ---- pauses -----------------------------------------------------------------------------------------------------------------------------
@@ -199,6 +241,33 @@ void pauses(State& state) {
   benchmark::DoNotOptimize(heap.data());
 }
 
+// ---- weak pointers ----------------------------------------------------------------------------------------------------------------------
+// A million of them, to objects that live; every second collection a tenth of the objects is replaced.
+void weak_pointers(State& state) {
+  constexpr size_t kObjects = 1'000'000;
+  const auto objects = warren::make_array<ptr<node>>(kObjects);
+  const auto weaks = warren::make_array<warren::weak<node>>(kObjects);
+  for (size_t i = 0; i < kObjects; i++) {
+    objects[i] = warren::make<node>();
+    weaks[i] = warren::weak<node>(objects[i]);
+  }
+  std::vector<int64_t> pauses;
+  bench::timed(state, [&](int64_t n) {
+    for (int64_t k = 0; k < n + 10; k++) {
+      if (k % 2 == 1)
+        for (size_t i = 0; i < kObjects; i += 10) {
+          objects[i] = warren::make<node>();
+          weaks[i] = warren::weak<node>(objects[i]);
+        }
+      warren::gc();
+      pauses.push_back(warren::read_mem_stats().gc.last.pause_max_ns);
+    }
+  });
+  std::sort(pauses.begin(), pauses.end());
+  state.counters["pause_p50_us"] = quantile_us(pauses, 0.5);
+  state.counters["pause_max_us"] = quantile_us(pauses, 1);
+}
+
 // ---- churn ------------------------------------------------------------------------------------------------------------------------------
 struct block {
   ptr<block> next;
@@ -256,7 +325,9 @@ int main(int argc, char** argv) {
   bench::add("binary_trees/16", binary_trees<16>);
   bench::add_once("binary_trees/21", binary_trees<21>);
   bench::add("mark_rate", mark_rate);
+  bench::add("mark_scattered", mark_scattered);
   bench::add_once("pauses", pauses);
+  bench::add_once("weak_pointers", weak_pointers);
   bench::add_once("churn", churn);
   bench::add("collect_million_parked", collect_million_parked);
   return bench::main(argc, argv);

@@ -186,6 +186,13 @@ ptr<weak_cell> weak_cell_of(const volatile void* target) {
   return found(table.insert(at, fresh.get()));
 }
 
+void* lock_weak(const weak_cell* cell) noexcept {
+  const critical_section no_stop;
+  void* const target = memory().gc.lock_weak(cell);
+  shade_words(&target, sizeof target);  // in every mode: the object may be reachable from here alone
+  return target;
+}
+
 uint64_t add_cleanup(const volatile void* object, void* box, size_t box_bytes) {
   const auto at = reinterpret_cast<uintptr_t>(object);
   // Only the span is asked, not whether the slot is taken: the caller holds the object, and other Ps allocate beside it.

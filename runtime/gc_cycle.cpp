@@ -12,8 +12,9 @@
 //
 // Who marks. A quarter of the processors' time goes to marking, as in Go: with fewer than four Ps the driver works for that part of the
 // time and sleeps for the rest, unless its P has nothing else to do; with eight and more, further goroutines do nothing else while a
-// collection marks. Goroutines that allocate help in proportion (assist_gc). And a P that has nothing to run marks (idle_work): it takes a
-// worker, which does one piece and parks, so that whatever has become runnable meanwhile comes first.
+// collection marks. Goroutines that allocate help in proportion (assist_gc), and wait for workers where there is nothing left to help with
+// and the memory limit is near (gc/assist_queue.h). And a P that has nothing to run marks (idle_work): it takes a worker, which does one
+// piece and parks, so that whatever has become runnable meanwhile comes first.
 //
 // When the program ends. A cycle under way is brought to its end before the run does: the heap outlives the run, and a marking without
 // a world could not be continued. From then on no collection begins in this run. (Nothing of this runs on the main goroutine's stack:
@@ -229,9 +230,10 @@ void gc_cycle::collect(gc_trigger why, bool force) {
       busy = gc.retry_stacks();
     }
     rt_leave(mp);
+    gc.assists().wake_paid();
     worked += nanotime() - before;
     if (idle && busy == 0 && gc.idle()) {
-      gc.finish();
+      if (gc.finish()) gc.assists().wake_paid();  // the rest is forgiven
       continue;
     }
     if (busy != 0 || done == 0) {
@@ -290,6 +292,7 @@ void gc_cycle::work() {
       m* const mp = rt_enter();
       const uint64_t done = gc.work(kPiece, dedicated ? collector::worker::background : collector::worker::idle);
       rt_leave(mp);
+      gc.assists().wake_paid();
       if (!dedicated || done == 0) break;
       safepoint();
     }
@@ -431,21 +434,34 @@ void request_gc(gc_trigger why) { the_cycle().request(why); }
 gc_report run_gc(gc_trigger why) { return the_cycle().run(why); }
 void begin_run_of_gc() noexcept { the_cycle().begin_run(); }
 
+namespace {
+struct assisting : assist_queue::waiter {
+  g* gp = nullptr;
+};
+}  // namespace
+
 void assist_gc() noexcept {
-  for (bool again = false;; again = true) {
-    m* const mp = rt_enter();
-    mcache& c = *mp->current_p->cache;
-    bool paid = true;
-    if (c.black && (c.charged_bytes != 0 || again)) {
-      const uint64_t bytes = c.charged_bytes;
-      c.charged_bytes = 0;
-      paid = memory().gc.assist(bytes, &c.mark_credit);
-    }
-    rt_leave(mp);
-    the_cycle().hurry();
-    if (paid) return;
-    gosched();  // whoever has the work
+  collector& gc = memory().gc;
+  assisting me;
+  m* const mp = rt_enter();
+  mcache& c = *mp->current_p->cache;
+  bool paid = true;
+  if (c.black && c.charged_bytes != 0) {
+    const uint64_t bytes = c.charged_bytes;
+    c.charged_bytes = 0;
+    paid = gc.assist(bytes, &c.mark_credit);
+    if (!paid) me.debt = -std::exchange(c.mark_credit, 0);  // it goes where this goroutine goes
   }
+  rt_leave(mp);
+  the_cycle().hurry();
+  if (paid) return;
+  me.wake = [](assist_queue::waiter* w) noexcept { goready(static_cast<assisting*>(w)->gp); };
+  const auto wait = [](g* gp, void* arg) noexcept {
+    auto* const me = static_cast<assisting*>(arg);
+    me->gp = gp;
+    return memory().gc.assists().wait(me);
+  };
+  gopark(wait, &me, wait_reason::gc);
 }
 
 }  // namespace warren::rt

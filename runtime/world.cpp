@@ -9,6 +9,7 @@
 #include <limits>
 
 #include "runtime/gc/barrier.h"
+#include "runtime/gc/grey_page.h"
 #include "runtime/memory.h"
 #include "runtime/memory_limit.h"
 #include "runtime/os/clock.h"
@@ -198,6 +199,13 @@ memory_options read_memory_options() {
     if (o.heap.reserve < (size_t{64} << 20) || o.heap.reserve > (size_t{4} << 40))
       fatal("WARREN_HEAP_RESERVE=%s: want a size from 64M to 4T, such as 64G", size);
   }
+  o.heap.kernel = has_kernel(page_kernel::avx512) ? page_kernel::avx512 : page_kernel::portable;
+  if (const char* kernel = getenv("WARREN_GCKERNEL"); kernel != nullptr && *kernel != '\0') {
+    if (!parse_page_kernel(kernel, &o.heap.kernel)) fatal("WARREN_GCKERNEL=%s: want portable or avx512", kernel);
+    if (!has_kernel(o.heap.kernel))
+      fatal("WARREN_GCKERNEL=%s: this processor does not have the instructions: set portable, or leave it to the runtime", kernel);
+  }
+  o.heap.scan_by_page = o.heap.kernel != page_kernel::portable;  // the figures: mark.h
   if (const char* mark = getenv("WARREN_GCMARK"); mark != nullptr && *mark != '\0') {
     if (strcmp(mark, "objects") != 0 && strcmp(mark, "pages") != 0) fatal("WARREN_GCMARK=%s: want objects or pages", mark);
     o.heap.scan_by_page = strcmp(mark, "pages") == 0;

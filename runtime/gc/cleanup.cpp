@@ -52,12 +52,13 @@ detail::root_cell* cleanup_set::take() noexcept {
   return cell;
 }
 
-size_t cleanup_set::find_unreachable(const mheap& h) noexcept {
+bool cleanup_set::find_unreachable(const mheap& h, size_t* at, size_t most, size_t* all_found) noexcept {
   std::lock_guard guard(lock_);
   size_t found = 0;
-  for (uint32_t i = 0; i < records_.size(); ++i) {
+  const size_t end = records_.size() - *at < most ? records_.size() : *at + most;
+  for (auto i = static_cast<uint32_t>(*at); i < end; ++i) {
     record& r = records_[i];
-    if (r.state != record_state::waiting || is_marked_or_foreign(h, r.object)) continue;
+    if (r.state != record_state::waiting || !is_dead(h, r.object)) continue;
     r.state = record_state::ready;
     r.next = kNone;
     if (last_ready_ == kNone) {
@@ -68,9 +69,11 @@ size_t cleanup_set::find_unreachable(const mheap& h) noexcept {
     last_ready_ = i;
     ++found;
   }
+  *at = end;
+  *all_found += found;
   waiting_count_.fetch_sub(found, std::memory_order_relaxed);
   ready_count_.fetch_add(found, std::memory_order_relaxed);
-  return found;
+  return end < records_.size();
 }
 
 void cleanup_set::report_hopeless(const mheap& h) noexcept {

@@ -4,7 +4,7 @@
 // run.
 //   waiting   the object was reachable so far
 //   ready     a collection found it unreachable (after finalizers had their turn: an object that one of them needs is not gone yet). Its
-//             memory is free from now on
+//             memory is free as soon as that collection has ended, and nobody can look at it before
 //   free      stopped, or taken by the goroutine that runs it
 // Records have numbers with a generation in them, so that a handle cannot stop somebody else's cleanup.
 #pragma once
@@ -29,9 +29,11 @@ class cleanup_set {
   // Takes one that is ready. nullptr: there is none.
   detail::root_cell* take() noexcept;
 
+  // After everything reachable was marked, what finalizers need too; the world may run (collector.h). Of the next `most` records from *at
+  // on, how many became ready is added to *found. False: there are no more.
+  bool find_unreachable(const mheap& h, size_t* at, size_t most, size_t* found) noexcept;
+
   // ---- world stopped ----
-  // After everything reachable was marked. Returns how many became ready.
-  size_t find_unreachable(const mheap& h) noexcept;
   // Looks for cleanups that can never run, since what they will be called with leads to their object, and reports them: each record once,
   // a few in every collection. For debug builds and WARREN_GCCHECKMARK: each costs a walk through what its arguments reach.
   void report_hopeless(const mheap& h) noexcept;

@@ -88,6 +88,7 @@ collector::collector(mheap& h, root_set& roots, world& w, const collector_option
       percent_(options.percent),
       checkmark_(options.checkmark),
       rescan_(options.rescan),
+      ends_in_pause_(options.ends_in_pause),
       shared_(h, pool_),
       pacer_(options.percent, options.mode != gc_mode::stw),
       limit_(options.limit) {
@@ -257,6 +258,7 @@ bool collector::start(gc_trigger trigger, bool force) {
     return false;
   }
   report_ = {};
+  ending_ = ending::marking;
   report_.trigger = trigger;
   report_.stop_ns = stopped - asked;
   for (int64_t& ns : phase_ns_) ns = 0;
@@ -281,7 +283,7 @@ void collector::stopped_start() {
   report_.cycle = ++cycles_;
   bytes_ = objects_ = scanned_ = stack_bytes_ = root_words_ = 0;
   worker_ns_ = assist_ns_ = idle_ns_ = 0;
-  credit_ = 0;
+  assist_queue_.open();
   mark_began_ = world_.nanotime();
   pacer_lock_.lock();
   pacer_.start_cycle(heap_.live_bytes());
@@ -400,8 +402,9 @@ uint64_t collector::work(uint64_t amount, worker kind) noexcept {
   const int64_t before = world_.nanotime();
   const uint64_t done = mark(amount);
   (kind == worker::idle ? idle_ns_ : worker_ns_).fetch_add(world_.nanotime() - before, std::memory_order_relaxed);
-  credit_.fetch_add(static_cast<int64_t>(done), std::memory_order_relaxed);
+  assist_queue_.add(static_cast<int64_t>(done));
   revise();
+  if (!strict_.load(std::memory_order_relaxed)) assist_queue_.forgive();
   return done;
 }
 
@@ -411,14 +414,7 @@ bool collector::assist(uint64_t bytes, int64_t* credit) noexcept {
   *credit -= static_cast<int64_t>(ratio_.load(std::memory_order_relaxed) * static_cast<double>(bytes));
   if (*credit >= 0) return true;
   assists_.fetch_add(1, std::memory_order_relaxed);
-  // What workers have done already.
-  int64_t there = credit_.load(std::memory_order_relaxed);
-  while (there > 0) {
-    const int64_t take = there < -*credit ? there : -*credit;
-    if (!credit_.compare_exchange_weak(there, there - take, std::memory_order_relaxed)) continue;
-    *credit += take;
-    break;
-  }
+  *credit += assist_queue_.take(-*credit);  // what workers have done already
   if (*credit >= 0) {
     assists_by_credit_.fetch_add(1, std::memory_order_relaxed);
     return true;
@@ -449,6 +445,14 @@ size_t collector::retry_stacks() noexcept {
 
 // ---- finish -----------------------------------------------------------------------------------------------------------------------------
 bool collector::finish() {
+  for (;;) {
+    const bool over = stop_and_finish();
+    if (over || !ends_are_due()) return over;
+    run_ends();
+  }
+}
+
+bool collector::stop_and_finish() {
   const int64_t asked = world_.nanotime();
   world_.stop("garbage collection (mark termination)");
   const int64_t stopped = world_.nanotime();
@@ -466,17 +470,17 @@ void collector::stopped_finish() {
   if (mode_ != gc_mode::stw) roots_.lock();
   set_phase(gc_phase::mark_termination);
   marker m(heap_, pool_);
-  const bool all_marked = terminate(m);
+  const outcome found = terminate(m);
   add(m);
-  if (!all_marked) {
-    ++report_.rounds;
+  if (found != outcome::over) {
+    if (found == outcome::grey) ++report_.rounds;
     set_phase(gc_phase::mark);
     roots_.unlock();
     return;
   }
 
-  weaks_.drop_unused(heap_);
-  report_.cleanups_queued = cleanups_.find_unreachable(heap_);
+  weaks_.end_judged();
+  assist_queue_.close();
   if (after_mark_for_testing != nullptr) after_mark_for_testing(after_mark_arg_for_testing);
   if (checkmark_) check();
   if (checkmark_ || kReportHopelessCleanups) cleanups_.report_hopeless(heap_);
@@ -530,8 +534,8 @@ void collector::stopped_finish() {
   report_.mark_termination_ns = phase_ns_[static_cast<int>(gc_phase::mark_termination)];
 }
 
-// True: nothing is grey, and nobody can make anything grey.
-bool collector::terminate(marker& m) {
+// All but `grey`: nothing is grey, and nobody can make anything grey.
+collector::outcome collector::terminate(marker& m) {
   if (participants_.load() != 0) fatal("the world stands and somebody marks: this is a bug in the runtime");
   const uint64_t limit = mode_ == gc_mode::stw || mode_ == gc_mode::dijkstra || report_.rounds >= kMostRounds ? ~uint64_t{0} : kMarkInPause;
   const auto drained = [&] {
@@ -555,17 +559,68 @@ bool collector::terminate(marker& m) {
     scan_stacks(m, mode_ == gc_mode::dijkstra ? &world::for_each_stack : &world::rest_of_stacks);
     report_.objects_rescanned += m.objects - before;
   }
-  if (!drained()) return false;
+  if (!drained()) return outcome::grey;
   if (rescan_ && mode_ == gc_mode::hybrid) {
     report_.rescan_found += rescan(m);
-    if (!drained()) return false;
+    if (!drained()) return outcome::grey;
   }
-  // In this order: runtime/gc/weak.h and runtime/gc/cleanup.h say why. Another round of marking may follow the finalizers: what is
-  // unreachable now stays so, but for what they keep.
-  weaks_.clear_unreachable(heap_);
-  const size_t queued = finalizers_.find_unreachable(heap_, m);
-  report_.finalizers_queued += queued;
-  return drained();
+  const bool in_pause = mode_ == gc_mode::stw || checkmark_ || rescan_ || weaks_.size() + cleanups_.waiting() <= ends_in_pause_;
+  if (ending_ == ending::marking) {
+    if (!in_pause) {
+      ending_ = finalizers_.any_unreachable(heap_) ? ending::weak_due : ending::all_due;
+      judge();
+      return outcome::ends;
+    }
+    clear_weaks();
+    ending_ = ending::weak_done;
+  }
+  if (ending_ == ending::weak_done) {
+    weaks_.end_judged();  // what the finalizers bring back may have weak pointers, made by them
+    report_.finalizers_queued += finalizers_.find_unreachable(heap_, m);
+    ending_ = ending::finalizing;
+    if (!drained()) return outcome::grey;
+  }
+  if (ending_ == ending::finalizing) {
+    if (!in_pause) {
+      ending_ = ending::clean_due;
+      judge();
+      return outcome::ends;
+    }
+    queue_cleanups();
+    ending_ = ending::done;
+  }
+  return outcome::over;
+}
+
+// ---- ends of objects: collector.h has the order --------------------------------------------------------------------------------------
+void collector::judge() noexcept {
+  weaks_.begin_judged([](void* self, const void* cell) { static_cast<collector*>(self)->shade(cell); }, this);
+}
+
+// Until there is no more of it, in pieces of some 10 µs, as others want the table's lock.
+template <class F>
+void collector::piece_by_piece(F&& piece) {
+  constexpr size_t kPiece = WARREN_CAPACITY(1024, 2);
+  size_t at = 0;
+  do {
+    if (between_ends_for_testing != nullptr && phase() == gc_phase::mark) between_ends_for_testing(between_ends_arg_for_testing);
+  } while (piece(&at, kPiece));
+}
+
+void collector::clear_weaks() noexcept {
+  piece_by_piece([this](size_t* at, size_t most) { return weaks_.clear_unreachable(heap_, at, most); });
+}
+
+void collector::queue_cleanups() noexcept {
+  piece_by_piece([this](size_t* at, size_t most) { return cleanups_.find_unreachable(heap_, at, most, &report_.cleanups_queued); });
+  piece_by_piece([this](size_t* at, size_t most) { return weaks_.drop_unused(heap_, at, most); });
+}
+
+// The world runs.
+void collector::run_ends() noexcept {
+  if (ending_ != ending::clean_due) clear_weaks();
+  if (ending_ != ending::weak_due) queue_cleanups();
+  ending_ = ending_ == ending::weak_due ? ending::weak_done : ending::done;
 }
 
 namespace {

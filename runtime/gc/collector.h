@@ -12,10 +12,23 @@
 //   finish          when nobody finds anything any more: world.stop
 //                   mark_termination: the rest of the stacks; registered ranges; shaded words of all threads
 //                   something grey? phase mark, world.start, later again
-//                   weak pointers to the unreachable are cleared; unreachable finalized objects are queued and greyed (then likewise);
-//                   cleanups of what is unreachable then are queued; [checkmark]; accounts; sweepgen += 2
+//                   the ends of objects (below); [checkmark]; accounts; sweepgen += 2
 //                   phase off, world.start
+//   ends            1 weak pointers to the unreachable are cleared
+//                   2 unreachable finalized objects are queued and greyed, and what they reach is marked, in further rounds if need be
+//                   3 cleanups of what is unreachable then are queued, and cells of weak pointers that nobody has are forgotten
 //   afterwards      manual collections sweep all; others leave it to the allocations that need the memory
+//
+// Ends of objects. 1 and 3 look at every weak pointer and cleanup there is, so with more than a few the world runs meanwhile: phase mark,
+// with nothing left to mark. Between two stops the marks then stand still, but for what stacks hold by accident, and say what is dead:
+//   mark_termination, all marked; unreachable finalized objects?
+//      none    world.start; 1, 3; world.stop; still all marked? the end of the cycle
+//      some    world.start; 1; world.stop; 2, rounds of marking, all marked; world.start; 3; world.stop; likewise
+// What may go wrong with the program running is a dead object that comes back, by a weak pointer that is not cleared yet: weak.h says how
+// that is kept from happening. Nothing else leads to one. So 3 may let cleanups run at once. The order is the same either way: weak
+// pointers are cleared before a finalizer sees its object and before a cleanup runs, and cleanups come after the finalizers of their
+// objects. It is all in the pause if there is little to do, in mode stw, and for checkmark and rescan, to which an address that a weak
+// pointer has refused, left behind on a stack, were a lost object. Finalized objects are looked at in the pause still.
 //
 // The modes are Go's history, and oracles for each other (gc.md §3.7):
 //   stw       the world stands from start to finish. No barrier is needed.
@@ -47,6 +60,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "runtime/gc/assist_queue.h"
 #include "runtime/gc/checkmark.h"
 #include "runtime/gc/cleanup.h"
 #include "runtime/gc/finalizer.h"
@@ -70,6 +84,8 @@ struct collector_options {
   gc_mode mode = gc_mode::stw;
   bool rescan = false;             // scan all stacks again in mark_termination, and report what that finds
   uint64_t limit = pacer::kNever;  // of all memory, in bytes
+  // So many weak pointers and cleanups are gone through with the world stopped: 10 µs or so.
+  size_t ends_in_pause = WARREN_CAPACITY(1000, 2);
 };
 
 class collector {
@@ -100,9 +116,10 @@ class collector {
   // A worker's piece: as mark; what it has done is credit for those who allocate.
   uint64_t work(uint64_t amount, worker kind) noexcept;
   // By a goroutine that has added so many bytes to the heap. credit: of the caller, bytes of marking it has done beyond what it owed.
-  // False: it owes more, has found nothing to mark, and should not go on; to be called again, with 0 bytes, when others have had their
-  // turn.
+  // False: it owes more, has found nothing to mark, and should not go on before assists() has paid what *credit lacks.
   bool assist(uint64_t bytes, int64_t* credit) noexcept;
+  // Where they wait. After work and finish, outside of brackets: wake_paid().
+  assist_queue& assists() noexcept { return assist_queue_; }
   // Before finish, the world running: tries the stacks again that were busy. Returns how many are left.
   size_t retry_stacks() noexcept;
   // REQUIRES: phase mark. False: there is more to mark.
@@ -118,6 +135,8 @@ class collector {
   finalizer_set& finalizers() noexcept { return finalizers_; }
   weak_table& weaks() noexcept { return weaks_; }
   cleanup_set& cleanups() noexcept { return cleanups_; }
+  // What weak<T>::lock may return. In a critical section up to where the caller has shaded it.
+  void* lock_weak(const detail::weak_cell* cell) const noexcept { return weaks_.lock(cell, heap_); }
   gc_phase phase() const noexcept { return phase_.load(std::memory_order_acquire); }
   gc_mode mode() const noexcept { return mode_; }
   // REQUIRES: phase off.
@@ -154,13 +173,25 @@ class collector {
   }
 
   // Tests: called with the world stopped after marking, before the checks. May corrupt.
+  void (*between_ends_for_testing)(void* arg) = nullptr;  // while the world runs, before each piece of 1 and 3
+  void* between_ends_arg_for_testing = nullptr;
+  void set_ends_in_pause_for_testing(size_t n) noexcept { ends_in_pause_ = n; }
   void (*after_mark_for_testing)(void* arg) = nullptr;
   void* after_mark_arg_for_testing = nullptr;
 
  private:
   void stopped_start();
   void stopped_finish();
-  bool terminate(marker& m);
+  enum class outcome : uint8_t { grey, ends, over };  // something is grey; the world is to run for the ends of objects; neither
+  outcome terminate(marker& m);
+  void judge() noexcept;
+  template <class F>
+  void piece_by_piece(F&& piece);
+  void clear_weaks() noexcept;
+  void queue_cleanups() noexcept;
+  void run_ends() noexcept;
+  bool ends_are_due() const noexcept { return ending_ == ending::weak_due || ending_ == ending::all_due || ending_ == ending::clean_due; }
+  bool stop_and_finish();
   bool root_job(marker& m, uint64_t* work, bool roots_locked) noexcept;
   void scan_stacks(marker& m, void (world::*scan)(world::stack_visitor, void*));
   void check();
@@ -190,15 +221,27 @@ class collector {
   bool checkmark_;
   bool rescan_;
   uint64_t cycles_ = 0;  // world stopped
+  size_t ends_in_pause_;
 
   // Of the cycle under way.
   gc_report report_;
+  // How far the ends of objects are. Driver, or world stopped.
+  enum class ending : uint8_t {
+    marking,   // not begun
+    weak_due,  // 1 is to be done, and then 2
+    all_due,   // 1 and 3: there is nothing to do for 2
+    weak_done,
+    finalizing,  // 2 is under way
+    clean_due,   // 3 is to be done
+    done
+  };
+  ending ending_ = ending::marking;
   std::atomic<uint32_t> participants_{0};
   std::atomic<size_t> next_job_{0};
   size_t jobs_ = 0;
   std::atomic<uint64_t> bytes_{0}, objects_{0}, scanned_{0}, stack_bytes_{0}, root_words_{0};
-  std::atomic<double> ratio_{0};    // bytes to mark per byte allocated
-  std::atomic<int64_t> credit_{0};  // bytes that workers have marked and nobody has used
+  std::atomic<double> ratio_{0};  // bytes to mark per byte allocated
+  assist_queue assist_queue_;     // with the bytes that workers have marked and nobody has used
   std::atomic<int64_t> worker_ns_{0}, assist_ns_{0}, idle_ns_{0};
   std::atomic<uint64_t> assists_{0}, assists_by_credit_{0};
   int64_t mark_began_ = 0;

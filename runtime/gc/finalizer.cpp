@@ -3,6 +3,8 @@
 #include <mutex>
 #include <new>
 
+#include "runtime/gc/weak.h"
+
 namespace warren::rt {
 
 void finalizer_set::add(finalizer f) {
@@ -23,6 +25,13 @@ bool finalizer_set::take(finalizer* out) noexcept {
 void finalizer_set::mark_ready(marker& m) noexcept {
   std::lock_guard guard(lock_);
   for (size_t i = 0; i < ready_.size(); ++i) m.mark_word(reinterpret_cast<uintptr_t>(ready_.begin()[i].object));
+}
+
+bool finalizer_set::any_unreachable(const mheap& h) noexcept {
+  std::lock_guard guard(lock_);
+  for (const finalizer& f : registered_)
+    if (is_dead(h, reinterpret_cast<uintptr_t>(f.object))) return true;
+  return false;
 }
 
 size_t finalizer_set::find_unreachable(mheap& h, marker& m) noexcept {

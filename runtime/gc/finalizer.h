@@ -44,6 +44,8 @@ class finalizer_set {
   void for_each_ready(F&& visit) {
     for (size_t i = 0; i < ready_.size(); ++i) visit(ready_.begin()[i].object);
   }
+  // After everything reachable was marked: would find_unreachable find any?
+  bool any_unreachable(const mheap& h) noexcept;
   // After everything reachable was marked: makes the unmarked ones ready and greys them. Returns how many.
   size_t find_unreachable(mheap& h, marker& m) noexcept;
 

@@ -1,5 +1,8 @@
 #include "runtime/gc/mark.h"
 
+#include <algorithm>
+#include <array>
+
 namespace warren::rt {
 
 // The slot that a word points into, and where its bits are.
@@ -78,6 +81,7 @@ struct ring {
   bool empty() const noexcept { return in == out; }
   bool full() const noexcept { return in - out == N; }
   void push(const T& t) noexcept { at[in++ % N] = t; }
+  T& push() noexcept { return at[in++ % N]; }
   const T& pop() noexcept { return at[out++ % N]; }
 };
 }  // namespace
@@ -86,6 +90,8 @@ struct ring {
 struct marker::in_flight {
   ring<edge, WARREN_CAPACITY(32, 2)> edges;
   ring<uintptr_t, WARREN_CAPACITY(16, 2)> objects;
+  // Pages with many grey objects, whose memory has been asked for.
+  ring<grey_page, WARREN_CAPACITY(2, 1)> pages;
 };
 
 inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
@@ -149,6 +155,17 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
   return bytes_here;
 }
 
+namespace {
+// From one grey object in so many on, a page is gathered by the kernel; below, its objects go their way one by one. Go's figure.
+constexpr size_t kDense = 8;
+// The pointer bits of ambiguous objects.
+constexpr auto kAllWords = [] {
+  std::array<uint64_t, grey_page::kBlocks> bits;
+  bits.fill(~uint64_t{0});
+  return bits;
+}();
+}  // namespace
+
 // Begins to scan what is grey there. Returns the bytes whose scan that has brought to an end, of whichever objects.
 size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
   const reservation& r = heap_.space();
@@ -157,19 +174,47 @@ size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
   const slot_shape& shape = kSlotShapes[word.span_class()];
   const uint64_t* bits = r.object_bits(page, shape.bit_tier);
   uint64_t* const scanned_bits = r.scan_bits(page, shape.bit_tier);
-  uintptr_t group_base = at;
-  size_t done = 0;
-  for (uint32_t group = 0; group * 64 < shape.objects; ++group, bits += 2, group_base += size_t{64} * shape.size) {
+  const uint32_t groups = (shape.objects + 63u) / 64;
+  std::array<uint64_t, grey_page::kBlocks> claimed{};
+  size_t objects_here = 0;
+  for (uint32_t group = 0; group < groups; ++group, bits += 2) {
     const uint64_t marked = __atomic_load_n(&bits[1], __ATOMIC_SEQ_CST) & __atomic_load_n(&bits[0], __ATOMIC_RELAXED);
     uint64_t grey = marked & ~__atomic_load_n(&scanned_bits[group], __ATOMIC_RELAXED);
     if (grey == 0) continue;
     grey &= ~__atomic_fetch_or(&scanned_bits[group], grey, __ATOMIC_RELAXED);
-    for (; grey != 0; grey &= grey - 1) {
-      if (f.objects.full()) done += scan(f.objects.pop(), f);
-      begin_scan(group_base + static_cast<size_t>(__builtin_ctzll(grey)) * shape.size, f);
-    }
+    claimed[group] = grey;
+    objects_here += static_cast<size_t>(__builtin_popcountll(grey));
   }
-  return done;
+  const auto for_each = [&](auto&& visit) {
+    for (uint32_t group = 0; group < groups; ++group)
+      for (uint64_t grey = claimed[group]; grey != 0; grey &= grey - 1)
+        visit(at + (size_t{group} * 64 + static_cast<size_t>(__builtin_ctzll(grey))) * shape.size);
+  };
+  if (objects_here * kDense < shape.objects || shape.size > grey_page::kMostWords * sizeof(uintptr_t)) {
+    size_t done = 0;
+    for_each([&](uintptr_t object) {
+      if (f.objects.full()) done += scan(f.objects.pop(), f);
+      begin_scan(object, f);
+    });
+    return done;
+  }
+  if (f.pages.full()) gather(f.pages.pop(), f);
+  grey_page& p = f.pages.push();
+  p.at = at;
+  p.words = shape.size / sizeof(uintptr_t);
+  p.pointers = shape.kind == scan_kind::ambiguous ? kAllWords.data() : &r.pointer_bits()[page * grey_page::kBlocks];
+  std::copy(claimed.begin(), claimed.end(), p.grey);
+  for (size_t block = 0; block < grey_page::kBlocks; block += kCacheLine / sizeof(uint64_t)) __builtin_prefetch(&p.pointers[block]);
+  for_each([](uintptr_t object) { __builtin_prefetch(reinterpret_cast<const void*>(object)); });
+  return objects_here * shape.size;
+}
+
+void marker::gather(const grey_page& p, in_flight& f) noexcept {
+  std::array<uintptr_t, kGatherRoom> words;
+  for (size_t block = 0; block < grey_page::kBlocks; block += kGatherBlocks) {
+    const size_t n = gather_(p, block, heap_.space().base(), heap_.used_bytes(), words.data());
+    for (size_t i = 0; i < n; ++i) take_word(words[i], f);
+  }
 }
 
 uint64_t marker::drain(uint64_t work) noexcept {
@@ -177,8 +222,8 @@ uint64_t marker::drain(uint64_t work) noexcept {
   uint64_t done = 0;
   while (done < work) {
     if (!f.objects.full()) {
-      if (queue_.has_near()) {
-        begin_scan(queue_.pop(), f);
+      if (const uintptr_t entry = by_page_ || queue_.has_near() ? queue_.pop() : 0; entry != 0) {
+        begin_scan(entry, f);
         continue;
       }
       if (const uintptr_t page = by_page_ ? pages_.pop() : 0; page != 0) {
@@ -188,6 +233,8 @@ uint64_t marker::drain(uint64_t work) noexcept {
     }
     if (!f.objects.empty()) {
       done += scan(f.objects.pop(), f);
+    } else if (!f.pages.empty()) {
+      gather(f.pages.pop(), f);
     } else if (!f.edges.empty()) {
       while (!f.edges.empty()) settle(f.edges.pop());
     } else if (const uintptr_t entry = queue_.pop(); entry != 0) {
@@ -196,6 +243,7 @@ uint64_t marker::drain(uint64_t work) noexcept {
       break;
     }
   }
+  while (!f.pages.empty()) gather(f.pages.pop(), f);
   while (!f.edges.empty()) settle(f.edges.pop());
   while (!f.objects.empty()) queue_.push(f.objects.pop());
   scanned += done;

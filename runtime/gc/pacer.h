@@ -12,7 +12,7 @@
 // lives exceeds is one that cannot be kept, and the caller says so to a person.
 //
 // Such a goal is not one to overrun, either: it is not raised when there is more to mark than in the last cycle, and who owes marking and
-// finds nothing to mark waits until it is paid or the marking is over (collector::assist). Otherwise the debt is forgiven, which costs
+// finds nothing to mark waits until it is paid or the marking is over (assist_queue.h). Otherwise the debt is forgiven, which costs
 // a program with long lists, which one worker marks while the others find nothing, memory and no time.
 //
 // The same numbers say how much memory the heap should keep resident (retain; heap/scavenger.h): what the last cycle used, in proportion to

@@ -34,13 +34,31 @@ bool weak_table::grow() noexcept {
 detail::weak_cell* weak_table::find(const void* target) noexcept {
   std::lock_guard guard(lock_);
   const uint32_t i = look_up(reinterpret_cast<uintptr_t>(target));
-  return i == kNone ? nullptr : entries_[i].cell;
+  return i == kNone ? nullptr : found(i);
+}
+
+// REQUIRES: lock_.
+detail::weak_cell* weak_table::found(uint32_t i) noexcept {
+  if (keep_ != nullptr) keep_(keep_arg_, entries_[i].cell);
+  return entries_[i].cell;
+}
+
+void* weak_table::lock(const detail::weak_cell* cell, const mheap& h) const noexcept {
+  void* const target = cell->target.load(std::memory_order_relaxed);
+  return judged_.load(std::memory_order_relaxed) && is_dead(h, reinterpret_cast<uintptr_t>(target)) ? nullptr : target;
+}
+
+void weak_table::begin_judged(void (*keep)(void* arg, const void* cell), void* arg) noexcept {
+  std::lock_guard guard(lock_);
+  keep_ = keep;
+  keep_arg_ = arg;
+  judged_.store(keep != nullptr, std::memory_order_relaxed);
 }
 
 detail::weak_cell* weak_table::insert(const void* target, detail::weak_cell* fresh) {
   std::lock_guard guard(lock_);
   const auto address = reinterpret_cast<uintptr_t>(target);
-  if (const uint32_t i = look_up(address); i != kNone) return entries_[i].cell;
+  if (const uint32_t i = look_up(address); i != kNone) return found(i);
   const size_t n = size_.load(std::memory_order_relaxed);
   if (n >= bucket_count_ && !grow()) throw std::bad_alloc();
   if (free_ == kNone) {
@@ -60,10 +78,11 @@ detail::weak_cell* weak_table::insert(const void* target, detail::weak_cell* fre
 // In the order of the entries, which is mostly that of the targets in memory: a million entries took a sixtieth of the time that following
 // the buckets took, which misses the cache three times for each.
 template <class F>
-void weak_table::drop_if(F&& gone) noexcept {
+bool weak_table::drop_if(size_t* at, size_t most, F&& gone) noexcept {
   std::lock_guard guard(lock_);
   size_t dropped = 0;
-  for (uint32_t i = 0; i < entries_.size(); ++i) {
+  const size_t end = entries_.size() - *at < most ? entries_.size() : *at + most;
+  for (auto i = static_cast<uint32_t>(*at); i < end; ++i) {
     entry& e = entries_[i];
     if (e.cell == nullptr || !gone(e)) continue;
     uint32_t* link = &buckets_[bucket_of(e.target)];
@@ -73,22 +92,25 @@ void weak_table::drop_if(F&& gone) noexcept {
     free_ = i;
     ++dropped;
   }
+  *at = end;
   size_.store(size_.load(std::memory_order_relaxed) - dropped, std::memory_order_relaxed);
+  return end < entries_.size();
 }
 
-void weak_table::clear_unreachable(const mheap& h) noexcept {
+bool weak_table::clear_unreachable(const mheap& h, size_t* at, size_t most) noexcept {
   uint64_t cleared = 0;
-  drop_if([&](entry& e) {
-    if (is_marked_or_foreign(h, e.target)) return false;
+  const bool more = drop_if(at, most, [&](entry& e) {
+    if (!is_dead(h, e.target)) return false;
     e.cell->target.store(nullptr, std::memory_order_relaxed);
     ++cleared;
     return true;
   });
   cleared_.fetch_add(cleared, std::memory_order_relaxed);
+  return more;
 }
 
-void weak_table::drop_unused(const mheap& h) noexcept {
-  drop_if([&](entry& e) { return !is_marked_or_foreign(h, reinterpret_cast<uintptr_t>(e.cell)); });
+bool weak_table::drop_unused(const mheap& h, size_t* at, size_t most) noexcept {
+  return drop_if(at, most, [&](entry& e) { return is_dead(h, reinterpret_cast<uintptr_t>(e.cell)); });
 }
 
 }  // namespace warren::rt

@@ -96,7 +96,11 @@ void mheap::flush(mcache& c) noexcept {
 
 // ---- life -------------------------------------------------------------------------------------------------------------------------------
 mheap::mheap(const heap_options& options)
-    : reserved_(options.reserve), poison_(options.poison), scan_by_page_(options.scan_by_page), pages_(reserved_.pages()) {}
+    : reserved_(options.reserve),
+      poison_(options.poison),
+      scan_by_page_(options.scan_by_page),
+      kernel_(options.kernel),
+      pages_(reserved_.pages()) {}
 
 mheap::~mheap() {
   while (caches_ != nullptr) delete_mcache(caches_);

@@ -28,10 +28,14 @@
 
 namespace warren::rt {
 
+// With which loop a marker gathers the pointers of a page (runtime/gc/grey_page.h).
+enum class page_kernel : uint8_t { portable, avx512 };
+
 struct heap_options {
   size_t reserve = kDefaultReserve;
   bool poison = false;        // fill swept slots with kPoisonByte
   bool scan_by_page = false;  // markers queue pages, not objects (runtime/gc/mark.h)
+  page_kernel kernel = page_kernel::portable;
 };
 inline constexpr unsigned char kPoisonByte = 0xdb;
 
@@ -149,6 +153,7 @@ class mheap {
   size_t used_bytes() const noexcept { return used_bytes_.load(std::memory_order_relaxed); }
   // Markers use the scan bits of spans of one page, and the sweep clears them.
   bool scan_by_page() const noexcept { return scan_by_page_; }
+  page_kernel kernel() const noexcept { return kernel_; }
   bool poison() const noexcept { return poison_; }
   void set_poison(bool on) noexcept { poison_ = on; }
   mspan* span_at(size_t page) const noexcept { return __atomic_load_n(&reserved_.spans()[page], __ATOMIC_ACQUIRE); }
@@ -192,6 +197,7 @@ class mheap {
   reservation reserved_;
   bool poison_;
   const bool scan_by_page_;
+  const page_kernel kernel_;
 
   alignas(kCacheLine) critical_mutex lock_;
   // Guarded by lock_.

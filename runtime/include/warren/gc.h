@@ -5,7 +5,8 @@
 //   WARREN_MEMLIMIT, GOMEMLIMIT   the memory limit in bytes or with B, KiB, MiB, GiB, TiB; "off" for none (nine tenths of the cgroup's
 //                          limit, else none)
 //   WARREN_GCMODE          hybrid (the default), dijkstra, yuasa, stw: how it marks (runtime/gc/collector.h)
-//   WARREN_GCMARK          objects (the default) or pages: in what order (runtime/gc/mark.h)
+//   WARREN_GCMARK          objects, or pages (the default with AVX-512): in what order (runtime/gc/mark.h)
+//   WARREN_GCKERNEL        portable, or avx512 (the default where there is one): how a page is gathered (runtime/gc/grey_page.h)
 //   WARREN_HEAP_RESERVE    address space of the heap, with suffix K, M, G or T (512G); halved down to 1 GiB until the system grants it
 //   WARREN_GCCHECKMARK=1   after each marking mark once more by other code and compare
 //   WARREN_GCRESCAN=1      at the end of each marking scan all stacks again, and report what only that finds

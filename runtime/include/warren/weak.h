@@ -27,6 +27,7 @@ struct weak_cell {
   std::atomic<void*> target;
 };
 ptr<weak_cell> weak_cell_of(const volatile void* target);
+void* lock_weak(const weak_cell* cell) noexcept;  // while a collection marks: shaded
 }  // namespace detail
 
 template <class T>
@@ -43,12 +44,20 @@ class weak {
   template <class U>
   requires(std::is_convertible_v<U*, T*>) weak& operator=(const ptr<U>& p) { return *this = weak(p); }
 
-  // The object, kept from now on; or null. On a goroutine. Costs a load and the barrier of a ptr. Never parks.
+  // The object, kept from now on; or null. On a goroutine. Costs two loads and a test; while a collection marks, a call. Never parks.
   ptr<T> lock() const noexcept {
     const detail::weak_cell* const c = cell_.get();
     if (c == nullptr) return {};
-    void* const target = c->target.load(std::memory_order_relaxed);
-    detail::shade_words(&target, sizeof target);  // in every mode: the object may be reachable from here alone
+    void* target = c->target.load(std::memory_order_relaxed);
+    detail::compiler_barrier();
+    if ((detail::barrier_flags.load(std::memory_order_relaxed) & detail::barrier_marking) != 0) [[unlikely]] {
+      target = detail::lock_weak(c);
+    } else {
+      // Was it cleared since? runtime/gc/weak.h says when that matters.
+      detail::compiler_barrier();
+      if (c->target.load(std::memory_order_relaxed) != target) [[unlikely]]
+        target = nullptr;
+    }
     return ptr<T>(static_cast<T*>(target));
   }
   // Once true it stays true. False says nothing about the next moment: lock().

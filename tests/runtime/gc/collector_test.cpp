@@ -30,7 +30,8 @@ struct node {
 
 class Collector : public ::testing::Test {
  protected:
-  Collector() : heap({size_t{128} << 20, false, rt::testing::scan_by_page()}), w(heap), gc(heap, roots, w, {100, true}) {}
+  Collector()
+      : heap({size_t{128} << 20, false, rt::testing::scan_by_page(), rt::testing::kernel()}), w(heap), gc(heap, roots, w, {100, true}) {}
 
   node* make(const type_descriptor& t = kNode, size_t count = 1) {
     return static_cast<node*>(allocate(*w.cache, t, count, count == 1 ? t.size : count * t.size + 1));

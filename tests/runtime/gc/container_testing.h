@@ -24,10 +24,13 @@ inline int scaled(int n) {
   return n / by > 0 ? n / by : 1;
 }
 
-// Checkmark after every collection, on a goroutine, and the test ends with a collection that must find the heap sound.
+// Checkmark after every collection, on a goroutine, and the test ends with a collection that must find the heap sound. With
+// WARREN_TEST_ENDS=running no checkmark, and all ends of objects while the world runs.
 template <class F>
 void on_checked_goroutine(F f) {
-  rt::memory().gc.set_checkmark(true);
+  const bool running = getenv("WARREN_TEST_ENDS") != nullptr;
+  rt::memory().gc.set_checkmark(!running);
+  if (running) rt::memory().gc.set_ends_in_pause_for_testing(0);
   run([&] {
     f();
     gc();

@@ -11,6 +11,7 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 
+#include "runtime/gc/grey_page.h"
 #include "runtime/memory.h"
 #include "tests/death_style.h"
 
@@ -91,6 +92,22 @@ TEST_F(EnvironmentDeathTest, Gcmark) {
       EXPECT_GE(read_mem_stats().gc.last.objects_marked, 1u);
     });
   EXPECT_REFUSED("WARREN_GCMARK", "spans", "fatal error: WARREN_GCMARK=spans: want objects or pages");
+}
+
+TEST_F(EnvironmentDeathTest, Gckernel) {
+  for (const char* kernel : {"portable", ""})
+    EXPECT_FINE("WARREN_GCKERNEL", kernel, {
+      const ptr<node> kept = make<node>();
+      gc();
+      EXPECT_GE(read_mem_stats().gc.last.objects_marked, 1u);
+    });
+  EXPECT_REFUSED("WARREN_GCKERNEL", "sse", "fatal error: WARREN_GCKERNEL=sse: want portable or avx512");
+  if (rt::has_kernel(rt::page_kernel::avx512)) {
+    EXPECT_FINE("WARREN_GCKERNEL", "avx512", { EXPECT_TRUE(rt::memory().heap.scan_by_page()) << "the default with that kernel"; });
+    EXPECT_FINE("WARREN_GCKERNEL", "portable", { EXPECT_FALSE(rt::memory().heap.scan_by_page()) << "the default without"; });
+  } else {
+    EXPECT_REFUSED("WARREN_GCKERNEL", "avx512", "fatal error: WARREN_GCKERNEL=avx512: this processor does not have .*: set portable");
+  }
 }
 
 TEST_F(EnvironmentDeathTest, Gogc) {

@@ -10,10 +10,15 @@
 
 namespace warren::rt::testing {
 
-// CTest runs these tests for both ways to mark.
+// CTest runs these tests for all ways to mark.
 inline bool scan_by_page() {
   const char* const mark = std::getenv("WARREN_GCMARK");
   return mark != nullptr && std::string_view(mark) == "pages";
+}
+inline page_kernel kernel() {
+  page_kernel k = has_kernel(page_kernel::avx512) ? page_kernel::avx512 : page_kernel::portable;
+  if (const char* const name = std::getenv("WARREN_GCKERNEL")) parse_page_kernel(name, &k);
+  return k;
 }
 
 class fake_world : public world {

@@ -88,7 +88,7 @@ class player {
   player(gc_mode mode, uint32_t seed, mistake m)
       : mode_(mode),
         mistake_(m),
-        heap_({size_t{64} << 20, true, testing::scan_by_page()}),
+        heap_({size_t{64} << 20, true, testing::scan_by_page(), testing::kernel()}),
         world_(heap_),
         gc_(heap_, roots_, world_, {100, false, mode, false}),
         script_(seed),
