@@ -5,9 +5,9 @@
 // each scenario, round and server, in that nesting, so that neighbours in time are what is compared:
 //   start the server; warm it up, which also says how many calls fill the wanted time; read its CPU clock; make exactly that many calls;
 //   read the clock again; make a tenth as many with their times written down; read the peak memory; end it by SIGTERM.
-// Three scenarios differ. collected measures warren alone, once as it is and once with its collector off (GOGC=off), with a handler that keeps
-// each request for a while; a third line has the ratio. open_loop first finds the peak of every peer and then offers half of the lowest to each server. idle connects,
-// makes one call on each connection, and reads how much the resident memory has grown.
+// Three scenarios differ. collected measures warren alone, once as it is and once with its collector off (GOGC=off), with a handler that
+// keeps each request for a while; a third line has the ratio. open_loop first finds the peak of every peer and then offers half of the
+// lowest to each server. idle connects, makes one call on each connection, and reads how much the resident memory has grown.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -41,7 +41,10 @@ struct server {
 
 const server kServers[] = {
     {"warren", "greeter_server", "bench_load_server", {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, server::everywhere},
-    {"warren_gc_off", "greeter_server", "bench_load_server", {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"},
+    {"warren_gc_off",
+     "greeter_server",
+     "bench_load_server",
+     {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"},
      server::where_objects_are_collected},
     {"grpc_cpp_callback", "peers/grpc_cpp_callback", "peers/grpc_cpp_callback", {"--listen", "127.0.0.1:0"}, server::everywhere},
     {"grpc_cpp_async", "peers/grpc_cpp_async", "peers/grpc_cpp_async", {"--listen", "127.0.0.1:0"}, server::everywhere},
@@ -404,7 +407,8 @@ void run_scenario(const scenario& s, const std::vector<built>& servers, const op
   // Round by round: the two ran one after the other.
   std::vector<double> ratios;
   for (int round = 0; round < o.rounds; round++)
-    ratios.push_back(100 * all["warren"][static_cast<size_t>(round)][0].second / all["warren_gc_off"][static_cast<size_t>(round)][0].second);
+    ratios.push_back(100 * all["warren"][static_cast<size_t>(round)][0].second /
+                     all["warren_gc_off"][static_cast<size_t>(round)][0].second);
   print(s.name, "warren_to_gc_off", {{"percent", median(ratios)}}, 0);
 }
 

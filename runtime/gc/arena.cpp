@@ -16,9 +16,9 @@
 //   concurrent marking  the edges are ptrs and written by their operations, so each store passes the barrier. A block that is made
 //                       while a collection marks is black and unseen; storing its owner shades the owner, which may be white still (the
 //                       block is then its only way: black, but what is stored into it was shaded), and linking it shades the block it
-//                       pushes down the list. That is the argument for any object that gets fields while it is new (gc/collector.h), in each
-//                       of the four modes, and the marker, checkmark, the second scan of stacks and the check for zombies need no case of
-//                       their own.
+//                       pushes down the list. That is the argument for any object that gets fields while it is new (gc/collector.h), in
+//                       each of the four modes, and the marker, checkmark, the second scan of stacks and the check for zombies need no case
+//                       of their own.
 //   the destructor      a finalized owner that nobody reaches is greyed by the finalizers before anything is swept: its scan greys the
 //                       blocks. Nothing but the owner is registered, so a ring is no hindrance. Block and owner are free one
 //                       collection after the destructor was queued, together. That nobody reached the owner means that nobody had an

@@ -18,11 +18,11 @@
 // The same numbers say how much memory the heap should keep resident (retain; heap/scavenger.h): what the last cycle used, in proportion to
 // the new goal, and a tenth more.
 //
-// Memory of malloc behind collected objects (warren/gc.h:external_bytes) counts as heap: what there was of it when the last cycle ended is part
-// of what was live, and what has come since of what the heap is compared with the trigger by. But nobody knows which of it belongs to what
-// was found dead, until the destructors of that have run and take it away again. So what was live is lowered (set_external) when that
-// happens; otherwise a program of small objects with much behind them would find all of it alive in every cycle and double its goal each time.
-// (V8 lowers the same figure in the same way.) It is nothing to mark, and does not count against the limit.
+// Memory of malloc behind collected objects (warren/gc.h:external_bytes) counts as heap: what there was of it when the last cycle ended is
+// part of what was live, and what has come since of what the heap is compared with the trigger by. But nobody knows which of it belongs to
+// what was found dead, until the destructors of that have run and take it away again. So what was live is lowered (set_external) when that
+// happens; otherwise a program of small objects with much behind them would find all of it alive in every cycle and double its goal each
+// time. (V8 lowers the same figure in the same way.) It is nothing to mark, and does not count against the limit.
 //
 // And one brake. Assists on a heap that is too small for the program would mark all the time (the death spiral of a memory limit). The
 // limiter is a bucket that marking fills and the program's own work empties; while it is full, assists are free, and the heap grows beyond

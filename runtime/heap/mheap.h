@@ -101,9 +101,7 @@ class mheap {
   uint64_t live_bytes() const noexcept { return static_cast<uint64_t>(live_.load(std::memory_order_relaxed)); }
   void set_live_bytes(uint64_t n) noexcept { live_.store(static_cast<int64_t>(n), std::memory_order_relaxed); }
   // Memory of malloc behind collected objects, as external_bytes (warren/gc.h) was told. Returns what it is now.
-  uint64_t add_external(int64_t n) noexcept {
-    return not_negative(external_.fetch_add(n, std::memory_order_relaxed) + n);
-  }
+  uint64_t add_external(int64_t n) noexcept { return not_negative(external_.fetch_add(n, std::memory_order_relaxed) + n); }
   uint64_t external_bytes() const noexcept { return not_negative(external_.load(std::memory_order_relaxed)); }
   // What is compared with the trigger.
   uint64_t paced_bytes() const noexcept { return live_bytes() + external_bytes(); }

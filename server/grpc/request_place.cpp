@@ -1,5 +1,3 @@
-#include <warren/grpc/request_place.h>
-
 #include <cstdlib>
 #include <cstring>
 #include <new>
@@ -8,6 +6,7 @@
 #include <warren/go.h>
 #include <warren/grpc/context.h>
 #include <warren/grpc/request_arena_block.h>
+#include <warren/grpc/request_place.h>
 
 #include "runtime/os/fatal.h"
 
@@ -30,8 +29,8 @@ void message_slot::end_use_slow() noexcept {
 
 void part_is_elsewhere(const volatile void* part) noexcept {
   rt::fatal(
-      "server_context::keep of %p, which is not in this call's request: pass the handler's request or a part of it, not a copy, nothing that "
-      "was swapped or set into it, and no message of another call; a message of reader::read is the handler's own, and one of a codec of "
+      "server_context::keep of %p, which is not in this call's request: pass the handler's request or a part of it, not a copy, nothing "
+      "that was swapped or set into it, and no message of another call; a message of reader::read is the handler's own, and one of a codec of "
       "your own cannot be kept",
       const_cast<const void*>(part));
 }

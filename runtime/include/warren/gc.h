@@ -83,8 +83,8 @@ int64_t set_memory_limit(int64_t bytes) noexcept;
 
 // Tells the collector of memory that collected objects own and that it does not see: of malloc, mmap, a library. Positive when it has come,
 // negative when it has gone; in all as much gone as came, by the destructors and cleanups of the objects. It counts as heap when it is
-// decided when the next collection begins, so that small objects with much behind them do not pile up; it is not part of what the memory limit
-// counts. An object that owns a std::string of a megabyte:
+// decided when the next collection begins, so that small objects with much behind them do not pile up; it is not part of what the memory
+// limit counts. An object that owns a std::string of a megabyte:
 //
 //   blob(std::string s) : text(std::move(s)) { warren::external_bytes(static_cast<int64_t>(text.capacity())); }
 //   ~blob() { warren::external_bytes(-static_cast<int64_t>(text.capacity())); }

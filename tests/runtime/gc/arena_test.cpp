@@ -1,13 +1,12 @@
 // Arenas: whatever part of one is kept keeps the whole, and nothing is kept longer; and memory of malloc behind objects starts collections.
 // CTest runs this in the four modes, with both ways of marking, and with a collection at every 20th allocation.
-#include <warren/arena.h>
-
 #include <algorithm>
 #include <cstring>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <warren/arena.h>
 #include <warren/chan.h>
 #include <warren/cleanup.h>
 #include <warren/sync.h>

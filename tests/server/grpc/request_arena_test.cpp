@@ -388,7 +388,7 @@ TEST(RequestArena, AReferenceThatOutlivesTheHandlerShowsIt) {
   });
 }
 
-// ---- what is wrong is said ------------------------------------------------------------------------------------------------------------------
+// ---- what is wrong is said --------------------------------------------------------------------------------------------------------------
 template <class T>
 concept can_be_kept = requires(grpc::server_context& ctx, T&& part) {
   { ctx.keep(std::forward<T>(part)) } -> std::convertible_to<ptr<const std::remove_cvref_t<T>>>;

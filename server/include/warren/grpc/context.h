@@ -28,7 +28,9 @@ inline constexpr bool is_view_of_text = false;
 template <class C, class R>
 inline constexpr bool is_view_of_text<std::basic_string_view<C, R>> = true;
 template <class T>
-concept has_default_instance = requires { static_cast<const T&>(T::default_instance()); };
+concept has_default_instance = requires {
+  static_cast<const T&>(T::default_instance());
+};
 [[noreturn]] void part_is_elsewhere(const volatile void* part) noexcept;
 const std::string& empty_text() noexcept;
 }  // namespace detail

@@ -16,8 +16,8 @@
 // as it always was; WARREN_GCPOISON=1 fills such a request when its handler returns.
 //
 // Blocks. Arena asks for them by a function without an argument, so the arena that is meant is the goroutine's current one
-// (warren::detail::arena_scope), set while a message is made or parsed: nothing else allocates on it. If reflection does (the repeated view of a
-// map field of a kept message), malloc gives the block: what lies there is reached through the message only, and freed with it.
+// (warren::detail::arena_scope), set while a message is made or parsed: nothing else allocates on it. If reflection does (the repeated view
+// of a map field of a kept message), malloc gives the block: what lies there is reached through the message only, and freed with it.
 // Protobuf keeps, per thread, which part of which Arena that thread uses, and writes that down after it has got a block. Getting one may
 // run a collection, and so park; a goroutine that came back on another thread would write into what the first one's next goroutine uses.
 // Hence it is locked to its thread while it gets a block, which is seldom.
