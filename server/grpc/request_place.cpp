@@ -30,8 +30,8 @@ void message_slot::end_use_slow() noexcept {
 void part_is_elsewhere(const volatile void* part) noexcept {
   rt::fatal(
       "server_context::keep of %p, which is not in this call's request: pass the handler's request or a part of it, not a copy, nothing "
-      "that was swapped or set into it, and no message of another call; a message of reader::read is the handler's own, and one of a codec of "
-      "your own cannot be kept",
+      "that was swapped or set into it, and no message of another call; a message of reader::read is the handler's own, and one of a "
+      "codec of your own cannot be kept",
       const_cast<const void*>(part));
 }
 
