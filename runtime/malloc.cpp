@@ -55,6 +55,20 @@ void* mallocgc(size_t bytes, const type_descriptor& t, size_t count) { return ma
 
 }  // namespace warren::rt
 
+namespace warren {
+
+// What others allocate for objects of ours: an allocation that fills no span.
+void external_bytes(int64_t change) noexcept {
+  rt::memory_manager& mm = rt::memory();
+  mm.gc.add_external(change);
+  if (change <= 0 || mm.gc.phase() != rt::gc_phase::off || !mm.heap.should_collect()) return;
+  const rt::m* const mp = rt::getm();
+  if (mp == nullptr || mp->curg == nullptr || mp->current_p == nullptr) return;  // the next allocation asks
+  rt::request_gc(change > static_cast<int64_t>(rt::kMaxSmallSize) ? gc_trigger::large : gc_trigger::small);
+}
+
+}  // namespace warren
+
 namespace warren::detail {
 
 using namespace rt;

@@ -292,6 +292,7 @@ mem_stats read_mem_stats() {
   h.release_failures = mm->heap.scavenging().failures();
   h.reserved_bytes = mm->heap.space().bytes();
   h.metadata_bytes = t.metadata_bytes;
+  h.external_bytes = mm->heap.external_bytes();
   h.tiny_hits = t.tiny_hits;
   const uint64_t small = t.mallocs - t.class_mallocs[0];
   h.mcache_hits = small > t.refills ? small - t.refills : 0;

@@ -5,8 +5,9 @@
 // each scenario, round and server, in that nesting, so that neighbours in time are what is compared:
 //   start the server; warm it up, which also says how many calls fill the wanted time; read its CPU clock; make exactly that many calls;
 //   read the clock again; make a tenth as many with their times written down; read the peak memory; end it by SIGTERM.
-// Two scenarios differ. open_loop first finds the peak of every peer and then offers half of the lowest to each server. idle connects,
-// makes one call on each connection, and reads how much the resident memory has grown.
+// Three scenarios differ. collected measures warren alone, once as it is and once with its collector off (GOGC=off), with a handler that
+// keeps each request for a while; a third line has the ratio. open_loop first finds the peak of every peer and then offers half of the
+// lowest to each server. idle connects, makes one call on each connection, and reads how much the resident memory has grown.
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -34,8 +35,9 @@ namespace {
 // Where a server is measured.
 enum class part {
   everywhere,
-  waiting,  // where calls wait: what costs a thread for each call
-  unary,    // where a call is one message that comes back: what knows no method
+  waiting,    // where calls wait: what costs a thread for each call
+  unary,      // where a call is one message that comes back: what knows no method
+  collected,  // where handlers make collected objects
 };
 
 struct server {
@@ -48,15 +50,16 @@ struct server {
 
 const server kServers[] = {
     {"warren", "greeter_server", "bench_load_server", {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, part::everywhere},
+    {"warren_gc_off", "greeter_server", "bench_load_server", {"--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, part::collected},
     {"grpc_cpp_callback", "peers/grpc_cpp_callback", "peers/grpc_cpp_callback", {"--listen", "127.0.0.1:0"}, part::everywhere},
     {"grpc_cpp_async", "peers/grpc_cpp_async", "peers/grpc_cpp_async", {"--listen", "127.0.0.1:0"}, part::everywhere},
     {"grpc_cpp_sync", "peers/grpc_cpp_sync", "peers/grpc_cpp_sync", {"--listen", "127.0.0.1:0"}, part::waiting},
     {"grpc_go", "peers/grpc_go", "peers/grpc_go", {"--listen", "127.0.0.1:0"}, part::everywhere},
     {"nghttp2_echo", "peers/nghttp2_echo", "peers/nghttp2_echo", {"--listen", "127.0.0.1:0"}, part::unary},
 };
-constexpr const char* kServerNames = "warren,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go,nghttp2_echo";
+constexpr const char* kServerNames = "warren,warren_gc_off,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go,nghttp2_echo";
 
-enum class kind { hello, complex, tls, sleep, stream, chat, open_loop, idle };
+enum class kind { hello, complex, tls, sleep, stream, chat, collected, open_loop, idle };
 
 struct scenario {
   const char* name;
@@ -84,15 +87,18 @@ const scenario kScenarios[] = {
     {"stream_5000", kind::stream, 10, 1},
     {"tls_10x100", kind::tls, 10, 100},
     {"sleep_10000", kind::sleep, 100, 100},
+    {"collected_10x100", kind::collected, 10, 100, 100},
     {"open_loop", kind::open_loop, 10, 100},
     {"idle_10000", kind::idle, kIdleConnections, 1},
 };
 
 bool takes_part(const server& which, const scenario& s) {
+  if (s.what == kind::collected) return std::string(which.name).starts_with("warren");
   switch (which.takes) {
     case part::everywhere: return true;
     case part::waiting: return s.what == kind::sleep;
     case part::unary: return s.what == kind::hello;
+    case part::collected: return false;
   }
   return false;
 }
@@ -113,8 +119,8 @@ constexpr const char* kUsage =
     "usage: bench_grpc [--rounds N] [--seconds S] [--servers NAME,...] [--scenarios NAME,...] [--each-round] [--quick]\n"
     "  --rounds      times every server is measured; the figures printed are medians (5)\n"
     "  --seconds     measured load per round, scenario and server (2)\n"
-    "  --servers     of warren,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go,nghttp2_echo (those that are built; sync: where\n"
-    "                calls wait; nghttp2_echo: where SayHello is called without TLS)\n"
+    "  --servers     of warren,warren_gc_off,grpc_cpp_callback,grpc_cpp_async,grpc_cpp_sync,grpc_go,nghttp2_echo (those that are built;\n"
+    "                sync: where calls wait; nghttp2_echo: where SayHello is called without TLS; warren_gc_off: in collected_10x100)\n"
     "  --scenarios   of those that --list names (all)\n"
     "  --list        print the names of the scenarios\n"
     "  --each-round  print every round's figures too, with its number\n"
@@ -192,6 +198,9 @@ bench::request request_of(const scenario& s) {
   } else if (s.what == kind::complex) {
     r.path = "/warren.bench.Shipping/Ship";
     r.message = bench::shipment_request();
+  } else if (s.what == kind::collected) {
+    r.path = "/warren.bench.Load/Keep";
+    r.message = field_1(s.name_bytes);
   } else {
     r.path = "/helloworld.Greeter/SayHello";
     r.message = field_1(s.name_bytes);
@@ -240,7 +249,10 @@ class measured {
     if (s.what == kind::sleep && std::string(which.name) == "grpc_cpp_async") {
       command.insert(command.end(), {"--sleepers", std::to_string(s.connections * s.streams)});
     }
+    const bool without_collector = which.takes == part::collected;
+    if (without_collector) setenv("GOGC", "off", 1);
     process_ = std::make_unique<bench::child>(command, bench::two_processors().first);
+    if (without_collector) unsetenv("GOGC");
     address_ = process_->wait_for_line("listening on ", 10'000);
     if (address_.empty())
       throw std::runtime_error(path + ": printed no \"listening on\" line within 10 s, or ended before; run it by hand");
@@ -380,7 +392,7 @@ struct built {
   server which;
   std::string path, load_path;
   const std::string& path_for(const scenario& s) const {
-    return s.what == kind::complex || s.what == kind::sleep || s.what == kind::stream || s.what == kind::chat ? load_path : path;
+    return s.what == kind::hello || s.what == kind::tls || s.what == kind::open_loop || s.what == kind::idle ? path : load_path;
   }
 };
 
@@ -412,6 +424,13 @@ void run_scenario(const scenario& s, const std::vector<built>& servers, const op
     }
   }
   for (const built& b : servers) print(s.name, b.which.name, medians(all[b.which.name]), 0);
+  if (s.what != kind::collected || servers.size() != 2) return;
+  // Round by round: the two ran one after the other.
+  std::vector<double> ratios;
+  for (int round = 0; round < o.rounds; round++)
+    ratios.push_back(100 * all["warren"][static_cast<size_t>(round)][0].second /
+                     all["warren_gc_off"][static_cast<size_t>(round)][0].second);
+  print(s.name, "warren_to_gc_off", {{"percent", median(ratios)}}, 0);
 }
 
 int run(const options& o) {

@@ -2,9 +2,12 @@
 #include <load.warren.h>
 #include <shipment.warren.h>
 
+#include <atomic>
 #include <chrono>
 
 #include <warren/go.h>
+#include <warren/ptr.h>
+#include <warren/string.h>
 
 #include "server/host/host.h"
 
@@ -13,9 +16,25 @@ namespace {
 using warren::bench::Job;
 namespace grpc = warren::grpc;
 
+// What a server that keeps what it is sent might make of a request: all of it is the collector's.
+struct entry {
+  warren::ptr<const Job> job;
+  warren::string text;
+  warren::ptr<entry> before;
+};
+constexpr size_t kShelf = 512;
+
 class load final : public warren::bench::LoadService {
   grpc::result<Job> Sleep(grpc::server_context& ctx, const Job& job) override {
     if (warren::sleep(ctx, std::chrono::milliseconds(job.milliseconds()))) return grpc::cancelled("nobody waits any more");
+    return job;
+  }
+  // The places are taken in turns, so two handlers meet at one only when 512 calls are made during one.
+  grpc::result<Job> Keep(grpc::server_context& ctx, const Job& job) override {
+    const size_t place = next_.fetch_add(1, std::memory_order_relaxed) % kShelf;
+    const warren::array<warren::ptr<entry>>& shelf = shelf_->places;
+    const warren::ptr<entry> first = warren::make<entry>(ctx.keep(job), warren::string("kept"), nullptr);
+    shelf[place] = warren::make<entry>(first->job, first->text, first);
     return job;
   }
   grpc::status Stream(grpc::server_context&, const Job& job, grpc::writer<Job>& out) override {
@@ -30,6 +49,12 @@ class load final : public warren::bench::LoadService {
     }
     return {};
   }
+
+  struct shelf_of_entries {
+    warren::array<warren::ptr<entry>> places;
+  };
+  std::atomic<size_t> next_{0};
+  warren::root<shelf_of_entries> shelf_ = warren::make<shelf_of_entries>(warren::make_array<warren::ptr<entry>>(kShelf));
 };
 
 class shipping final : public warren::bench::ShippingService {

@@ -131,6 +131,7 @@ void collector::set_mode(gc_mode mode) noexcept {
 // What others need to know of the pacer: allocations the trigger, the scavenger how much of the heap may be resident.
 void collector::publish_goals() noexcept {
   heap_.set_trigger(pacer_.trigger());
+  external_paced_.store(pacer_.external(), std::memory_order_relaxed);
   hard_goal_.store(pacer_.by_limit() && !limiter_.limiting() ? pacer_.goal() : pacer::kNever, std::memory_order_relaxed);
   uint64_t retain = pacer_.retain();
   uint64_t most = scavenger::kNone;
@@ -175,6 +176,19 @@ uint64_t collector::set_limit(uint64_t bytes) noexcept {
   pacer_.set_memory(take_memory());
   publish_goals();
   return was;
+}
+
+void collector::add_external(int64_t n) noexcept {
+  const uint64_t now = heap_.add_external(n);
+  if (n >= 0) return;
+  // By eighths, so that the lock is taken a few times for all that one collection has found.
+  const uint64_t paced = external_paced_.load(std::memory_order_relaxed);
+  if (now >= paced - paced / 8 || phase() != gc_phase::off) return;
+  std::lock_guard guard(pacer_lock_);
+  if (const uint64_t least = std::min(pacer_.external(), heap_.external_bytes()); least != pacer_.external()) {
+    pacer_.set_external(least);
+    publish_goals();
+  }
 }
 
 void collector::report_limit() noexcept {
@@ -286,7 +300,7 @@ void collector::stopped_start() {
   assist_queue_.open();
   mark_began_ = world_.nanotime();
   pacer_lock_.lock();
-  pacer_.start_cycle(heap_.live_bytes());
+  pacer_.start_cycle(heap_.paced_bytes(), heap_.external_bytes());
   pacer_lock_.unlock();
 
   // Threads that the stop does not hold wait at their next use of a root.
@@ -387,7 +401,7 @@ void collector::revise() noexcept {
   std::lock_guard guard(pacer_lock_);
   const uint64_t done = scanned_.load(std::memory_order_relaxed) + stack_bytes_.load(std::memory_order_relaxed) +
                         root_words_.load(std::memory_order_relaxed) * sizeof(void*);
-  ratio_.store(pacer_.ratio(heap_.live_bytes(), done), std::memory_order_relaxed);
+  ratio_.store(pacer_.ratio(heap_.paced_bytes(), done), std::memory_order_relaxed);
   const int64_t now = world_.nanotime();
   const int64_t spent = assist_ns_.load(std::memory_order_relaxed) + worker_ns_.load(std::memory_order_relaxed);
   const int procs = world_.procs();
@@ -513,7 +527,8 @@ void collector::stopped_finish() {
     limiting_.store(limiter_.limiting(), std::memory_order_relaxed);
   }
   pacer_.end_cycle({.marked = report_.bytes_marked,
-                    .live_end = heap_.live_bytes(),
+                    .external = heap_.external_bytes(),
+                    .live_end = heap_.paced_bytes(),
                     .heap_work = report_.bytes_scanned,
                     .root_work = report_.stack_bytes + report_.root_words * sizeof(void*),
                     .duration = mode_ == gc_mode::stw ? 0 : world_.nanotime() - mark_began_,

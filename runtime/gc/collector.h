@@ -149,10 +149,12 @@ class collector {
   // Returns the former; pacer::kNever: none. Any thread.
   uint64_t set_limit(uint64_t bytes) noexcept;
   // The heap is as large as the limit allows, and the limiter does not limit: no allocation should go on before a collection marks.
-  bool beyond_limit() const noexcept { return heap_.live_bytes() >= hard_goal_.load(std::memory_order_relaxed); }
+  bool beyond_limit() const noexcept { return heap_.paced_bytes() >= hard_goal_.load(std::memory_order_relaxed); }
   // Memory has changed that no collection and no allocation knows of (stacks): pace again. Now and then, any thread.
   void revise_memory() noexcept;
   uint64_t memory_bytes() const noexcept;
+  // Memory of malloc behind collected objects has come, or gone. Any thread: an addition, and now and then a lock.
+  void add_external(int64_t n) noexcept;
   // Says on standard error that the limit cannot be kept, if that is so and was not said of late. On the driver, the world running.
   void report_limit() noexcept;
   void set_checkmark(bool on) noexcept { checkmark_ = on; }
@@ -256,6 +258,7 @@ class collector {
   std::atomic<bool> limiting_{false};
   std::atomic<uint64_t> hard_goal_{pacer::kNever};  // the goal, if the limit determines it
   std::atomic<bool> strict_{false};                 // no debt is forgiven: the memory limit is near
+  std::atomic<uint64_t> external_paced_{0};         // the pacer's external()
   std::atomic<uint64_t> limit_;
   std::atomic<uint64_t> stack_memory_{0};  // the world's stack_bytes, last asked
   std::atomic<uint64_t> limit_missed_{0};  // collections that found more alive than the limit allows

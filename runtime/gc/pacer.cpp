@@ -36,7 +36,7 @@ double pacer::cons_mark() const noexcept { return *std::max_element(cons_mark_, 
 
 uint64_t pacer::percent_goal() const noexcept {
   if (percent_ < 0) return kNever;
-  return std::max(marked_ + percent_of(marked_ + root_work_), percent_of(kMinTriggerBytes));
+  return std::max(live() + percent_of(live() + root_work_), percent_of(kMinTriggerBytes));
 }
 
 // How large the heap may become for the limit's sake.
@@ -51,10 +51,10 @@ uint64_t pacer::limit_goal() noexcept {
   const uint64_t headroom = std::max(goal / 100 * kHeadroomPercent, kLeastHeadroom);
   goal = goal > headroom ? goal - headroom : 0;
   const uint64_t least_goal = marked_ + std::max(marked_ / kLeastWayPart, kLeastWayBytes);
-  if (goal >= least_goal) return goal;
+  if (goal >= least_goal) return goal + external_;
   // Over the limit is also who has memory that the scavenger is about to give back; missed is one that what lives alone exceeds.
   limit_missed_ = rest + marked_ > m.limit;
-  return least_goal;
+  return least_goal + external_;
 }
 
 void pacer::set_memory(const memory& m) noexcept {
@@ -71,24 +71,32 @@ void pacer::commit() noexcept {
     trigger_ = kNever;
     return;
   }
-  if (!concurrent_ || goal_ <= marked_) {
+  if (!concurrent_ || goal_ <= live()) {
     trigger_ = goal_;
     return;
   }
-  const uint64_t way = goal_ - marked_;
-  const uint64_t least = marked_ + way / kWays * kLeastWay;
-  const uint64_t most = std::max({least, marked_ + way / kWays * kMostWay, goal_ > kDefaultRunway ? goal_ - kDefaultRunway : 0});
+  const uint64_t way = goal_ - live();
+  const uint64_t least = live() + way / kWays * kLeastWay;
+  const uint64_t most = std::max({least, live() + way / kWays * kMostWay, goal_ > kDefaultRunway ? goal_ - kDefaultRunway : 0});
   const auto runway = static_cast<uint64_t>(cons_mark() * (1 - kShare) / kShare * static_cast<double>(heap_work_ + root_work_));
   trigger_ = std::clamp(runway < goal_ ? goal_ - runway : 0, least, std::min(most, goal_));
 }
 
-void pacer::start_cycle(uint64_t live) noexcept { triggered_ = live; }
+void pacer::set_external(uint64_t bytes) noexcept {
+  external_ = bytes;
+  commit();
+}
+
+void pacer::start_cycle(uint64_t live, uint64_t external) noexcept {
+  triggered_ = live;
+  triggered_external_ = external;
+}
 
 double pacer::ratio(uint64_t live, uint64_t work) noexcept {
   uint64_t goal = goal_;
   if (goal == kNever) goal = triggered_ + std::max<uint64_t>(triggered_, kMinTriggerBytes);  // a collection by hand
   // More cannot be scanned than is there: what was live at the start.
-  const uint64_t most_work = triggered_ + root_work_;
+  const uint64_t most_work = triggered_ - std::min(triggered_, triggered_external_) + root_work_;
   uint64_t expected = heap_work_ + root_work_;
   if (expected == 0 || expected > most_work) expected = most_work;
   if (work > expected) {
@@ -120,6 +128,7 @@ void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   }
   const uint64_t last_goal = goal_;
   marked_ = c.marked;
+  external_ = c.external;
   heap_work_ = c.heap_work;
   root_work_ = c.root_work;
   memory_ = at_its_end;

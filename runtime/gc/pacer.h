@@ -18,6 +18,12 @@
 // The same numbers say how much memory the heap should keep resident (retain; heap/scavenger.h): what the last cycle used, in proportion to
 // the new goal, and a tenth more.
 //
+// Memory of malloc behind collected objects (warren/gc.h:external_bytes) counts as heap: what there was of it when the last cycle ended is
+// part of what was live, and what has come since of what the heap is compared with the trigger by. But nobody knows which of it belongs to
+// what was found dead, until the destructors of that have run and take it away again. So what was live is lowered (set_external) when that
+// happens; otherwise a program of small objects with much behind them would find all of it alive in every cycle and double its goal each
+// time. (V8 lowers the same figure in the same way.) It is nothing to mark, and does not count against the limit.
+//
 // And one brake. Assists on a heap that is too small for the program would mark all the time (the death spiral of a memory limit). The
 // limiter is a bucket that marking fills and the program's own work empties; while it is full, assists are free, and the heap grows beyond
 // its goal instead: marking goes on with its quarter. Where marking means that the world stands there is no such other brake; then it is
@@ -61,13 +67,18 @@ class pacer {
   uint64_t goal() const noexcept { return goal_; }
   uint64_t trigger() const noexcept { return trigger_; }
 
-  // The marking begins; live: the heap now.
-  void start_cycle(uint64_t live) noexcept;
+  // Less of the external memory that the last cycle left is there.
+  void set_external(uint64_t bytes) noexcept;
+  uint64_t external() const noexcept { return external_; }
+
+  // The marking begins; live: the heap now, external memory included, as everywhere below. external: that alone.
+  void start_cycle(uint64_t live, uint64_t external = 0) noexcept;
   // Now and then while it marks: returns the assist ratio. work: bytes scanned so far, stacks and roots included.
   double ratio(uint64_t live, uint64_t work) noexcept;
 
   struct cycle {
-    uint64_t marked = 0;     // bytes that were found live, or made meanwhile
+    uint64_t marked = 0;     // bytes of objects that were found live, or made meanwhile
+    uint64_t external = 0;   // behind these, and behind those whose destructors have not run
     uint64_t live_end = 0;   // the heap when the marking ended
     uint64_t heap_work = 0;  // bytes scanned: of the heap,
     uint64_t root_work = 0;  // of stacks and roots
@@ -83,6 +94,7 @@ class pacer {
 
  private:
   void commit() noexcept;
+  uint64_t live() const noexcept { return marked_ + external_; }
   uint64_t percent_of(uint64_t bytes) const noexcept;
   uint64_t percent_goal() const noexcept;
   uint64_t limit_goal() noexcept;
@@ -93,7 +105,9 @@ class pacer {
   uint64_t marked_ = 0, heap_work_ = 0, root_work_ = 0;  // of the last cycle
   double cons_mark_[kHistory] = {};
   uint64_t goal_ = 0, trigger_ = 0;
+  uint64_t external_ = 0;
   uint64_t triggered_ = 0;  // the heap when this cycle began
+  uint64_t triggered_external_ = 0;
   memory memory_;
   bool by_limit_ = false;
   bool limit_missed_ = false;

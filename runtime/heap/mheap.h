@@ -104,9 +104,14 @@ class mheap {
   // Bytes allocated since the last collection and left by it; spans in mcaches count as full.
   uint64_t live_bytes() const noexcept { return static_cast<uint64_t>(live_.load(std::memory_order_relaxed)); }
   void set_live_bytes(uint64_t n) noexcept { live_.store(static_cast<int64_t>(n), std::memory_order_relaxed); }
+  // Memory of malloc behind collected objects, as external_bytes (warren/gc.h) was told. Returns what it is now.
+  uint64_t add_external(int64_t n) noexcept { return not_negative(external_.fetch_add(n, std::memory_order_relaxed) + n); }
+  uint64_t external_bytes() const noexcept { return not_negative(external_.load(std::memory_order_relaxed)); }
+  // What is compared with the trigger.
+  uint64_t paced_bytes() const noexcept { return live_bytes() + external_bytes(); }
   void set_trigger(uint64_t bytes) noexcept { trigger_.store(bytes, std::memory_order_relaxed); }
   uint64_t trigger() const noexcept { return trigger_.load(std::memory_order_relaxed); }
-  bool should_collect() const noexcept { return live_bytes() >= trigger(); }
+  bool should_collect() const noexcept { return paced_bytes() >= trigger(); }
 
   // ---- memory given back to the system ----
   scavenger& scavenging() noexcept { return scavenger_; }
@@ -166,6 +171,8 @@ class mheap {
   friend struct mcache;
   friend struct mheap_test;
 
+  // Who takes away before another has added sees less than nothing for a moment.
+  static uint64_t not_negative(int64_t n) noexcept { return n > 0 ? static_cast<uint64_t>(n) : 0; }
   object_ref find_in_range(uintptr_t a) const noexcept {
     mspan* const s = span_at(page_of(a));
     if (s == nullptr) return {};
@@ -228,6 +235,7 @@ class mheap {
   std::atomic<int64_t> spans_in_use_{0}, span_pages_{0};
 
   alignas(kCacheLine) std::atomic<int64_t> live_{0};
+  std::atomic<int64_t> external_{0};
   std::atomic<uint64_t> trigger_{~uint64_t{0}};
   scavenger scavenger_{*this};
   heap_counters counters_;

@@ -27,7 +27,7 @@ void mheap::begin_sweep() noexcept {
   if (trigger() != ~uint64_t{0}) {
     // A megabyte before the trigger it should be over: refills come in spans, and the background sweeper needs its turn.
     constexpr int64_t kMargin = 1 << 20;
-    auto distance = static_cast<int64_t>(trigger() - sweep_from_) - kMargin;
+    auto distance = static_cast<int64_t>(trigger() - paced_bytes()) - kMargin;
     if (distance < static_cast<int64_t>(kPageSize)) distance = kPageSize;
     per_byte = static_cast<double>(span_pages_.load(std::memory_order_relaxed)) / static_cast<double>(distance);
   }

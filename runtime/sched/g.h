@@ -67,6 +67,7 @@ struct alignas(64) g : runnable {
   std::atomic<int64_t> waiting_since{0};
 
   void* locals = nullptr;  // goroutine_local's values: a collected object
+  void* arena = nullptr;   // the innermost detail::arena_scope's; kept by whoever made the scope
 
   // Of the collector (sched/stack_scan.h). Numbers of cycles; those of earlier ones mean nothing.
   std::atomic<uint32_t> scanned{0};   // the stack is black

@@ -154,6 +154,7 @@ void warren_heap(families& f, const heap_stats& h) {
   const auto d = [](uint64_t v) { return static_cast<double>(v); };
   f.gauge("warren_heap_reserved_bytes", "Address space reserved for the heap.", d(h.reserved_bytes));
   f.gauge("warren_heap_mapped_bytes", "Bytes of pages ever used.", d(h.mapped_bytes));
+  f.gauge("warren_heap_external_bytes", "Memory of others behind objects, as the program has told (external_bytes).", d(h.external_bytes));
   f.counter("warren_heap_released_bytes_total", "Bytes of free pages given back to the system so far.", d(h.released_bytes_total));
   f.counter("warren_heap_release_failures_total", "Times the system refused to take free pages back.", d(h.release_failures));
   f.gauge("warren_heap_spans", "Spans in use.", d(h.spans_in_use));

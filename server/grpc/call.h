@@ -82,6 +82,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
   bool compress(encoding how) override;
   bool request_compressed() const noexcept override { return request_compressed_; }
+  bool keep_part(const volatile void* part) override { return request_slot().keep(part); }
   std::string_view peer() const noexcept override { return connection_->peer().address; }
   const tls_info* tls() const noexcept override { return connection_->peer().tls.get(); }
   const peer_credentials* process() const noexcept override {

@@ -1,7 +1,7 @@
 // Every number of the gRPC layer that is not a user's option, with its reason. Reasons of the options' defaults (warren/grpc/server.h):
 //   max_receive_message 4 MiB      gRPC's own default in every language: what clients expect to be told RESOURCE_EXHAUSTED for
 //   max_send_message 64 MiB        others have none; one is needed because a reply is held in memory whole
-//   max_concurrent_streams 1000    above any real client's default, far below what hurts: a call costs about 1.5 KiB before its message
+//   max_concurrent_streams 1000    above any real client's default, far below what hurts: a call and its request cost 2.3 KiB
 //   max_header_list 16 KiB         twice what gRPC proxies allow for metadata; a JWT and tracing fit
 //   send_buffer 64 KiB             grpc-go's write quota: four DATA frames, one socket write
 //   connection_send_buffer 4 MiB   64 streams with full buffers; more than a connection carries in the time a writer takes to wake up

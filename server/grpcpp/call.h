@@ -103,6 +103,7 @@ class call final : public ::grpc::ServerGenericBidiReactor, public grpc::server_
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
   bool compress(grpc::encoding how) override;
   bool request_compressed() const noexcept override { return request_compressed_; }
+  bool keep_part(const volatile void* part) override { return request_slot().keep(part); }
   std::string_view peer() const noexcept override { return peer_; }
   const grpc::tls_info* tls() const noexcept override;
   const peer_credentials* process() const noexcept override { return nullptr; }  // gRPC does not tell

@@ -82,6 +82,18 @@ int set_gc_percent(int percent) noexcept;
 // protobuf, TLS), code, static data, stacks of threads, stacks beyond 8 KiB, the marker's queue.
 int64_t set_memory_limit(int64_t bytes) noexcept;
 
+// Tells the collector of memory that collected objects own and that it does not see: of malloc, mmap, a library. Positive when it has come,
+// negative when it has gone; in all as much gone as came, by the destructors and cleanups of the objects. It counts as heap when it is
+// decided when the next collection begins, so that small objects with much behind them do not pile up; it is not part of what the memory
+// limit counts. An object that owns a std::string of a megabyte:
+//
+//   blob(std::string s) : text(std::move(s)) { warren::external_bytes(static_cast<int64_t>(text.capacity())); }
+//   ~blob() { warren::external_bytes(-static_cast<int64_t>(text.capacity())); }
+//
+// Any thread; costs an addition that all threads share. On a goroutine, more of it may start a collection, as an allocation may. Never
+// throws.
+void external_bytes(int64_t change) noexcept;
+
 // Collects, and gives the memory of all free pages of the heap back to the system. Returns how many bytes it has given back. On a
 // goroutine. Rarely of use: the runtime does as much by itself, slowly.
 uint64_t free_os_memory();
@@ -139,6 +151,7 @@ struct heap_stats {
   uint64_t released_bytes = 0;                // of idle_bytes: the system has their memory
   uint64_t released_bytes_total = 0;          // given back ever
   uint64_t release_failures = 0;              // times the system refused to take some
+  uint64_t external_bytes = 0;                // memory of others behind objects (warren::external_bytes)
   uint64_t metadata_bytes = 0;                // span descriptors, and tables as if they were all touched
   uint64_t sys_bytes = 0;                     // mapped_bytes and metadata_bytes; released ones count, as in Go
 

@@ -16,7 +16,7 @@ import re
 import subprocess
 import sys
 
-HEADERS = ["cleanup", "function", "gc", "go", "hash_map", "ordered_map", "ptr", "string", "sync", "vector", "weak"]
+HEADERS = ["arena", "cleanup", "function", "gc", "go", "hash_map", "ordered_map", "ptr", "string", "sync", "vector", "weak"]
 PROLOGUE = "".join(f"#include <warren/{name}.h>\n" for name in HEADERS) + "".join(
     f"#include <{name}>\n" for name in ["functional", "memory", "string", "string_view", "vector"]
 )

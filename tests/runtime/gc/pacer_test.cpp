@@ -225,6 +225,43 @@ limited_outcome simulate_limit(pacer& p, program w, double limit, double seconds
   return out;
 }
 
+constexpr uint64_t kMiB = 1 << 20;
+
+TEST(PacerWithExternalMemory, ItCountsAsLiveUntilItIsGone) {
+  pacer p(100, false);
+  p.start_cycle(0);
+  p.end_cycle({.marked = 10 * kMiB, .external = 90 * kMiB, .live_end = 100 * kMiB, .heap_work = 10 * kMiB});
+  EXPECT_EQ(p.goal(), 200 * kMiB);
+  p.set_external(40 * kMiB);  // destructors have run
+  EXPECT_EQ(p.goal(), 100 * kMiB);
+  p.set_external(0);
+  EXPECT_EQ(p.goal(), 20 * kMiB);
+  pacer ahead(100, true);
+  ahead.start_cycle(0);
+  ahead.end_cycle({.marked = 10 * kMiB, .external = 90 * kMiB, .live_end = 100 * kMiB, .heap_work = 10 * kMiB});
+  EXPECT_GT(ahead.trigger(), 100 * kMiB) << "else one collection follows the other";
+  EXPECT_LE(ahead.trigger(), ahead.goal());
+}
+
+TEST(PacerWithExternalMemory, ItIsNothingToMark) {
+  pacer p(100, true);
+  p.start_cycle(100 * kMiB, 90 * kMiB);
+  p.end_cycle({.marked = 10 * kMiB, .external = 90 * kMiB, .live_end = 100 * kMiB, .heap_work = 10 * kMiB});
+  p.start_cycle(150 * kMiB, 140 * kMiB);
+  EXPECT_LT(p.ratio(150 * kMiB, 11 * kMiB), 0.01) << "ten megabytes there were, and eleven are marked";
+}
+
+TEST(PacerWithExternalMemory, TheLimitIsForTheRest) {
+  pacer p(100, true);
+  p.start_cycle(0);
+  const pacer::memory m{.limit = 120 * kMiB, .used = 100 * kMiB, .heap_free = 0, .heap_allocated = 60 * kMiB, .heap_spans = 60 * kMiB};
+  p.end_cycle({.marked = 60 * kMiB, .external = 0, .live_end = 60 * kMiB, .heap_work = 60 * kMiB}, m);
+  const uint64_t alone = p.goal();
+  EXPECT_TRUE(p.by_limit());
+  p.set_external(500 * kMiB);
+  EXPECT_EQ(p.goal(), alone + 500 * kMiB);
+}
+
 TEST(PacerWithLimit, FarAboveChangesNothing) {
   program w;
   pacer with(100, true), without(100, true);

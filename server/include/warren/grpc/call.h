@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <warren/grpc/context.h>
+#include <warren/grpc/request_place.h>
 #include <warren/grpc/service.h>
 #include <warren/grpc/status.h>
 
@@ -19,23 +20,13 @@ namespace warren::grpc {
 //   static void clear(T& message);                                back to the default state, keeping memory for reuse
 //   static size_t size(const T& message);
 //   static void write(const T& message, char* out);               exactly size(message) bytes; called right after size()
+// Requests of such a type cannot be kept (server_context::keep).
 template <class T>
 struct codec;
 
 struct write_options {
   bool compress = true;  // false: this message travels uncompressed although server_context::compress was called
 };
-
-namespace detail {
-// A kept request message: handlers get it by reference, so the call that owns it can use it again for the next call of that type.
-struct message_slot {
-  const void* type = nullptr;  // &message_type<T>
-  void* message = nullptr;
-  void (*destroy)(void*) = nullptr;
-};
-template <class T>
-inline constexpr char message_type = 0;
-}  // namespace detail
 
 // Used by trampolines, reader and writer only. Reading and writing may happen on two goroutines, each of them on one at a time.
 class server_call {
@@ -62,32 +53,13 @@ class server_call {
   // Where the call keeps its request message for the next call.
   virtual detail::message_slot& request_slot() noexcept { return request_slot_; }
 
-  // A cleared T that lives until the call's end.
-  template <class T>
-  T& request_message() {
-    detail::message_slot& s = request_slot();
-    if (s.type == &detail::message_type<T>) {
-      codec<T>::clear(*static_cast<T*>(s.message));
-    } else {
-      if (s.destroy != nullptr) s.destroy(s.message);
-      s = {};
-      s.message = new T();
-      s.type = &detail::message_type<T>;
-      s.destroy = [](void* m) { delete static_cast<T*>(m); };
-    }
-    return *static_cast<T*>(s.message);
-  }
-
  protected:
   server_call() = default;
-  virtual ~server_call() { drop_request_message(); }
+  virtual ~server_call() = default;
   server_call(const server_call&) = delete;
   server_call& operator=(const server_call&) = delete;
 
-  void drop_request_message() noexcept {
-    if (request_slot_.destroy != nullptr) request_slot_.destroy(request_slot_.message);
-    request_slot_ = {};
-  }
+  void drop_request_message() noexcept { request_slot_.drop(); }
 
  private:
   detail::message_slot request_slot_;
@@ -97,14 +69,35 @@ namespace detail {
 status request_unparsable(size_t bytes);
 status no_request();
 
-template <class T>
-bool next_request(server_call& call, T& into) {
+template <class Parse>
+bool next_request(server_call& call, Parse&& parse) {
   std::span<const char> bytes;
   if (!call.next_message(bytes)) return false;
-  if (codec<T>::parse(into, bytes)) return true;
+  if (parse(bytes)) return true;
   call.fail(request_unparsable(bytes.size()));
   return false;
 }
+
+// A handler's use of the call's request message: one after the other.
+template <class T>
+class request_use {
+ public:
+  explicit request_use(server_call& call) noexcept : call_(call), slot_(call.request_slot()) {}
+  ~request_use() { slot_.end_use(); }
+  request_use(const request_use&) = delete;
+  request_use& operator=(const request_use&) = delete;
+  // The next; nullptr: there is none, or it is no message of the type.
+  T* next() {
+    slot_.end_use();
+    request_place_of<T>& place = slot_.template place<T>();
+    T& message = place.renewed();
+    return next_request(call_, [&place](std::span<const char> bytes) { return place.parse(bytes); }) ? &message : nullptr;
+  }
+
+ private:
+  server_call& call_;
+  message_slot& slot_;
+};
 
 template <class T>
 status send_reply(server_call& call, const T& reply) {
@@ -131,16 +124,18 @@ status send_reply(server_call& call, const T& reply) {
 template <class T>
 class reader {
  public:
-  explicit reader(server_call& call) noexcept : call_(call) {}
+  explicit reader(server_call& call) noexcept : call_(call), use_(call) {}
   reader(const reader&) = delete;
   reader& operator=(const reader&) = delete;
 
   // Replaces message by the next one; parks until there is one. false: no more will come, message is in an unspecified state. Either the
   // caller has sent its last, or the call is over (context: cancelled()), or what came was no message of that type or over a limit (the
   // call then ends with the status that says so, whatever the handler returns).
-  bool read(T& message) { return detail::next_request(call_, message); }
+  bool read(T& message) {
+    return detail::next_request(call_, [&message](std::span<const char> bytes) { return codec<T>::parse(message, bytes); });
+  }
 
-  // One pass over what is left. Every step overwrites the message before.
+  // One pass over what is left. Every step overwrites the message before, or, if that was kept (server_context::keep), takes another.
   class iterator {
    public:
     using iterator_category = std::input_iterator_tag;
@@ -151,7 +146,7 @@ class reader {
     T& operator*() const noexcept { return *message_; }
     T* operator->() const noexcept { return message_; }
     iterator& operator++() {
-      if (!of_->read(*message_)) message_ = nullptr;
+      message_ = of_->use_.next();
       return *this;
     }
     void operator++(int) { ++*this; }
@@ -159,15 +154,16 @@ class reader {
 
    private:
     friend class reader;
-    explicit iterator(reader* of) : of_(of), message_(&of->call_.template request_message<T>()) { ++*this; }
+    explicit iterator(reader* of) : of_(of) { ++*this; }
     reader* of_;
-    T* message_;
+    T* message_ = nullptr;
   };
   iterator begin() { return iterator(this); }
   std::default_sentinel_t end() const noexcept { return {}; }
 
  private:
   server_call& call_;
+  detail::request_use<T> use_;
 };
 
 // Sends the replies of a server-streaming or bidirectional call. Used by one goroutine at a time; must not outlive the handler.
@@ -217,19 +213,21 @@ auto& self_of(service& s) {
 // result<Res> Service::M(server_context&, const Req&)
 template <auto Method, class Req, class Res>
 status unary(service& self, server_call& call) {
-  Req& request = call.request_message<Req>();
-  if (!detail::next_request(call, request)) return detail::no_request();
-  result<Res> r = (detail::self_of<Method>(self).*Method)(call.context(), std::as_const(request));
+  detail::request_use<Req> use(call);
+  const Req* const request = use.next();
+  if (request == nullptr) return detail::no_request();
+  result<Res> r = (detail::self_of<Method>(self).*Method)(call.context(), *request);
   return r.ok() ? detail::send_reply(call, *r) : r.status();
 }
 
 // status Service::M(server_context&, const Req&, writer<Res>&)
 template <auto Method, class Req, class Res>
 status server_streaming(service& self, server_call& call) {
-  Req& request = call.request_message<Req>();
-  if (!detail::next_request(call, request)) return detail::no_request();
+  detail::request_use<Req> use(call);
+  const Req* const request = use.next();
+  if (request == nullptr) return detail::no_request();
   writer<Res> out(call);
-  return (detail::self_of<Method>(self).*Method)(call.context(), std::as_const(request), out);
+  return (detail::self_of<Method>(self).*Method)(call.context(), *request, out);
 }
 
 // result<Res> Service::M(server_context&, reader<Req>&)

@@ -95,6 +95,7 @@ class forwarding_context : public server_context {
   const detail::metadata_type& metadata() const noexcept override { return to_.metadata(); }
   bool add_initial_metadata(std::string_view key, std::string_view value) override { return to_.add_initial_metadata(key, value); }
   bool send_initial_metadata() override { return to_.send_initial_metadata(); }
+  bool keep_part(const volatile void* part) override { return to_.keep_part(part); }
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return to_.add_trailing_metadata(key, value); }
   bool compress(encoding how) override { return to_.compress(how); }
   bool request_compressed() const noexcept override { return to_.request_compressed(); }

@@ -1,5 +1,5 @@
-// The codec of protobuf messages, and such messages as details of errors. Included by generated code; the only header of the gRPC layer
-// that knows protobuf.
+// The codec of protobuf messages, and such messages as details of errors. Included by generated code; the only header of the gRPC layer,
+// with <warren/grpc/request_arena.h>, that knows protobuf.
 #pragma once
 #include <google/protobuf/message_lite.h>
 
@@ -12,11 +12,13 @@
 
 #include <warren/grpc/call.h>
 #include <warren/grpc/error_details.h>
+#include <warren/grpc/request_arena.h>
 
 namespace warren::grpc {
 
 template <std::derived_from<google::protobuf::MessageLite> T>
 struct codec<T> {
+  using request_place = detail::arena_request_place<T>;
   static bool parse(T& into, std::span<const char> bytes) {
     return bytes.size() <= INT_MAX && into.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
   }
