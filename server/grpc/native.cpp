@@ -65,8 +65,8 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.max_concurrent_streams = options.max_concurrent_streams;
     connection_options.session.max_header_list = options.max_header_list;
     connection_options.session.max_header_fields = options.max_header_fields;
-    connection_options.session.stream_window = options.stream_window;
-    connection_options.session.connection_window = options.connection_window;
+    connection_options.session.windows = http2::window_limits::of(options.stream_window, options.connection_window, options.max_window,
+                                                                  options.max_buffered_requests);
     connection_options.preface_timeout = options.preface_timeout;
     connection_options.write_timeout = options.write_timeout;
     auto tick = options.write_timeout;
@@ -313,6 +313,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
         i.messages_received = read(n.messages_received);
         i.messages_sent = read(n.messages_sent);
         i.keepalives_sent = read(n.keepalives_sent);
+        i.window = n.window.load(std::memory_order_relaxed);
         if (const int64_t last = n.last_stream_ns.load(std::memory_order_relaxed); last != 0) i.last_stream = wall(last);
       }
       c->unpin();
@@ -337,6 +338,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     out.connections_dead = read(counted.keepalive_failed);
     out.connections_aged = read(counted.aged);
     out.connections_idle = read(counted.idled);
+    out.windows_grown = read(counted.windows_grown);
     if (const handshakes* h = hands.get()) {
       out.tls_handshakes = read(h->done);
       out.tls_handshakes_failed = read(h->failed);

@@ -64,6 +64,7 @@ connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, 
       accepted_ns_(rt::nanotime()),
       socket_(std::move(socket)),
       session_(options.session, *this) {
+  counts_.window.store(session_.receive_windows().stream(), std::memory_order_relaxed);
   timer_.fn = &connection::timer_fired;
   timer_.arg = this;
 }
@@ -484,6 +485,10 @@ bool connection::read_once(stream*& todo) {
       arm(now + options_.keepalive_time.count());
     }
     answer_first = !session_.receive({block, n}, now);
+    if (const uint32_t w = session_.receive_windows().stream(); w != counts_.window.load(std::memory_order_relaxed)) {
+      counts_.window.store(w, std::memory_order_relaxed);
+      count.windows_grown.fetch_add(1, std::memory_order_relaxed);
+    }
     if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);

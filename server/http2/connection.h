@@ -29,6 +29,7 @@ struct transport_counters {
   std::atomic<uint64_t> keepalive_failed{0};
   std::atomic<uint64_t> aged{0};
   std::atomic<uint64_t> idled{0};
+  std::atomic<uint64_t> windows_grown{0};
   std::atomic<uint64_t> bytes_received{0};
   std::atomic<uint64_t> bytes_sent{0};
   std::atomic<uint64_t> reads{0};
@@ -57,6 +58,7 @@ struct connection_counts {
   std::atomic<uint64_t> messages_sent{0};
   std::atomic<uint64_t> keepalives_sent{0};
   std::atomic<int64_t> last_stream_ns{0};  // nanotime; 0: none yet
+  std::atomic<uint32_t> window{0};         // bytes: what a stream that is read may have
 };
 
 class connection final : private session::events, private alarm {
@@ -102,6 +104,8 @@ class connection final : private session::events, private alarm {
   void ready(stream& s) noexcept;
   // Owner: when the bytes came, or the batch or event was finished, that is being handled. One clock reading per batch.
   int64_t now() const noexcept { return now_; }
+  // What streams begin with. Any goroutine.
+  uint32_t stream_window() const noexcept { return options_.session.windows.stream; }
   // Owner: bytes of requests that wait for their handler; for the layer above to add up and to limit.
   size_t buffered = 0;
   // Bytes that streaming handlers of this connection have written and that have not gone into a frame yet. Any goroutine.

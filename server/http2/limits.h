@@ -16,6 +16,14 @@ inline constexpr size_t kPooledBlocks = 16;
 // Stream objects kept per connection for reuse: one batch of the usual client (100 streams) needs no allocation.
 inline constexpr size_t kPooledStreams = 128;
 
+// --- windows -------------------------------------------------------------------------------------------------------------------------
+// Receive windows unless the user chooses. A stream's: 1 MiB fills 100 Mbit/s at 80 ms, and 16 KiB more, so that a message of a whole MiB
+// comes with its framing without waiting for a round trip. A connection's: four streams at full speed.
+inline constexpr uint32_t kStreamWindow = (1 << 20) + (16 << 10);
+inline constexpr uint32_t kConnectionWindow = 4 << 20;
+// RFC 9113 §6.9.1.
+inline constexpr uint32_t kLargestWindow = (1u << 31) - 1;
+
 // --- sharing a batch -----------------------------------------------------------------------------------------------------------------
 // A batch whose handlers are expected to take longer than this in all is shared with a second goroutine if a P is idle. Waking a P and
 // giving it a goroutine costs some 10 µs on both sides together; small handlers (1 µs) never get here.

@@ -12,6 +12,7 @@
 #include "server/http2/frame_watch.h"
 #include "server/http2/session_memory.h"
 #include "server/http2/stream.h"
+#include "server/http2/windows.h"
 
 namespace warren::http2 {
 
@@ -19,8 +20,7 @@ struct session_limits {
   uint32_t max_concurrent_streams = 1000;
   size_t max_header_list = 16 << 10;
   uint32_t max_header_fields = 128;
-  uint32_t stream_window = 1 << 20;
-  uint32_t connection_window = 4 << 20;
+  window_limits windows{};
   int64_t ping_interval_ns = 0;  // the peer may ping so often; 0: as often as it likes
   bool idle_pings = false;       // also while it has no call
 };
@@ -78,8 +78,8 @@ class session {
   void resume(stream& s);                                                  // peek_body has something again
   void share_fairly(stream& s);  // its DATA takes turns with other such streams' instead of going first
   void reset(stream& s, uint32_t error_code);
-  // Opens the stream's receive window again by n bytes; the connection's was opened when they came.
-  void consume(stream& s, size_t n);
+  // The stream's user has taken n bytes at now: opens its receive window again; the connection's was opened when they came.
+  void consume(stream& s, size_t n, int64_t now);
   // From on_data: the frame, however small, brought something whole. Only frames that bring nothing whole are counted against the peer.
   void forgive_small_frame() noexcept;
 
@@ -94,6 +94,7 @@ class session {
 
   // Does it look like a flood that has not passed its limit yet? See kBite.
   bool odd() const noexcept;
+  const windows& receive_windows() const noexcept { return windows_; }
   uint32_t streams_refused() const noexcept { return streams_refused_; }
   // When the header block began that has not ended yet; 0: there is none.
   int64_t header_block_since() const noexcept { return header_block_since_; }
@@ -109,6 +110,7 @@ class session {
 
   session_limits limits_;
   events& to_;
+  windows windows_;
   session_memory memory_;
   nghttp2_session* ng_ = nullptr;
   end_reason reason_ = end_reason::none;

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "server/http2/windows.h"
+
 namespace warren::http2 {
 
 class session;
@@ -71,6 +73,7 @@ class stream : public node {
   uint32_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
+  stream_window window_;
   stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or in the pool
   stream* live_next_ = nullptr;   // among the connection's streams
   stream* live_prev_ = nullptr;
