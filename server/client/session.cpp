@@ -226,6 +226,7 @@ struct session::callbacks {
 };
 
 session::session(const session_limits& limits, events& to) : limits_(limits), to_(to), windows_(limits.windows) {
+  memory_.lend(&blocks_);
   must(nghttp2_session_client_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()), "nghttp2_session_client_new3");
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},

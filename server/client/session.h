@@ -72,6 +72,7 @@ class session {
   events& to_;
   http2::windows windows_;
   int64_t now_ = 0;
+  http2::free_blocks blocks_;
   http2::session_memory memory_;
   nghttp2_session* ng_ = nullptr;
   bool over_ = false;             // receive() said false

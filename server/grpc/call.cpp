@@ -48,7 +48,7 @@ constexpr std::string_view kPage =
 }  // namespace
 
 call::call(core& server, http2::connection& connection)
-    : core_(server), connection_(connection), request_(server.options.max_receive_message) {
+    : core_(server), connection_(&connection), request_(server.options.max_receive_message) {
   timer_.fn = &call::timer_fired;
   timer_.arg = this;
   cutter_.reset(server.options.max_receive_message, kKeptBytes);
@@ -105,7 +105,7 @@ void call::on_reuse() {
   if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
   initial_left_ = false;
   outbox_.reset(kKeptBytes);
-  connection_.unsent.fetch_sub(unsent_, std::memory_order_relaxed);
+  connection_->unsent.fetch_sub(unsent_, std::memory_order_relaxed);
   unsent_ = 0;
 }
 
@@ -212,8 +212,8 @@ void call::on_header(std::string_view name, std::string_view value) {
 void call::on_headers_end(http2::session& s) {
   if (!check_headers(s)) return;
   started_ = true;
-  begun_ns_ = connection_.now();
-  method_->shard(connection_.ordinal()).started.fetch_add(1, std::memory_order_relaxed);
+  begun_ns_ = connection_->now();
+  method_->shard(connection_->ordinal()).started.fetch_add(1, std::memory_order_relaxed);
   if (const auto most = std::chrono::nanoseconds(core_.options.max_call_time).count(); most != 0 && (!timeout_ || *timeout_ > most)) {
     timeout_ = most;
   }
@@ -228,7 +228,7 @@ bool call::check_headers(http2::session& s) {
   } else if (content_ == content::absent || content_ == content::not_grpc) {
     if (root_path_) {
       page_ = true;  // the answer waits for the end of the request: see receive_page
-      begun_ns_ = connection_.now();
+      begun_ns_ = connection_->now();
     } else {
       refuse(s, "415", status_code::invalid_argument, "content-type is not application/grpc; use a gRPC client");
     }
@@ -256,7 +256,7 @@ bool call::check_headers(http2::session& s) {
 }
 
 void call::begin_deadline(http2::session& s) {
-  const int64_t now = connection_.now();
+  const int64_t now = connection_->now();
   deadline_ns_ = now > INT64_MAX - *timeout_ ? INT64_MAX : now + *timeout_;
   if (rt::nanotime() >= deadline_ns_) {
     expire(s);
@@ -284,15 +284,15 @@ void call::on_data(http2::session& s, std::string_view bytes) {
 // Somebody who uploads without end gets the answer once the window is used up, which is never opened again.
 void call::receive_page(http2::session& s, std::string_view bytes) {
   page_request_ += bytes.size();
-  if (page_request_ >= connection_.stream_window() / 2) answer_page(s);
+  if (page_request_ >= connection_->stream_window() / 2) answer_page(s);
 }
 
 // The handler runs already, or is about to. The window opens as it takes messages: see report_consumed.
 void call::receive_stream(http2::session& s, std::string_view bytes) {
   if (follower_.feed(bytes) != 0) s.forgive_small_frame();
   buffered_ += bytes.size();
-  connection_.buffered += bytes.size();
-  if (connection_.buffered > core_.options.max_buffered_requests) {
+  connection_->buffered += bytes.size();
+  if (connection_->buffered > core_.options.max_buffered_requests) {
     answer_over_handler(s, status_code::resource_exhausted, kBufferedTooMuch);
     return;
   }
@@ -306,7 +306,7 @@ void call::receive_stream(http2::session& s, std::string_view bytes) {
 }
 
 void call::receive_single(http2::session& s, std::string_view bytes) {
-  s.consume(*this, bytes.size(), connection_.now());
+  s.consume(*this, bytes.size(), connection_->now());
   while (!bytes.empty()) {
     if (have_message_) {
       refuse(s, "200", status_code::unimplemented, kSecondRequest);
@@ -326,12 +326,12 @@ void call::receive_single(http2::session& s, std::string_view bytes) {
       case message_reader::outcome::need_more: break;
     }
     buffered_ += before - bytes.size();
-    connection_.buffered += before - bytes.size();
+    connection_->buffered += before - bytes.size();
     if (!request_.at_boundary() && request_.compressed() && request_encoding_ == encoding::identity) {
       refuse(s, "200", status_code::internal, kNotCompressed);
       return;
     }
-    if (connection_.buffered > core_.options.max_buffered_requests) {
+    if (connection_->buffered > core_.options.max_buffered_requests) {
       refuse(s, "200", status_code::resource_exhausted, kBufferedTooMuch);
       return;
     }
@@ -362,23 +362,23 @@ void call::on_request_end(http2::session& s) {
     }
     return;
   }
-  method_->shard(connection_.ordinal()).received.fetch_add(1, std::memory_order_relaxed);
+  method_->shard(connection_->ordinal()).received.fetch_add(1, std::memory_order_relaxed);
   begin_run(s);
 }
 
 void call::begin_run(http2::session& s) {
-  arrived_ns_ = connection_.now();
+  arrived_ns_ = connection_->now();
   if (!admission_.enter(core_, *method_)) {
     refuse(s, "200", status_code::unavailable, admission_.refusal());
     return;
   }
   running_ = true;
-  connection_.ready(*this);
+  connection_->ready(*this);
 }
 
 void call::on_closed(uint32_t error_code) {
   closed_ = true;
-  connection_.count_stream_end(error_code == NGHTTP2_NO_ERROR && answered_);
+  connection_->count_stream_end(error_code == NGHTTP2_NO_ERROR && answered_);
   if (answered_) return;
   answered_ = true;
   code_ = status_code::cancelled;
@@ -391,7 +391,8 @@ void call::on_closed(uint32_t error_code) {
 }
 
 void call::unbuffer() noexcept {
-  connection_.buffered -= buffered_;
+  if (buffered_ == 0) return;  // so of an unused call, whose connection may be gone
+  connection_->buffered -= buffered_;
   buffered_ = 0;
 }
 
@@ -462,7 +463,7 @@ bool call::next_message(std::span<const char>& bytes) {
 // A quarter of the window. Consumption is reported when it reaches that much, and nobody waits for more bytes than that at once. The sum of
 // what keeps the caller's window from being fully open while a reader waits is then below three quarters of it: a quarter unreported, and a
 // half that nghttp2 holds back to save frames. So the caller can always send what the reader waits for.
-size_t call::window_part() const noexcept { return std::max<size_t>(1, connection_.stream_window() / 4); }
+size_t call::window_part() const noexcept { return std::max<size_t>(1, connection_->stream_window() / 4); }
 
 // Moves what has come into the cutter; parks until that is enough to go on. false: nothing more will come.
 bool call::take_inbox() {
@@ -489,7 +490,7 @@ void call::report_consumed() {
     std::lock_guard hold(mutex_);
     consumed_ += cutter_.take_credit();
   }
-  connection_.post(*this, kConsumed);
+  connection_->post(*this, kConsumed);
 }
 
 // Owner: the other end of report_consumed.
@@ -499,9 +500,9 @@ void call::open_window(http2::session& s) {
     std::lock_guard hold(mutex_);
     n = std::exchange(consumed_, 0);
   }
-  s.consume(*this, n, connection_.now());
+  s.consume(*this, n, connection_->now());
   buffered_ -= n;
-  connection_.buffered -= n;
+  connection_->buffered -= n;
 }
 
 // Inflates the message if it came compressed. false: it cannot be; the call has failed.
@@ -563,12 +564,12 @@ bool call::end_stream_message(write_options options) {
   finish_message(options.compress);
   initial_left_ = true;
   const size_t size = staging_.size();
-  connection_.unsent.fetch_add(size, std::memory_order_relaxed);  // first, so that the owner never subtracts what is not there yet
+  connection_->unsent.fetch_add(size, std::memory_order_relaxed);  // first, so that the owner never subtracts what is not there yet
   {
     std::lock_guard hold(mutex_);
     // Set before cancel() takes this lock: whatever is appended later would be dropped anyway.
     if (cause_.load(std::memory_order_relaxed) != status_code::ok) {
-      connection_.unsent.fetch_sub(size, std::memory_order_relaxed);
+      connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
       return false;
     }
     unsent_ += size;
@@ -578,11 +579,11 @@ bool call::end_stream_message(write_options options) {
       outbox_.append({staging_.data(), size});
     }
   }
-  connection_.post(*this, kOutput);
+  connection_->post(*this, kOutput);
 
   // A connection that holds too much leaves each of its writers one message: a bound that needs no queue of writers, since each one's own
   // bytes are what it waits for.
-  const bool scarce = connection_.unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
+  const bool scarce = connection_->unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
   const size_t allowed = scarce ? 0 : core_.options.send_buffer;
   mutex_.lock();
   while (unsent_ > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
@@ -654,7 +655,7 @@ bool call::send_initial_metadata() {
   if (initial_left_) return false;
   initial_left_ = true;
   if (cause_.load(std::memory_order_relaxed) != status_code::ok) return false;
-  connection_.post(*this, kHeadersNow);
+  connection_->post(*this, kHeadersNow);
   return true;
 }
 
@@ -691,12 +692,12 @@ void call::on_run_end(http2::session& s) {
   running_ = false;
   admission_.leave();
   disarm();
-  connection_.count_messages(messages_taken_ + (request_taken_ ? 1 : 0), messages_sent_);
-  if (messages_sent_ != 0) method_->shard(connection_.ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
-  if (messages_taken_ != 0) method_->shard(connection_.ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
+  connection_->count_messages(messages_taken_ + (request_taken_ ? 1 : 0), messages_sent_);
+  if (messages_sent_ != 0) method_->shard(connection_->ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
+  if (messages_taken_ != 0) method_->shard(connection_->ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
   end_context();          // as in Go, with the handler: a goroutine that took it along learns that
   if (answered_) return;  // over its head, or there is nobody to answer
-  if (deadline_ns_ != 0 && connection_.now() >= deadline_ns_) {
+  if (deadline_ns_ != 0 && connection_->now() >= deadline_ns_) {
     // The handler may have been woken by its context's deadline before the news of ours came: one answer in both cases.
     expire(s);
     return;
@@ -717,7 +718,7 @@ void call::answer(http2::session& s) {
     sending_.swap(staging_);
     // A peer that takes nothing keeps request and reply in memory until the stream ends: both count against what its connection may hold.
     buffered_ += sending_.size();
-    connection_.buffered += sending_.size();
+    connection_->buffered += sending_.size();
   }
   final_ = true;
   if (headers_sent_) {
@@ -892,7 +893,7 @@ void call::take_body(char* into, size_t n) {
   sent_ += n;
   promised_ -= n;
   if (!sends_stream()) return;
-  connection_.unsent.fetch_sub(n, std::memory_order_relaxed);
+  connection_->unsent.fetch_sub(n, std::memory_order_relaxed);
   rt::g* writer = nullptr;
   {
     std::lock_guard hold(mutex_);
@@ -906,7 +907,7 @@ void call::drop_unsent() {
   std::lock_guard hold(mutex_);
   outbox_.clear();
   sending_.truncate(sending_at_ + promised_);
-  connection_.unsent.fetch_sub(unsent_ - promised_, std::memory_order_relaxed);
+  connection_->unsent.fetch_sub(unsent_ - promised_, std::memory_order_relaxed);
   unsent_ = promised_;
 }
 
@@ -915,7 +916,7 @@ void call::drop_unsent() {
 void call::count_once(status_code code) noexcept {
   if (!started_ || counted_) return;
   counted_ = true;
-  method_->shard(connection_.ordinal()).count(code, arrived_ns_ == 0 ? -1 : std::max<int64_t>(0, connection_.now() - arrived_ns_));
+  method_->shard(connection_->ordinal()).count(code, arrived_ns_ == 0 ? -1 : std::max<int64_t>(0, connection_->now() - arrived_ns_));
 }
 
 void call::disarm() {

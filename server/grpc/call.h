@@ -27,7 +27,7 @@
 
 namespace warren::grpc {
 
-// One object serves many calls of its connection, one after another. Who may touch what follows from where the call is:
+// One object serves many calls, one after another, of one connection or several. Who may touch what follows from where the call is:
 //   receiving     the owner of the connection, everything
 //   running       from ready() until kRunEnded was handled: the runner has the fields marked "runner's"; the owner has its own and may
 //                 answer over the runner's head (deadline, kill), with nothing of the runner's in the answer
@@ -44,6 +44,9 @@ class call final : public http2::stream, private http2::alarm, public server_cal
 
   call(core& server, http2::connection& connection);
   ~call();
+
+  // An unused one is c's from now on.
+  void adopt(http2::connection& c) noexcept { connection_ = &c; }
 
   // --- http2::stream ---
   void on_header(std::string_view name, std::string_view value) override;
@@ -82,10 +85,10 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
   bool compress(encoding how) override;
   bool request_compressed() const noexcept override { return request_compressed_; }
-  std::string_view peer() const noexcept override { return connection_.peer().address; }
-  const tls_info* tls() const noexcept override { return connection_.peer().tls.get(); }
+  std::string_view peer() const noexcept override { return connection_->peer().address; }
+  const tls_info* tls() const noexcept override { return connection_->peer().tls.get(); }
   const peer_credentials* process() const noexcept override {
-    const auto& p = connection_.peer().process;
+    const auto& p = connection_->peer().process;
     return p ? &*p : nullptr;
   }
   std::string_view method() const noexcept override { return method_ == nullptr ? std::string_view() : method_->path; }
@@ -130,10 +133,10 @@ class call final : public http2::stream, private http2::alarm, public server_cal
     return path_known_ && (method_->kind == method_kind::server_streaming || method_->kind == method_kind::bidi_streaming);
   }
   static void timer_fired(void* arg, uintptr_t);
-  void ring() override { connection_.post(*this, kExpired); }
+  void ring() override { connection_->post(*this, kExpired); }
 
   core& core_;
-  http2::connection& connection_;
+  http2::connection* connection_;  // whose it is, or was while nobody uses it
 
   // --- the request. Owner's while receiving, then constant. ---
   const grpc::method* method_ = nullptr;  // kept for the next call: it is probably the same
@@ -160,7 +163,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   message_reader request_;  // of methods that take one message
   bool have_message_ = false;
   message_follower follower_;  // of methods that take a stream
-  size_t buffered_ = 0;        // bytes of this call that count in connection_.buffered
+  size_t buffered_ = 0;        // bytes of this call that count in connection_->buffered
 
   // --- owner's ---
   bool running_ = false;

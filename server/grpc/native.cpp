@@ -38,6 +38,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
   http2::connection_options connection_options;
   http2::transport_counters counted;
   http2::block_pool block_pool;
+  http2::spare_pool spare_pool;
   std::unique_ptr<stream_listener> listener;
   std::string address;
   // With TLS only; made by start().
@@ -81,11 +82,17 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.idle_pings = options.permit_idle_pings;
   }
 
+  ~native() override {
+    while (http2::spare* const s = spare_pool.take()) http2::connection::destroy(s, *this);
+  }
+
   // --- http2::connection::host ---
   http2::stream* make_stream(http2::connection& c) override { return new call(shared, c); }
+  void adopt_stream(http2::stream* s, http2::connection& c) override { static_cast<call*>(s)->adopt(c); }
   void destroy_stream(http2::stream* s) override { delete static_cast<call*>(s); }
   http2::transport_counters& counters() override { return counted; }
   http2::block_pool& blocks() override { return block_pool; }
+  http2::spare_pool& spares() override { return spare_pool; }
   http2::alarms& clock() override { return shared.alarms; }
   void connection_ended(http2::connection& c) override {
     // Whoever waits for idle may let go of the server at once; set() must not be inside freed memory then.

@@ -70,10 +70,7 @@ connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, 
 }
 
 connection::~connection() {
-  while (pool_ != nullptr) {
-    stream* s = std::exchange(pool_, pool_->batch_next_);
-    host_.destroy_stream(s);
-  }
+  if (spare_ != nullptr) give_spare();
   if (out_ != nullptr) host_.blocks().give(out_);
 }
 
@@ -122,6 +119,7 @@ void connection::release() {
       host_.connection_ended(*this);  // the word stays owned: see Lifetime
       return;
     }
+    if (live_count_ == 0 && spare_ != nullptr) give_spare();
     if (reader_queued_ && (!reader_needs_drain_ || dead_ || !session_.backed_up())) {
       reader_queued_ = false;
       reader_needs_drain_ = false;
@@ -278,6 +276,7 @@ void connection::rearm() {
   due(ping_due_);
   if (ping_due_ == 0 && options_.keepalive_time.count() != 0) due(heard_at_ + options_.keepalive_time.count());
   if (live_count_ == 0 && options_.max_idle.count() != 0 && !session_.draining()) due(idle_since_ + options_.max_idle.count());
+  if (live_count_ == 0 && !trimmed_) due(idle_since_ + kTrimNs);
   due(age_due_);
   due(drain_due_);
   due(kill_due_);
@@ -303,6 +302,10 @@ void connection::tick() {
     count.idled.fetch_add(1, std::memory_order_relaxed);
     drain_why_ = "max_idle";
     begin_drain();
+  }
+  if (live_count_ == 0 && !trimmed_ && now_ - idle_since_ >= kTrimNs) {
+    session_.trim();
+    trimmed_ = true;
   }
   if (age_due_ != 0 && now_ >= age_due_) {
     age_due_ = 0;
@@ -484,6 +487,8 @@ bool connection::read_once(stream*& todo) {
       ping_due_ = 0;
       arm(now + options_.keepalive_time.count());
     }
+    if (spare_ == nullptr) take_spare();
+    if (std::exchange(trimmed_, false)) arm(now + kTrimNs);
     answer_first = !session_.receive({block, n}, now);
     if (const uint32_t w = session_.receive_windows().stream(); w != counts_.window.load(std::memory_order_relaxed)) {
       counts_.window.store(w, std::memory_order_relaxed);
@@ -624,10 +629,11 @@ void connection::end_reading() {
 stream* connection::open_stream(int32_t) {
   // Handlers that outlive their stream count: that is what bounds what a client can make us do at once (rapid reset).
   if (live_count_ >= options_.session.max_concurrent_streams) return nullptr;
-  stream* s = pool_;
+  stream* s = spare_ != nullptr ? spare_->streams : nullptr;
   if (s != nullptr) {
-    pool_ = s->batch_next_;
-    pool_count_--;
+    spare_->streams = s->batch_next_;
+    spare_->count--;
+    host_.adopt_stream(s, *this);
   } else {
     s = host_.make_stream(*this);
   }
@@ -648,16 +654,37 @@ void connection::maybe_reuse(stream& s) {
   if (s.live_next_ != nullptr) s.live_next_->live_prev_ = s.live_prev_;
   if (--live_count_ == 0) {
     idle_since_ = now_;
-    if (options_.max_idle.count() != 0 && !dead_) arm(now_ + options_.max_idle.count());
+    if (!dead_) {
+      if (options_.max_idle.count() != 0) arm(now_ + options_.max_idle.count());
+      arm(now_ + kTrimNs);
+    }
   }
-  if (pool_count_ >= kPooledStreams) {
+  if (spare_ == nullptr || spare_->count >= kPooledStreams) {
     host_.destroy_stream(&s);
     return;
   }
   s.on_reuse();
-  s.batch_next_ = pool_;
-  pool_ = &s;
-  pool_count_++;
+  s.batch_next_ = spare_->streams;
+  spare_->streams = &s;
+  spare_->count++;
+}
+
+// Without memory for one, streams are made and destroyed call by call.
+void connection::take_spare() noexcept {
+  spare_ = host_.spares().take();
+  if (spare_ == nullptr) spare_ = new (std::nothrow) spare;
+  if (spare_ != nullptr) session_.lend(&spare_->blocks);
+}
+
+void connection::give_spare() noexcept {
+  session_.lend(nullptr);
+  spare* const s = std::exchange(spare_, nullptr);
+  if (!host_.spares().give(s)) destroy(s, host_);
+}
+
+void connection::destroy(spare* s, host& h) noexcept {
+  while (s->streams != nullptr) h.destroy_stream(std::exchange(s->streams, s->streams->batch_next_));
+  delete s;
 }
 
 void connection::stream_closed(stream& s) { maybe_reuse(s); }

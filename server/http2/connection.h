@@ -15,6 +15,7 @@
 #include "server/http2/owner_word.h"
 #include "server/http2/peer.h"
 #include "server/http2/session.h"
+#include "server/http2/spare.h"
 #include "server/http2/stream.h"
 
 namespace warren::http2 {
@@ -66,12 +67,14 @@ class connection final : private session::events, private alarm {
   // The layer above.
   class host {
    public:
-    virtual stream* make_stream(connection& c) = 0;  // owner
-    virtual void destroy_stream(stream* s) = 0;      // owner
+    virtual stream* make_stream(connection& c) = 0;             // owner
+    virtual void adopt_stream(stream* s, connection& c) = 0;    // owner: an unused one, of this connection or another, is c's now
+    virtual void destroy_stream(stream* s) = 0;                 // whoever has it
     // Nothing of the connection runs any more; the host forgets it and gives its reference back with unpin().
     virtual void connection_ended(connection& c) = 0;
     virtual transport_counters& counters() = 0;
     virtual block_pool& blocks() = 0;
+    virtual spare_pool& spares() = 0;
     virtual alarms& clock() = 0;
 
    protected:
@@ -87,6 +90,9 @@ class connection final : private session::events, private alarm {
   connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options, unsigned ordinal);
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
+
+  // For hosts: what a spare_pool holds in the end.
+  static void destroy(spare* s, host& h) noexcept;
 
   void start();  // its reader goroutine
   const peer_facts& peer() const noexcept { return peer_; }
@@ -160,6 +166,8 @@ class connection final : private session::events, private alarm {
   void post_finished(stream* finished);
   void end_reading();
   void maybe_reuse(stream& s);
+  void take_spare() noexcept;
+  void give_spare() noexcept;
 
   // session::events
   stream* open_stream(int32_t id) override;
@@ -203,8 +211,7 @@ class connection final : private session::events, private alarm {
   uint32_t batch_count_ = 0;
   stream* live_ = nullptr;
   uint32_t live_count_ = 0;
-  stream* pool_ = nullptr;
-  uint32_t pool_count_ = 0;
+  spare* spare_ = nullptr;  // while bytes are looked at or streams live
   char* out_ = nullptr;  // bytes on their way to the socket; the flusher's while flushing_
   size_t out_at_ = 0;
   size_t out_end_ = 0;
@@ -218,6 +225,7 @@ class connection final : private session::events, private alarm {
   bool lingering_ = false;  // our last byte is sent, we wait for the peer's
   bool dead_ = false;       // the socket is no longer written to
   bool end_counted_ = false;
+  bool trimmed_ = false;  // nothing came since the session's pages were given back
   uint32_t refused_counted_ = 0;
   asio::error_code flush_error_;  // the flusher's result
 

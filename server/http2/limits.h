@@ -13,7 +13,7 @@ inline constexpr size_t kBlockSize = 64 << 10;
 inline constexpr size_t kFrameRoom = (16 << 10) + 64;
 // Blocks kept for reuse by one server. More than Ps × 2 is never busy at once unless peers stop reading.
 inline constexpr size_t kPooledBlocks = 16;
-// Stream objects kept per connection for reuse: one batch of the usual client (100 streams) needs no allocation.
+// Stream objects kept for reuse in one spare: one batch of the usual client (100 streams) needs no allocation.
 inline constexpr size_t kPooledStreams = 128;
 
 // --- windows -------------------------------------------------------------------------------------------------------------------------
@@ -78,6 +78,9 @@ inline constexpr int kOddResets = 16;
 // After our last byte we read on for so long, so that the kernel does not answer late bytes with a TCP reset that would take our
 // GOAWAY out of the peer's hands.
 inline constexpr int64_t kLingerNs = 1'000'000'000;
+// A connection without a call for so long gives back the pages of its session: long beside the faults that bring them back (a microsecond),
+// short beside what is called idle.
+inline constexpr int64_t kTrimNs = 1'000'000'000;
 // Between the two GOAWAYs of a graceful end, if the peer does not acknowledge the PING sent with the first: grpc-go's value.
 inline constexpr int64_t kDrainPingNs = 5'000'000'000;
 // The same on a connection without a call. If a request is on its way all the same, the second GOAWAY tells its client that it was not

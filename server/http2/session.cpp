@@ -438,6 +438,10 @@ bool session::has_output() const noexcept {
   return !failed_ && (frame_size_ != 0 || nghttp2_session_want_write(ng_) != 0);
 }
 
+void session::trim() noexcept {
+  if (!ended() && streams_open_ == 0 && !has_output()) memory_.trim();
+}
+
 bool session::finished() const noexcept {
   if (has_output()) return false;
   return failed_ || reason_ == end_reason::not_http2 || ended() || nghttp2_session_want_read(ng_) == 0;

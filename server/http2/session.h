@@ -64,6 +64,11 @@ class session {
 
   bool has_output() const noexcept;
 
+  // Memory for the blocks of calls from here on, kept by the caller (session_memory.h).
+  void lend(free_blocks* f) noexcept { memory_.lend(f); }
+  // Gives back what memory an idle session does not need. Nothing happens if it is not idle.
+  void trim() noexcept;
+
   // True once neither side has anything to say: everything was sent after the end, or after a GOAWAY with no stream left.
   bool finished() const noexcept;
   bool ended() const noexcept { return reason_ != end_reason::none; }

@@ -337,7 +337,9 @@ TEST(session, own_resets_are_limited_per_second) {
 }
 
 TEST(session_memory, blocks_come_back) {
+  free_blocks kept;
   session_memory m;
+  m.lend(&kept);
   nghttp2_mem* t = m.table();
   void* a = t->malloc(100, t->mem_user_data);
   std::memset(a, 1, 100);
@@ -356,6 +358,82 @@ TEST(session_memory, blocks_come_back) {
   t->free(a, t->mem_user_data);
   t->free(nullptr, t->mem_user_data);
   EXPECT_EQ(t->calloc(SIZE_MAX, 2, t->mem_user_data), nullptr);
+}
+
+TEST(session_memory, blocks_outlive_who_lends_them) {
+  session_memory m;
+  nghttp2_mem* t = m.table();
+  void* a = t->malloc(100, t->mem_user_data);
+  {
+    free_blocks kept;
+    m.lend(&kept);
+    void* b = t->malloc(100, t->mem_user_data);
+    t->free(a, t->mem_user_data);
+    a = b;
+    m.lend(nullptr);
+  }
+  t->free(a, t->mem_user_data);
+}
+
+TEST(session_memory, trim_empties_the_large_blocks_and_only_if_there_is_no_stream) {
+  session_memory m;
+  nghttp2_mem* t = m.table();
+  auto* frame = static_cast<char*>(t->malloc(16'408, t->mem_user_data));
+  auto* streams = static_cast<char*>(t->calloc(256, 16, t->mem_user_data));
+  for (int i = 0; i < 4096; i++) ASSERT_EQ(streams[i], 0);
+  std::memset(frame, 'f', 16'408);
+  streams[4088] = 1;
+  m.trim();
+  EXPECT_EQ(streams[4088], 1);
+  EXPECT_EQ(frame[0], 'f');
+  streams[4088] = 0;
+  m.trim();
+  if (sysconf(_SC_PAGESIZE) == 4096) {
+    EXPECT_EQ(frame[0] + frame[16'000], 0);
+  }
+  // They can be given back and made again; others of their sizes are malloc's.
+  auto* second = static_cast<char*>(t->malloc(16'408, t->mem_user_data));
+  EXPECT_NE(second, frame);
+  t->free(frame, t->mem_user_data);
+  EXPECT_EQ(t->malloc(16'408, t->mem_user_data), frame);
+  streams[7] = 's';
+  auto* larger = static_cast<char*>(t->realloc(streams, 8192, t->mem_user_data));
+  EXPECT_NE(larger, streams);
+  EXPECT_EQ(larger[7], 's');
+  EXPECT_EQ(t->calloc(256, 16, t->mem_user_data), streams);
+  EXPECT_EQ(streams[7], 0);
+  t->free(larger, t->mem_user_data);
+  t->free(second, t->mem_user_data);
+}
+
+// The same bytes come out of a session whatever is trimmed in between: what is dropped is dead.
+TEST(session, trimming_changes_nothing) {
+  const auto conversation = [](bool trims) {
+    free_blocks kept;
+    peer p;
+    std::string out;
+    EXPECT_TRUE(p.s.receive(kPreface + kSettings, 1));
+    out += p.output();
+    for (uint32_t i = 0; i < 300; i++) {
+      p.s.lend(i % 3 == 0 ? nullptr : &kept);
+      p.next_body = i % 7 * 20'000;
+      const uint32_t id = 2 * i + 1;
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest), 1));
+      if (trims) p.s.trim();  // a stream is open: nothing happens
+      if (i % 20 == 0) continue;  // some stay open meanwhile
+      if (i % 20 == 1 && i > 20) {
+        EXPECT_TRUE(p.s.receive(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id - 2, "late"), 1));
+      }
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, "x"), 1));
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_WINDOW_UPDATE, 0, 0, std::string("\0\3\0\0", 4)), 1));
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_WINDOW_UPDATE, 0, id, std::string("\0\3\0\0", 4)), 1));
+      out += p.output();
+      if (trims) p.s.trim();
+    }
+    p.s.lend(nullptr);
+    return out;
+  };
+  EXPECT_EQ(conversation(true), conversation(false));
 }
 
 // --- windows that grow -------------------------------------------------------------------------------------------------------------------
