@@ -1,11 +1,11 @@
-// What receive windows make of a path with a round trip: a channel, a server, and between them a proxy that holds back every byte for half of
-// one, in one process. Fixed windows of 1 MiB and 4 MiB against those that grow.
+// What receive windows make of a path with a round trip: a channel, a server, and between them a proxy that holds back every byte for half
+// of one, in one process. Fixed windows of 1 MiB and 4 MiB against those that grow.
 //
 //   bench_path [round trip in ms, default 100]
 //
 // The figures are bounded by windows and round trips, not by the processor; they say little about a faster or slower machine.
-#include <chrono>
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>

@@ -58,9 +58,9 @@ class session {
 
   // Begins the stream: HEADERS, then what peek_body offers. false: no stream can be opened any more (GOAWAY, no stream id left).
   bool request(stream& s, std::span<const nghttp2_nv> headers);
-  void resume(stream& s);                             // peek_body has something again
-  void reset(stream& s, uint32_t error_code);         // RST_STREAM; on_closed comes when it has left
-  void consume(stream& s, size_t n, int64_t now);     // its user has taken n bytes: opens the stream's receive window again
+  void resume(stream& s);                          // peek_body has something again
+  void reset(stream& s, uint32_t error_code);      // RST_STREAM; on_closed comes when it has left
+  void consume(stream& s, size_t n, int64_t now);  // its user has taken n bytes: opens the stream's receive window again
   void ping();
   void terminate(uint32_t error_code, std::string_view why = {});  // GOAWAY(error) and nothing more
 

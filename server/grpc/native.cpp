@@ -66,8 +66,8 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.max_concurrent_streams = options.max_concurrent_streams;
     connection_options.session.max_header_list = options.max_header_list;
     connection_options.session.max_header_fields = options.max_header_fields;
-    connection_options.session.windows = http2::window_limits::of(options.stream_window, options.connection_window, options.max_window,
-                                                                  options.max_buffered_requests);
+    connection_options.session.windows =
+        http2::window_limits::of(options.stream_window, options.connection_window, options.max_window, options.max_buffered_requests);
     connection_options.preface_timeout = options.preface_timeout;
     connection_options.write_timeout = options.write_timeout;
     auto tick = options.write_timeout;
@@ -82,9 +82,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.idle_pings = options.permit_idle_pings;
   }
 
-  ~native() override {
-    while (http2::spare* const s = spare_pool.take()) http2::connection::destroy(s, *this);
-  }
+  ~native() override { drop_spares(); }
 
   // --- http2::connection::host ---
   http2::stream* make_stream(http2::connection& c) override { return new call(shared, c); }
@@ -111,6 +109,10 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     }
     c.unpin();
     if (last) idle.set();
+  }
+
+  void drop_spares() noexcept {
+    while (http2::spare* const s = spare_pool.take()) http2::connection::destroy(s, *this);
   }
 
   // Counts handshakes too: they hold a descriptor as connections do.
@@ -242,6 +244,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
       idle.wait();
     }
     shared.alarms.stop();
+    drop_spares();  // what calls hold on the collected heap must not outlive the run
   }
 
   void start() override {

@@ -1,26 +1,28 @@
 // bdp: how large the receive windows of a connection should be, by what its path holds: the bandwidth-delay product.
 //
-// A sender with a window of W moves at most W per round trip: 1 MiB over 100 ms is 10 MB/s, whatever the path could carry. How much it could
-// only the receiver can find out for the sender, and TCP does not tell it. So, as grpc-go and gRPC core do, a PING is sent while data flows:
-// what comes in until its acknowledgement came in during one round trip. If that is as much as half the window, the window may be what
-// limits (updates go out by halves of it, so less than a whole one is on its way at times), and it is doubled, or made twice what came if
-// that is more: many streams share a connection.
+// A sender with a window of W moves at most W per round trip: 1 MiB over 100 ms is 10 MB/s, whatever the path could carry. How much it
+// could only the receiver can find out for the sender, and TCP does not tell it. So, as grpc-go and gRPC core do, a PING is sent while data
+// flows: what comes in until its acknowledgement came in during one round trip. If that is as much as half the window, the window may be
+// what limits (updates go out by halves of it, so less than a whole one is on its way at times), and it is doubled, or made twice what came
+// if that is more: many streams share a connection.
 //
 // What keeps it from growing for nothing:
 //   - The rate. A window larger than the path needs fills the queues before the bottleneck: more comes within a round trip, which lasts the
 //     longer for it. So a window grows again only if what came per second has risen since it grew last, by kRise: where the window is the
 //     limit, doubling it doubles the rate.
-//   - Consumption. A sample begins when handlers have taken a quarter of a window since the last one. Without handlers that take, no PING is
+//   - Consumption. A sample begins when handlers have taken a quarter of a window since the last one. Without handlers that take, no PING
+//   is
 //     sent and nothing grows; nor on an idle connection, nor at the limit. A connection of small calls sends one PING in a quarter of a
 //     megabyte.
 //
-// PINGs that nobody may hold against us. gRPC servers count a client's PINGs that come too soon, and begin anew when they send DATA. A sample
-// begins only after DATA came, and after the acknowledgement of the PING before: so that the peer has sent DATA since it saw that one.
+// PINGs that nobody may hold against us. gRPC servers count a client's PINGs that come too soon, and begin anew when they send DATA. A
+// sample begins only after DATA came, and after the acknowledgement of the PING before: so that the peer has sent DATA since it saw that
+// one.
 //
 // What an attacker can do with it. Acknowledge late: much comes in one "round trip", but it must really come, and be taken; the window
-// doubles once, then the rate forbids. Acknowledge what was not sent, or twice: another payload, ignored. Not at all: the sample stays open,
-// no other PING goes out, nothing grows. Early, by guessing the payload: the rate seems high, and the window does not grow again. What a
-// grown window may cost is the business of windows.h.
+// doubles once, then the rate forbids. Acknowledge what was not sent, or twice: another payload, ignored. Not at all: the sample stays
+// open, no other PING goes out, nothing grows. Early, by guessing the payload: the rate seems high, and the window does not grow again.
+// What a grown window may cost is the business of windows.h.
 //
 // Windows never shrink, as in grpc-go: an unused window costs nothing.
 #pragma once

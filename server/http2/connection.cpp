@@ -34,6 +34,10 @@
 // (the server's shutdown), and the owner ends the connection without ever letting go: later posts land on a word that says "owned" and are
 // never looked at.
 //
+// Idleness. With its last call a connection lends what it kept for the next ones (spare.h); it reads and writes in blocks that are lent too
+// (block_pool.h); after a second without a call the pages of its session's large blocks go back (session_room.h). What stays is the
+// session's state, this object and the reader's parked stack.
+//
 // Rejected:
 //   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS
 //   here.

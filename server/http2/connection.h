@@ -67,9 +67,9 @@ class connection final : private session::events, private alarm {
   // The layer above.
   class host {
    public:
-    virtual stream* make_stream(connection& c) = 0;             // owner
-    virtual void adopt_stream(stream* s, connection& c) = 0;    // owner: an unused one, of this connection or another, is c's now
-    virtual void destroy_stream(stream* s) = 0;                 // whoever has it
+    virtual stream* make_stream(connection& c) = 0;           // owner
+    virtual void adopt_stream(stream* s, connection& c) = 0;  // owner: an unused one, of this connection or another, is c's now
+    virtual void destroy_stream(stream* s) = 0;               // whoever has it
     // Nothing of the connection runs any more; the host forgets it and gives its reference back with unpin().
     virtual void connection_ended(connection& c) = 0;
     virtual transport_counters& counters() = 0;
@@ -212,7 +212,7 @@ class connection final : private session::events, private alarm {
   stream* live_ = nullptr;
   uint32_t live_count_ = 0;
   spare* spare_ = nullptr;  // while bytes are looked at or streams live
-  char* out_ = nullptr;  // bytes on their way to the socket; the flusher's while flushing_
+  char* out_ = nullptr;     // bytes on their way to the socket; the flusher's while flushing_
   size_t out_at_ = 0;
   size_t out_end_ = 0;
   bool flushing_ = false;  // a flusher goroutine writes

@@ -69,8 +69,8 @@ class session_memory {
   // Gives back the pages of large blocks that hold nothing. REQUIRES: nghttp2 has nothing to send, nor a part of it.
   void trim() noexcept {
     if (room_ == nullptr) return;
-    // The frame buffer is dead then: nghttp2 packs a frame from its beginning and reads no more than that. The table must be empty, that is,
-    // zero as after a trim; its last bytes lie on the page where the frame begins.
+    // The frame buffer is dead then: nghttp2 packs a frame from its beginning and reads no more than that. The table must be empty, that
+    // is, zero as after a trim; its last bytes lie on the page where the frame begins.
     for (size_t i = 0; streams_held_ && i < kStreams; i += sizeof(uint64_t)) {
       uint64_t word;
       std::memcpy(&word, room_ + kHeader + i, sizeof word);

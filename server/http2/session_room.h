@@ -1,8 +1,8 @@
 // session_room: pages for the two large blocks of a session, which are nearly empty and, on an idle connection, dead.
 //
-// nghttp2 packs each frame in a buffer of 16 KiB, of which small calls touch the first hundred bytes, and finds streams by a table of 4 KiB,
-// which is all zero when no stream is open. In malloc's heap both cost 8 KB of an idle connection's 20: a page each, and what lies between
-// blocks of others stays. Here they lie on pages of their own, which the kernel takes back (trim) once they hold nothing.
+// nghttp2 packs each frame in a buffer of 16 KiB, of which small calls touch the first hundred bytes, and finds streams by a table of 4
+// KiB, which is all zero when no stream is open. In malloc's heap both cost 8 KB of an idle connection's 20: a page each, and what lies
+// between blocks of others stays. Here they lie on pages of their own, which the kernel takes back (trim) once they hold nothing.
 //
 // Rooms that come free are kept in a few slots, as in block_pool; the rest is the kernel's. A lock would be shared by all runs of the
 // scheduler, and whoever holds it can be stopped anywhere.
@@ -20,8 +20,8 @@ class session_room {
   static constexpr size_t kPage = 4096;
   static constexpr size_t kBytes = 6 * kPage;
 
-  // kBytes of memory, of which the pages that nobody has touched are not there yet. What they hold is not specified. nullptr: no memory. Any
-  // thread, as give().
+  // kBytes of memory, of which the pages that nobody has touched are not there yet. What they hold is not specified. nullptr: no memory.
+  // Any thread, as give().
   static char* take() noexcept {
     for (auto& s : slots_) {
       if (s.load(std::memory_order_relaxed) == nullptr) continue;

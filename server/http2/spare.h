@@ -1,7 +1,7 @@
 // spare: what a connection keeps for its next calls, and lends others while it has none: stream objects and the session's free blocks.
 //
-// A connection that answers one call after another finds everything warm. One that is idle would hold 5 KB for calls that may never come; so
-// it gives its spare back with its last call, in one exchange, and takes one when bytes come.
+// A connection that answers one call after another finds everything warm. One that is idle would hold 5 KB for calls that may never come;
+// so it gives its spare back with its last call, in one exchange, and takes one when bytes come.
 #pragma once
 #include <atomic>
 #include <cstddef>

@@ -74,7 +74,7 @@ class stream : public node {
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
   stream_window window_;
-  stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or in the pool
+  stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or in a spare
   stream* live_next_ = nullptr;   // among the connection's streams
   stream* live_prev_ = nullptr;
 };

@@ -7,8 +7,8 @@
 //     user has taken a quarter of what it had. A call that nobody reads, or that is short, costs what it always did.
 //   - What streams were given above the initial window has a bound of its own (window_limits::extra), all streams of the connection
 //     together. Who comes too late keeps what he has, until streams end and give theirs back.
-// In return the first bytes of a call that is larger than the initial window wait for one round trip. (grpc-go raises the initial window for
-// all streams, also those that nobody reads: a hundred of them may then hold a hundred times the largest window.)
+// In return the first bytes of a call that is larger than the initial window wait for one round trip. (grpc-go raises the initial window
+// for all streams, also those that nobody reads: a hundred of them may then hold a hundred times the largest window.)
 #pragma once
 #include <nghttp2/nghttp2.h>
 

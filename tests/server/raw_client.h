@@ -231,7 +231,7 @@ class raw_client {
   std::vector<std::pair<int32_t, uint32_t>> goaway;  // last stream, code
   std::vector<std::string> goaway_debug;             // one for each
   int pings_received = 0;
-  std::string last_ping;  // its payload
+  std::string last_ping;                  // its payload
   int64_t connection_window_updates = 0;  // bytes
   std::map<int32_t, int64_t> stream_window_updates;
   std::string pong;

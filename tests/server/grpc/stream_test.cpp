@@ -365,8 +365,8 @@ TEST(flow_control, what_a_connection_may_make_the_server_hold_is_bounded) {
 // --- windows that grow (server/http2/windows.h; every rule of it with a clock of its own in session_test.cpp)
 // ---------------------------------------------------------------------------------------------------------------
 
-// An upload that fills the window whenever it is open; the acknowledgement of a PING comes when a whole window has been sent after it, so that
-// there is a round trip to fill, however long it takes.
+// An upload that fills the window whenever it is open; the acknowledgement of a PING comes when a whole window has been sent after it, so
+// that there is a round trip to fill, however long it takes.
 struct filler {
   raw_client& c;
   const int32_t id = begin(c, kUpload);

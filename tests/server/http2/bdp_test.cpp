@@ -117,8 +117,8 @@ TEST(bdp, an_acknowledgement_that_comes_at_once_is_no_rate_of_infinity) {
   EXPECT_TRUE(sample(b, 2 * kFirst, 5, -1));
 }
 
-// A sender that sends whenever its window lets it, a path of some rate and delay, and a receiver that takes what comes in pieces and opens the
-// window by halves. What it has grown to after `bytes`.
+// A sender that sends whenever its window lets it, a path of some rate and delay, and a receiver that takes what comes in pieces and opens
+// the window by halves. What it has grown to after `bytes`.
 struct path {
   double bytes_per_ms;
   int64_t rtt_ms;
@@ -134,8 +134,8 @@ struct path {
     std::deque<int64_t> pings;      // when their acknowledgements are back
     int64_t window = kFirst;        // the sender's
     uint32_t given = kFirst;
-    size_t held = 0;          // taken and not given back yet
-    double free_at = 0;       // the path's
+    size_t held = 0;     // taken and not given back yet
+    double free_at = 0;  // the path's
     size_t received = 0;
     for (int64_t now = 0; received < bytes; now += kMs / 4) {
       while (!back.empty() && back.front().at <= now) {
@@ -174,8 +174,8 @@ struct path {
 };
 
 TEST(bdp, finds_what_a_path_holds) {
-  // A window that fills the path is one and a half times its product at least (updates go out by halves), and above it grows no more than one
-  // step of two and a first one.
+  // A window that fills the path is one and a half times its product at least (updates go out by halves), and above it grows no more than
+  // one step of two and a first one.
   for (const int64_t rtt : {5, 20, 50, 100, 200}) {
     for (const double megabytes : {1.0, 10.0, 50.0, 125.0}) {
       const double product = megabytes * 1e6 * static_cast<double>(rtt) / 1e3;

@@ -419,7 +419,7 @@ TEST(session, trimming_changes_nothing) {
       p.next_body = i % 7 * 20'000;
       const uint32_t id = 2 * i + 1;
       EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest), 1));
-      if (trims) p.s.trim();  // a stream is open: nothing happens
+      if (trims) p.s.trim();      // a stream is open: nothing happens
       if (i % 20 == 0) continue;  // some stay open meanwhile
       if (i % 20 == 1 && i > 20) {
         EXPECT_TRUE(p.s.receive(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id - 2, "late"), 1));
@@ -446,9 +446,9 @@ constexpr int64_t kRoundTrip = 1'000'000;
 struct uploader {
   peer p;
   int64_t now = 1;
-  std::string ping;                        // the payload of the last one that came
+  std::string ping;  // the payload of the last one that came
   int pings = 0;
-  std::map<uint32_t, int64_t> updates;     // bytes, by stream
+  std::map<uint32_t, int64_t> updates;  // bytes, by stream
 
   explicit uploader(uint64_t extra = kMost, uint32_t most = kMost) : p({.windows = {kWindow, 2 * kWindow, most, extra}}) {
     EXPECT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, ""), now));

@@ -79,7 +79,7 @@ struct connection_info {
   uint64_t messages_received = 0;  // counted when a handler ends
   uint64_t messages_sent = 0;
   uint64_t keepalives_sent = 0;
-  uint32_t window = 0;  // bytes: the receive window that streams have or, as their handlers read, grow to
+  uint32_t window = 0;                                // bytes: the receive window that streams have or, as their handlers read, grow to
   std::chrono::system_clock::time_point last_stream;  // began; the clock's beginning: there was none
 };
 

@@ -29,11 +29,11 @@ struct server_options {
   uint32_t max_concurrent_streams = 1000;    // calls at once per connection, handlers that outlive their stream included
   size_t max_header_list = 16u << 10;        // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
   uint32_t max_header_fields = 128;
-  size_t send_buffer = 64u << 10;                     // unsent bytes per stream above which writer::write parks
-  size_t connection_send_buffer = 4u << 20;           // the same for a connection; above it each of its writers may have one message unsent
-  // Receive windows: bytes that a client may send ahead, of a stream and of a connection. 0: 1 MiB and 4 MiB to begin with; as long as handlers
-  // take what comes they grow with the path, up to max_window. If either is chosen both stay as they are. What streams of a connection have
-  // above the beginning is bounded by half of max_buffered_requests.
+  size_t send_buffer = 64u << 10;            // unsent bytes per stream above which writer::write parks
+  size_t connection_send_buffer = 4u << 20;  // the same for a connection; above it each of its writers may have one message unsent
+  // Receive windows: bytes that a client may send ahead, of a stream and of a connection. 0: 1 MiB and 4 MiB to begin with; as long as
+  // handlers take what comes they grow with the path, up to max_window. If either is chosen both stay as they are. What streams of a
+  // connection have above the beginning is bounded by half of max_buffered_requests.
   uint32_t stream_window = 0;
   uint32_t connection_window = 0;
   uint32_t max_window = 16u << 20;
