@@ -55,6 +55,8 @@ class grpc_collector final : public prometheus::Collectable {
     total("warren_grpc_connections_refused_total", "Connections closed at once: over max_connections.", now.connections_refused);
     total("warren_grpc_streams_stalled_total", "Calls reset because their answer could not be sent: the peer's window stayed shut.",
           now.streams_stalled);
+    total("warren_grpc_windows_grown_total", "Times the receive windows of a connection grew because its path holds more.",
+          now.windows_grown);
     total("warren_grpc_calls_slow_total", "Calls ended because their request did not come whole within request_timeout.", now.calls_slow);
     total("warren_grpc_calls_over_limit_total", "Calls answered UNAVAILABLE because of a limit of calls running at once.",
           now.calls_over_limit);

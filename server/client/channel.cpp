@@ -34,6 +34,7 @@
 #include "server/client/call.h"
 #include "server/client/connection.h"
 #include "server/client/context_access.h"
+#include "server/client/limits.h"
 #include "server/client/service_config.h"
 #include "server/client/target.h"
 #include "server/client/tls.h"
@@ -95,6 +96,7 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
   channel_options options;
   client::target target;
   client::service_config config;
+  http2::window_limits windows;
   bool round_robin = false;
   std::unique_ptr<asio::ssl::context> tls;
   std::string server_name;
@@ -139,7 +141,8 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
     call_settings.max_send_message = options.max_send_message;
     call_settings.send_buffer = options.send_buffer;
     call_settings.retry_buffer = options.retry_buffer;
-    call_settings.stream_window = options.stream_window;
+    windows = http2::window_limits::of(options.stream_window, options.connection_window, options.max_window, client::kHeldBytes);
+    call_settings.stream_window = windows.stream;
     call_settings.retries = options.retries;
     retry_throttle.set(config.throttle.max_tokens, config.throttle.token_ratio);
     if (!target.addresses.empty()) set_addresses(target.addresses);
@@ -426,8 +429,7 @@ struct channel::impl final : client::call_host, connection::host, std::enable_sh
     client::connection_options o;
     o.session.max_header_list = options.max_header_list;
     o.session.max_header_fields = options.max_header_fields;
-    o.session.stream_window = options.stream_window;
-    o.session.connection_window = options.connection_window;
+    o.session.windows = windows;
     o.settings_timeout = std::chrono::nanoseconds(std::max<int64_t>(1, deadline - rt::nanotime()));
     o.write_timeout = options.write_timeout;
     o.keepalive_timeout = options.keepalive_timeout;

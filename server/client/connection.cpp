@@ -186,7 +186,7 @@ void connection::handle_stream(stream& s, uint32_t bits) {
         break;
       }
       if ((bits & stream::kOutput) != 0) session_.resume(s);
-      if ((bits & stream::kConsumed) != 0) session_.consume(s, s.take_consumed());
+      if ((bits & stream::kConsumed) != 0) session_.consume(s, s.take_consumed(), rt::nanotime());
       break;
     case stream::place::outside: s.given_up_ |= (bits & stream::kReset) != 0; break;
     case stream::place::closed: break;
@@ -397,7 +397,7 @@ bool connection::read_once() {
   } else if (!dead_) {
     heard_at_ = rt::nanotime();
     ping_due_ = 0;
-    session_.receive({block, n});
+    session_.receive({block, n}, heard_at_);
     if (flushing_ && session_.backed_up() && !dead_) {
       // The peer sends but does not read: no more of its bytes until it has taken some of ours.
       blocks_->give(block);

@@ -7,8 +7,7 @@
 //    among the concurrent streams is free.
 // How many streams may be open at once is not left to nghttp2, which would keep requests in a queue of its own that nobody can leave: the
 // connection has the line.
-// Receive windows: the connection's is opened as bytes arrive, so that a call that does not read cannot stall the others; a stream's is
-// opened by its user (consume).
+// Receive windows follow consumption, and the path: http2/windows.h.
 #include "server/client/session.h"
 
 #include <algorithm>
@@ -113,6 +112,9 @@ struct session::callbacks {
       case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) s.to_.settings_received();
         break;
+      case NGHTTP2_PING:
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0) s.windows_.ping_acknowledged(ng, frame->ping.opaque_data, s.now_);
+        break;
       case NGHTTP2_GOAWAY:
         s.to_.goaway_received(frame->goaway.error_code,
                               {reinterpret_cast<const char*>(frame->goaway.opaque_data), frame->goaway.opaque_data_len});
@@ -130,7 +132,7 @@ struct session::callbacks {
 
   static int data_chunk(nghttp2_session* ng, uint8_t, int32_t id, const uint8_t* data, size_t len, void* user) {
     session& s = self(user);
-    submitted(nghttp2_session_consume_connection(ng, len));
+    s.windows_.received(ng, len);
     if (stream* const st = find(s, id)) st->on_data(s, {reinterpret_cast<const char*>(data), len});
     return 0;
   }
@@ -140,6 +142,7 @@ struct session::callbacks {
     stream* const st = find(s, id);
     if (st == nullptr) return 0;
     nghttp2_session_set_stream_user_data(ng, id, nullptr);
+    s.windows_.closed(st->window_);
     if (s.in_headers_ == st) s.in_headers_ = nullptr;
     s.to_.stream_closed(*st, code);
     return 0;
@@ -222,24 +225,26 @@ struct session::callbacks {
   }
 };
 
-session::session(const session_limits& limits, events& to) : limits_(limits), to_(to) {
+session::session(const session_limits& limits, events& to) : limits_(limits), to_(to), windows_(limits.windows) {
+  memory_.lend(&blocks_);
   must(nghttp2_session_client_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()), "nghttp2_session_client_new3");
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.windows.stream},
       {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, http2::kHeaderTableSize},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits_.max_header_list)},
       {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
   };
   must(nghttp2_submit_settings(ng_, NGHTTP2_FLAG_NONE, settings, std::size(settings)), "nghttp2_submit_settings");
-  must(nghttp2_session_set_local_window_size(ng_, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(limits_.connection_window)),
+  must(nghttp2_session_set_local_window_size(ng_, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(limits_.windows.connection)),
        "nghttp2_session_set_local_window_size");
 }
 
 session::~session() { nghttp2_session_del(ng_); }
 
-bool session::receive(std::string_view bytes) {
+bool session::receive(std::string_view bytes, int64_t now) {
   if (over_) return false;
+  now_ = now;
   const ssize_t n = nghttp2_session_mem_recv(ng_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
   if (n < 0) {
@@ -299,6 +304,7 @@ bool session::request(stream& s, std::span<const nghttp2_nv> headers) {
   if (id == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
   if (id < 0) return false;
   s.id_ = id;
+  windows_.opened(s.window_);
   return true;
 }
 
@@ -306,7 +312,7 @@ void session::resume(stream& s) { submitted(nghttp2_session_resume_data(ng_, s.i
 
 void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code)); }
 
-void session::consume(stream& s, size_t n) { submitted(nghttp2_session_consume_stream(ng_, s.id_, n)); }
+void session::consume(stream& s, size_t n, int64_t now) { windows_.taken(ng_, s.id_, s.window_, n, now, s.response_ended_); }
 
 void session::ping() {
   if (!over_) submitted(nghttp2_submit_ping(ng_, NGHTTP2_FLAG_NONE, kKeepalivePing));

@@ -11,14 +11,14 @@
 
 #include "server/client/stream.h"
 #include "server/http2/session_memory.h"
+#include "server/http2/windows.h"
 
 namespace warren::grpc::client {
 
 struct session_limits {
   size_t max_header_list = 16 << 10;
   uint32_t max_header_fields = 128;
-  uint32_t stream_window = 1 << 20;
-  uint32_t connection_window = 4 << 20;
+  http2::window_limits windows{};
 };
 
 // Not thread-safe: used by the connection's owner alone.
@@ -40,9 +40,9 @@ class session {
   session(const session&) = delete;
   session& operator=(const session&) = delete;
 
-  // Takes bytes from the peer. Calls the streams' and events' functions. false: the connection is over; send what serialise gives and
-  // close.
-  bool receive(std::string_view bytes);
+  // Takes bytes from the peer. Calls the streams' and events' functions. now: nanoseconds, for rates. false: the connection is over; send
+  // what serialise gives and close.
+  bool receive(std::string_view bytes, int64_t now);
   // Writes frames into the room given, as many as fit; returns the number of bytes. 0: nothing to send now.
   // REQUIRES: room of at least http2::kFrameRoom.
   size_t serialise(std::span<char> room);
@@ -58,9 +58,9 @@ class session {
 
   // Begins the stream: HEADERS, then what peek_body offers. false: no stream can be opened any more (GOAWAY, no stream id left).
   bool request(stream& s, std::span<const nghttp2_nv> headers);
-  void resume(stream& s);                      // peek_body has something again
-  void reset(stream& s, uint32_t error_code);  // RST_STREAM; on_closed comes when it has left
-  void consume(stream& s, size_t n);           // opens the stream's receive window again by n bytes
+  void resume(stream& s);                          // peek_body has something again
+  void reset(stream& s, uint32_t error_code);      // RST_STREAM; on_closed comes when it has left
+  void consume(stream& s, size_t n, int64_t now);  // its user has taken n bytes: opens the stream's receive window again
   void ping();
   void terminate(uint32_t error_code, std::string_view why = {});  // GOAWAY(error) and nothing more
 
@@ -70,6 +70,9 @@ class session {
 
   session_limits limits_;
   events& to_;
+  http2::windows windows_;
+  int64_t now_ = 0;
+  http2::free_blocks blocks_;
   http2::session_memory memory_;
   nghttp2_session* ng_ = nullptr;
   bool over_ = false;             // receive() said false

@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "server/http2/stream.h"
+#include "server/http2/windows.h"
 
 namespace warren::grpc::client {
 
@@ -80,6 +81,7 @@ class stream : public http2::node {
   bool given_up_ = false;        // kReset came before kStart
   bool request_sent_ = false;    // our END_STREAM has been put into a frame
   bool response_ended_ = false;  // the peer's END_STREAM came
+  http2::stream_window window_;
   stream* next_ = nullptr;
   stream* prev_ = nullptr;
 };

@@ -281,7 +281,7 @@ void call::on_data(http2::session& s, std::string_view bytes) {
 // Somebody who uploads without end gets the answer once the window is used up, which is never opened again.
 void call::receive_page(http2::session& s, std::string_view bytes) {
   page_request_ += bytes.size();
-  if (page_request_ >= core_.options.stream_window / 2) answer_page(s);
+  if (page_request_ >= connection_->stream_window() / 2) answer_page(s);
 }
 
 // The handler runs already, or is about to. The window opens as it takes messages: see report_consumed.
@@ -303,7 +303,7 @@ void call::receive_stream(http2::session& s, std::string_view bytes) {
 }
 
 void call::receive_single(http2::session& s, std::string_view bytes) {
-  s.consume(*this, bytes.size());
+  s.consume(*this, bytes.size(), connection_->now());
   while (!bytes.empty()) {
     if (have_message_) {
       refuse(s, "200", status_code::unimplemented, kSecondRequest);
@@ -459,7 +459,7 @@ bool call::next_message(std::span<const char>& bytes) {
 // A quarter of the window. Consumption is reported when it reaches that much, and nobody waits for more bytes than that at once. The sum of
 // what keeps the caller's window from being fully open while a reader waits is then below three quarters of it: a quarter unreported, and a
 // half that nghttp2 holds back to save frames. So the caller can always send what the reader waits for.
-size_t call::window_part() const noexcept { return std::max<size_t>(1, core_.options.stream_window / 4); }
+size_t call::window_part() const noexcept { return std::max<size_t>(1, connection_->stream_window() / 4); }
 
 // Moves what has come into the cutter; parks until that is enough to go on. false: nothing more will come.
 bool call::take_inbox() {
@@ -496,7 +496,7 @@ void call::open_window(http2::session& s) {
     std::lock_guard hold(mutex_);
     n = std::exchange(consumed_, 0);
   }
-  s.consume(*this, n);
+  s.consume(*this, n, connection_->now());
   buffered_ -= n;
   connection_->buffered -= n;
 }

@@ -26,7 +26,6 @@
 #include "server/http2/connection.h"
 #include "server/http2/event.h"
 #include "server/http2/limits.h"
-#include "server/http2/stream_pool.h"
 
 namespace warren::grpc {
 
@@ -39,7 +38,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
   http2::connection_options connection_options;
   http2::transport_counters counted;
   http2::block_pool block_pool;
-  http2::stream_pool stream_pool;
+  http2::spare_pool spare_pool;
   std::unique_ptr<stream_listener> listener;
   std::string address;
   // With TLS only; made by start().
@@ -67,8 +66,8 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.max_concurrent_streams = options.max_concurrent_streams;
     connection_options.session.max_header_list = options.max_header_list;
     connection_options.session.max_header_fields = options.max_header_fields;
-    connection_options.session.stream_window = options.stream_window;
-    connection_options.session.connection_window = options.connection_window;
+    connection_options.session.windows =
+        http2::window_limits::of(options.stream_window, options.connection_window, options.max_window, options.max_buffered_requests);
     connection_options.preface_timeout = options.preface_timeout;
     connection_options.write_timeout = options.write_timeout;
     auto tick = options.write_timeout;
@@ -82,16 +81,14 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     connection_options.session.ping_interval_ns = std::chrono::nanoseconds(options.min_ping_interval).count();
     connection_options.session.idle_pings = options.permit_idle_pings;
   }
-  ~native() override {
-    stream_pool.clear([](http2::stream* s) { delete static_cast<call*>(s); });
-  }
+  ~native() override { drop_spares(); }
 
   // --- http2::connection::host ---
   http2::stream* make_stream() override { return new call(shared); }
   void destroy_stream(http2::stream* s) override { delete static_cast<call*>(s); }
   http2::transport_counters& counters() override { return counted; }
   http2::block_pool& blocks() override { return block_pool; }
-  http2::stream_pool& streams() override { return stream_pool; }
+  http2::spare_pool& spares() override { return spare_pool; }
   http2::alarms& clock() override { return shared.alarms; }
   void connection_ended(http2::connection& c) override {
     // Whoever waits for idle may let go of the server at once; set() must not be inside freed memory then.
@@ -110,6 +107,10 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     }
     c.unpin();
     if (last) idle.set();
+  }
+
+  void drop_spares() noexcept {
+    while (http2::spare* const s = spare_pool.take()) http2::connection::destroy(s, *this);
   }
 
   // Counts handshakes too: they hold a descriptor as connections do.
@@ -241,6 +242,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
       idle.wait();
     }
     shared.alarms.stop();
+    drop_spares();  // what calls hold on the collected heap must not outlive the run
   }
 
   void start() override {
@@ -319,6 +321,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
         i.messages_received = read(n.messages_received);
         i.messages_sent = read(n.messages_sent);
         i.keepalives_sent = read(n.keepalives_sent);
+        i.window = n.window.load(std::memory_order_relaxed);
         if (const int64_t last = n.last_stream_ns.load(std::memory_order_relaxed); last != 0) i.last_stream = wall(last);
       }
       c->unpin();
@@ -343,6 +346,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     out.connections_dead = read(counted.keepalive_failed);
     out.connections_aged = read(counted.aged);
     out.connections_idle = read(counted.idled);
+    out.windows_grown = read(counted.windows_grown);
     if (const handshakes* h = hands.get()) {
       out.tls_handshakes = read(h->done);
       out.tls_handshakes_failed = read(h->failed);

@@ -34,6 +34,10 @@
 // (the server's shutdown), and the owner ends the connection without ever letting go: later posts land on a word that says "owned" and are
 // never looked at.
 //
+// Idleness. With its last call a connection lends what it kept for the next ones (spare.h); it reads and writes in blocks that are lent too
+// (block_pool.h); after a second without a call the pages of its session's large blocks go back (session_room.h). What stays is the
+// session's state, this object and the reader's parked stack.
+//
 // Rejected:
 //   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS
 //   here.
@@ -64,12 +68,13 @@ connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, 
       accepted_ns_(rt::nanotime()),
       socket_(std::move(socket)),
       session_(options.session, *this) {
+  counts_.window.store(session_.receive_windows().stream(), std::memory_order_relaxed);
   timer_.fn = &connection::timer_fired;
   timer_.arg = this;
 }
 
 connection::~connection() {
-  give_streams();
+  if (spare_ != nullptr) give_spare();
   if (out_ != nullptr) host_.blocks().give(out_);
 }
 
@@ -113,12 +118,12 @@ void connection::release() {
   for (;;) {
     drain();
     flush();
-    give_streams();
     note_end();
     if (over()) {
       host_.connection_ended(*this);  // the word stays owned: see Lifetime
       return;
     }
+    if (live_count_ == 0 && spare_ != nullptr) give_spare();
     if (reader_queued_ && (!reader_needs_drain_ || dead_ || !session_.backed_up())) {
       reader_queued_ = false;
       reader_needs_drain_ = false;
@@ -275,6 +280,7 @@ void connection::rearm() {
   due(ping_due_);
   if (ping_due_ == 0 && options_.keepalive_time.count() != 0) due(heard_at_ + options_.keepalive_time.count());
   if (live_count_ == 0 && options_.max_idle.count() != 0 && !session_.draining()) due(idle_since_ + options_.max_idle.count());
+  if (live_count_ == 0 && !trimmed_) due(idle_since_ + kTrimNs);
   due(age_due_);
   due(drain_due_);
   due(kill_due_);
@@ -300,6 +306,10 @@ void connection::tick() {
     count.idled.fetch_add(1, std::memory_order_relaxed);
     drain_why_ = "max_idle";
     begin_drain();
+  }
+  if (live_count_ == 0 && !trimmed_ && now_ - idle_since_ >= kTrimNs) {
+    session_.trim();
+    trimmed_ = true;
   }
   if (age_due_ != 0 && now_ >= age_due_) {
     age_due_ = 0;
@@ -481,7 +491,13 @@ bool connection::read_once(stream*& todo) {
       ping_due_ = 0;
       arm(now + options_.keepalive_time.count());
     }
+    if (spare_ == nullptr) take_spare();
+    if (std::exchange(trimmed_, false)) arm(now + kTrimNs);
     answer_first = !session_.receive({block, n}, now);
+    if (const uint32_t w = session_.receive_windows().stream(); w != counts_.window.load(std::memory_order_relaxed)) {
+      counts_.window.store(w, std::memory_order_relaxed);
+      count.windows_grown.fetch_add(1, std::memory_order_relaxed);
+    }
     if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
   host_.blocks().give(block);
@@ -617,10 +633,10 @@ void connection::end_reading() {
 stream* connection::open_stream(int32_t) {
   // Handlers that outlive their stream count: that is what bounds what a client can make us do at once (rapid reset).
   if (live_count_ >= options_.session.max_concurrent_streams) return nullptr;
-  if (free_ == nullptr) free_ = host_.streams().take();
-  stream* s = free_;
+  stream* s = spare_ != nullptr ? spare_->streams : nullptr;
   if (s != nullptr) {
-    free_ = s->batch_next_;
+    spare_->streams = s->batch_next_;
+    spare_->count--;
   } else {
     s = host_.make_stream();
   }
@@ -642,26 +658,37 @@ void connection::maybe_reuse(stream& s) {
   if (s.live_next_ != nullptr) s.live_next_->live_prev_ = s.live_prev_;
   if (--live_count_ == 0) {
     idle_since_ = now_;
-    if (options_.max_idle.count() != 0 && !dead_) arm(now_ + options_.max_idle.count());
+    if (!dead_) {
+      if (options_.max_idle.count() != 0) arm(now_ + options_.max_idle.count());
+      arm(now_ + kTrimNs);
+    }
   }
   s.on_reuse();
-  const uint32_t others = free_ == nullptr ? 0 : free_->free_count_;
-  if (others >= kPooledStreams) {
+  if (spare_ == nullptr || spare_->count >= kPooledStreams) {
     host_.destroy_stream(&s);
     return;
   }
-  s.free_count_ = others + 1;
-  s.batch_next_ = free_;
-  free_ = &s;
+  s.batch_next_ = spare_->streams;
+  spare_->streams = &s;
+  spare_->count++;
 }
 
-// After each write, which is what ends calls: see stream_pool.h.
-void connection::give_streams() noexcept {
-  if (free_ == nullptr || host_.streams().give(free_)) {
-    free_ = nullptr;
-    return;
-  }
-  while (free_ != nullptr) host_.destroy_stream(std::exchange(free_, free_->batch_next_));
+// Without memory for one, streams are made and destroyed call by call.
+void connection::take_spare() noexcept {
+  spare_ = host_.spares().take();
+  if (spare_ == nullptr) spare_ = new (std::nothrow) spare;
+  if (spare_ != nullptr) session_.lend(&spare_->blocks);
+}
+
+void connection::give_spare() noexcept {
+  session_.lend(nullptr);
+  spare* const s = std::exchange(spare_, nullptr);
+  if (!host_.spares().give(s)) destroy(s, host_);
+}
+
+void connection::destroy(spare* s, host& h) noexcept {
+  while (s->streams != nullptr) h.destroy_stream(std::exchange(s->streams, s->streams->batch_next_));
+  delete s;
 }
 
 void connection::stream_closed(stream& s) { maybe_reuse(s); }

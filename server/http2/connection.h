@@ -15,8 +15,8 @@
 #include "server/http2/owner_word.h"
 #include "server/http2/peer.h"
 #include "server/http2/session.h"
+#include "server/http2/spare.h"
 #include "server/http2/stream.h"
-#include "server/http2/stream_pool.h"
 
 namespace warren::http2 {
 
@@ -30,6 +30,7 @@ struct transport_counters {
   std::atomic<uint64_t> keepalive_failed{0};
   std::atomic<uint64_t> aged{0};
   std::atomic<uint64_t> idled{0};
+  std::atomic<uint64_t> windows_grown{0};
   std::atomic<uint64_t> bytes_received{0};
   std::atomic<uint64_t> bytes_sent{0};
   std::atomic<uint64_t> reads{0};
@@ -58,6 +59,7 @@ struct connection_counts {
   std::atomic<uint64_t> messages_sent{0};
   std::atomic<uint64_t> keepalives_sent{0};
   std::atomic<int64_t> last_stream_ns{0};  // nanotime; 0: none yet
+  std::atomic<uint32_t> window{0};         // bytes: what a stream that is read may have
 };
 
 class connection final : private session::events, private alarm {
@@ -66,12 +68,12 @@ class connection final : private session::events, private alarm {
   class host {
    public:
     virtual stream* make_stream() = 0;           // owner
-    virtual void destroy_stream(stream* s) = 0;  // owner
-    virtual stream_pool& streams() = 0;
+    virtual void destroy_stream(stream* s) = 0;  // whoever has it
     // Nothing of the connection runs any more; the host forgets it and gives its reference back with unpin().
     virtual void connection_ended(connection& c) = 0;
     virtual transport_counters& counters() = 0;
     virtual block_pool& blocks() = 0;
+    virtual spare_pool& spares() = 0;
     virtual alarms& clock() = 0;
 
    protected:
@@ -87,6 +89,9 @@ class connection final : private session::events, private alarm {
   connection(std::unique_ptr<warren::stream> socket, peer_facts peer, host& h, const connection_options& options, unsigned ordinal);
   connection(const connection&) = delete;
   connection& operator=(const connection&) = delete;
+
+  // For hosts: what a spare_pool holds in the end.
+  static void destroy(spare* s, host& h) noexcept;
 
   void start();  // its reader goroutine
   const peer_facts& peer() const noexcept { return peer_; }
@@ -104,6 +109,8 @@ class connection final : private session::events, private alarm {
   void ready(stream& s) noexcept;
   // Owner: when the bytes came, or the batch or event was finished, that is being handled. One clock reading per batch.
   int64_t now() const noexcept { return now_; }
+  // What streams begin with. Any goroutine.
+  uint32_t stream_window() const noexcept { return options_.session.windows.stream; }
   // Owner: bytes of requests that wait for their handler; for the layer above to add up and to limit.
   size_t buffered = 0;
   // Bytes that streaming handlers of this connection have written and that have not gone into a frame yet. Any goroutine.
@@ -158,7 +165,8 @@ class connection final : private session::events, private alarm {
   void post_finished(stream* finished);
   void end_reading();
   void maybe_reuse(stream& s);
-  void give_streams() noexcept;
+  void take_spare() noexcept;
+  void give_spare() noexcept;
 
   // session::events
   stream* open_stream(int32_t id) override;
@@ -202,7 +210,7 @@ class connection final : private session::events, private alarm {
   uint32_t batch_count_ = 0;
   stream* live_ = nullptr;
   uint32_t live_count_ = 0;
-  stream* free_ = nullptr;  // from the host's pool, or on their way there
+  spare* spare_ = nullptr;  // while bytes are looked at or streams live
   char* out_ = nullptr;     // bytes on their way to the socket; the flusher's while flushing_
   size_t out_at_ = 0;
   size_t out_end_ = 0;
@@ -216,6 +224,7 @@ class connection final : private session::events, private alarm {
   bool lingering_ = false;  // our last byte is sent, we wait for the peer's
   bool dead_ = false;       // the socket is no longer written to
   bool end_counted_ = false;
+  bool trimmed_ = false;  // nothing came since the session's pages were given back
   uint32_t refused_counted_ = 0;
   asio::error_code flush_error_;  // the flusher's result
 

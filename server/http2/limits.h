@@ -13,10 +13,18 @@ inline constexpr size_t kBlockSize = 64 << 10;
 inline constexpr size_t kFrameRoom = (16 << 10) + 64;
 // Blocks kept for reuse by one server. More than Ps × 2 is never busy at once unless peers stop reading.
 inline constexpr size_t kPooledBlocks = 16;
-// Stream objects kept for reuse by one server: lists, and objects in each. One batch of the usual client (100 streams) needs no allocation,
-// on as many connections as are busy at once.
-inline constexpr size_t kPooledLists = 16;
+// Spares kept by one server (spare.h), and stream objects in each: one batch of the usual client (100 streams) needs no allocation, on as
+// many connections as are busy at once.
+inline constexpr size_t kSpares = 32;
 inline constexpr uint32_t kPooledStreams = 128;
+
+// --- windows -------------------------------------------------------------------------------------------------------------------------
+// Receive windows unless the user chooses. A stream's: 1 MiB fills 100 Mbit/s at 80 ms, and 16 KiB more, so that a message of a whole MiB
+// comes with its framing without waiting for a round trip. A connection's: four streams at full speed.
+inline constexpr uint32_t kStreamWindow = (1 << 20) + (16 << 10);
+inline constexpr uint32_t kConnectionWindow = 4 << 20;
+// RFC 9113 §6.9.1.
+inline constexpr uint32_t kLargestWindow = (1u << 31) - 1;
 
 // --- sharing a batch -----------------------------------------------------------------------------------------------------------------
 // A batch whose handlers are expected to take longer than this in all is shared with a second goroutine if a P is idle. Waking a P and
@@ -72,6 +80,9 @@ inline constexpr int kOddResets = 16;
 // After our last byte we read on for so long, so that the kernel does not answer late bytes with a TCP reset that would take our
 // GOAWAY out of the peer's hands.
 inline constexpr int64_t kLingerNs = 1'000'000'000;
+// A connection without a call for so long gives back the pages of its session: long beside the faults that bring them back (a microsecond),
+// short beside what is called idle.
+inline constexpr int64_t kTrimNs = 1'000'000'000;
 // Between the two GOAWAYs of a graceful end, if the peer does not acknowledge the PING sent with the first: grpc-go's value.
 inline constexpr int64_t kDrainPingNs = 5'000'000'000;
 // The same on a connection without a call. If a request is on its way all the same, the second GOAWAY tells its client that it was not

@@ -6,9 +6,8 @@
 //  - header list limits: nghttp2 only stores that setting;
 //  - stream ids the peer skipped and opens later: nghttp2 ignores them where RFC 9113 §5.1.1 wants a connection error;
 //  - frames on a stream after the peer has ended it, priorities that make no sense: frame_watch.h;
-//  - floods: resets that we are made to send, control frames, tiny DATA (limits.h).
-// Receive windows: the connection's is opened as bytes arrive, so that one slow handler cannot stall the others; a stream's is opened by
-// its user (consume).
+//  - floods: resets that we are made to send, control frames, tiny DATA (limits.h);
+//  - receive windows that follow consumption, and the path: windows.h.
 #include "server/http2/session.h"
 
 #include <algorithm>
@@ -123,6 +122,7 @@ struct session::callbacks {
     st->id_ = id;
     st->open_ = true;
     s.streams_open_++;
+    s.windows_.opened(st->window_);
     st->request_ended_ = false;
     st->header_bytes_ = 0;
     st->header_count_ = 0;
@@ -187,10 +187,12 @@ struct session::callbacks {
         }
         break;
       case NGHTTP2_PING:
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && s.too_many_pings()) return NGHTTP2_ERR_CALLBACK_FAILURE;
-        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) != 0 && s.drain_begun_ &&
-            std::memcmp(frame->ping.opaque_data, kDrainPing, sizeof kDrainPing) == 0) {
+        if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0) {
+          if (s.too_many_pings()) return NGHTTP2_ERR_CALLBACK_FAILURE;
+        } else if (s.drain_begun_ && std::memcmp(frame->ping.opaque_data, kDrainPing, sizeof kDrainPing) == 0) {
           s.to_.drain_acknowledged();
+        } else {
+          s.windows_.ping_acknowledged(s.ng_, frame->ping.opaque_data, s.now_);
         }
         break;
       default: break;
@@ -206,7 +208,7 @@ struct session::callbacks {
 
   static int data_chunk(nghttp2_session* ng, uint8_t, int32_t id, const uint8_t* data, size_t len, void* user) {
     session& s = self(user);
-    submitted(nghttp2_session_consume_connection(ng, len));
+    s.windows_.received(ng, len);
     if (stream* st = find(s, id)) st->on_data(s, {reinterpret_cast<const char*>(data), len});
     return 0;
   }
@@ -217,6 +219,7 @@ struct session::callbacks {
     if (st == nullptr) return 0;
     nghttp2_session_set_stream_user_data(ng, id, nullptr);
     s.streams_open_--;
+    s.windows_.closed(st->window_);
     if (s.in_headers_ == st) {
       s.in_headers_ = nullptr;
       s.header_block_since_ = 0;
@@ -323,19 +326,19 @@ struct session::callbacks {
 };
 
 session::session(const session_limits& limits, events& to)
-    : limits_(limits), to_(to), small_data_budget_(kSmallDataBudget), own_reset_tokens_(kOwnResetBurst * kToken) {
+    : limits_(limits), to_(to), windows_(limits.windows), small_data_budget_(kSmallDataBudget), own_reset_tokens_(kOwnResetBurst * kToken) {
   must(nghttp2_session_server_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()), "nghttp2_session_server_new3");
   // The first entry's value is overwritten on the wire: see serialise. NO_RFC7540_PRIORITIES spares us the dependency tree,
   // which RFC 9113 deprecates and no gRPC client uses.
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, NGHTTP2_INITIAL_MAX_CONCURRENT_STREAMS},
-      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.stream_window},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, limits_.windows.stream},
       {NGHTTP2_SETTINGS_HEADER_TABLE_SIZE, kHeaderTableSize},
       {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(limits_.max_header_list)},
       {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
   };
   must(nghttp2_submit_settings(ng_, NGHTTP2_FLAG_NONE, settings, std::size(settings)), "nghttp2_submit_settings");
-  must(nghttp2_session_set_local_window_size(ng_, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(limits_.connection_window)),
+  must(nghttp2_session_set_local_window_size(ng_, NGHTTP2_FLAG_NONE, 0, static_cast<int32_t>(limits_.windows.connection)),
        "nghttp2_session_set_local_window_size");
 }
 
@@ -435,6 +438,10 @@ bool session::has_output() const noexcept {
   return !failed_ && (frame_size_ != 0 || nghttp2_session_want_write(ng_) != 0);
 }
 
+void session::trim() noexcept {
+  if (!ended() && streams_open_ == 0 && !has_output()) memory_.trim();
+}
+
 bool session::finished() const noexcept {
   if (has_output()) return false;
   return failed_ || reason_ == end_reason::not_http2 || ended() || nghttp2_session_want_read(ng_) == 0;
@@ -470,7 +477,9 @@ void session::share_fairly(stream& s) {
 
 void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code)); }
 
-void session::consume(stream& s, size_t n) { submitted(nghttp2_session_consume_stream(ng_, s.id_, n)); }
+void session::consume(stream& s, size_t n, int64_t now) {
+  if (s.open_) windows_.taken(ng_, s.id_, s.window_, n, now, s.request_ended_);
+}
 
 void session::forgive_small_frame() noexcept { small_data_budget_ = std::min(kSmallDataBudget, small_data_budget_ + kSmallData); }
 

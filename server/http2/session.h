@@ -12,6 +12,7 @@
 #include "server/http2/frame_watch.h"
 #include "server/http2/session_memory.h"
 #include "server/http2/stream.h"
+#include "server/http2/windows.h"
 
 namespace warren::http2 {
 
@@ -19,8 +20,7 @@ struct session_limits {
   uint32_t max_concurrent_streams = 1000;
   size_t max_header_list = 16 << 10;
   uint32_t max_header_fields = 128;
-  uint32_t stream_window = 1 << 20;
-  uint32_t connection_window = 4 << 20;
+  window_limits windows{};
   int64_t ping_interval_ns = 0;  // the peer may ping so often; 0: as often as it likes
   bool idle_pings = false;       // also while it has no call
 };
@@ -64,6 +64,11 @@ class session {
 
   bool has_output() const noexcept;
 
+  // Memory for the blocks of calls from here on, kept by the caller (session_memory.h).
+  void lend(free_blocks* f) noexcept { memory_.lend(f); }
+  // Gives back what memory an idle session does not need. Nothing happens if it is not idle.
+  void trim() noexcept;
+
   // True once neither side has anything to say: everything was sent after the end, or after a GOAWAY with no stream left.
   bool finished() const noexcept;
   bool ended() const noexcept { return reason_ != end_reason::none; }
@@ -78,8 +83,8 @@ class session {
   void resume(stream& s);                                                  // peek_body has something again
   void share_fairly(stream& s);  // its DATA takes turns with other such streams' instead of going first
   void reset(stream& s, uint32_t error_code);
-  // Opens the stream's receive window again by n bytes; the connection's was opened when they came.
-  void consume(stream& s, size_t n);
+  // The stream's user has taken n bytes at now: opens its receive window again; the connection's was opened when they came.
+  void consume(stream& s, size_t n, int64_t now);
   // From on_data: the frame, however small, brought something whole. Only frames that bring nothing whole are counted against the peer.
   void forgive_small_frame() noexcept;
 
@@ -94,6 +99,7 @@ class session {
 
   // Does it look like a flood that has not passed its limit yet? See kBite.
   bool odd() const noexcept;
+  const windows& receive_windows() const noexcept { return windows_; }
   uint32_t streams_refused() const noexcept { return streams_refused_; }
   // When the header block began that has not ended yet; 0: there is none.
   int64_t header_block_since() const noexcept { return header_block_since_; }
@@ -109,6 +115,7 @@ class session {
 
   session_limits limits_;
   events& to_;
+  windows windows_;
   session_memory memory_;
   nghttp2_session* ng_ = nullptr;
   end_reason reason_ = end_reason::none;

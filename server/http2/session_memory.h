@@ -2,7 +2,10 @@
 //
 // nghttp2 makes and frees about eight blocks per request (stream, frames, header arrays). A batch of 100 requests makes all of them before
 // it frees any, which overflows malloc's per-thread caches (7 blocks per size) and lands in its slow paths: 13 % of a small unary call's
-// time, measured. Here a free block goes on a list of its size, and only the connection's owner touches it: no lock, no atomic.
+// time, measured. Here a free block goes on a list of its size, and only the connection's owner touches it: no lock, no atomic. The lists
+// are lent (free_blocks), so that an idle connection need not hold any; without them blocks come from malloc and go there.
+//
+// The two large blocks of a session lie in a session_room, and trim() empties their pages.
 #pragma once
 #include <nghttp2/nghttp2.h>
 
@@ -11,7 +14,43 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "server/http2/session_room.h"
+
 namespace warren::http2 {
+
+// What comes before every block.
+struct block_head {
+  union {
+    block_head* next;  // while free
+    size_t steps;      // while in use: its size, see session_memory
+  };
+};
+
+// Free blocks by size.
+class free_blocks {
+ public:
+  free_blocks() = default;
+  free_blocks(const free_blocks&) = delete;
+  free_blocks& operator=(const free_blocks&) = delete;
+  ~free_blocks() {
+    for (list& l : lists_) {
+      while (l.first != nullptr) {
+        block_head* const b = l.first;
+        l.first = b->next;
+        std::free(b);
+      }
+    }
+  }
+
+ private:
+  friend class session_memory;
+  static constexpr size_t kLists = 12;  // up to 768 bytes, which holds every per-request structure of nghttp2
+  struct list {
+    block_head* first = nullptr;
+    uint32_t bytes = 0;
+  };
+  list lists_[kLists];
+};
 
 class session_memory {
  public:
@@ -19,67 +58,99 @@ class session_memory {
   session_memory(const session_memory&) = delete;
   session_memory& operator=(const session_memory&) = delete;
   ~session_memory() {
-    for (list& l : lists_) {
-      while (l.first != nullptr) {
-        block* const b = l.first;
-        l.first = b->next;
-        std::free(b);
-      }
-    }
+    if (room_ != nullptr) session_room::give(room_);
   }
 
   nghttp2_mem* table() noexcept { return &table_; }
 
+  // Blocks are taken from f and given back there until the next lend; nullptr: from malloc and to it.
+  void lend(free_blocks* f) noexcept { free_ = f; }
+
+  // Gives back the pages of large blocks that hold nothing. REQUIRES: nghttp2 has nothing to send, nor a part of it.
+  void trim() noexcept {
+    if (room_ == nullptr) return;
+    // The frame buffer is dead then: nghttp2 packs a frame from its beginning and reads no more than that. The table must be empty, that
+    // is, zero as after a trim; its last bytes lie on the page where the frame begins.
+    for (size_t i = 0; streams_held_ && i < kStreams; i += sizeof(uint64_t)) {
+      uint64_t word;
+      std::memcpy(&word, room_ + kHeader + i, sizeof word);
+      if (word != 0) return;
+    }
+    session_room::trim(room_, kRoomUsed);
+  }
+
  private:
-  // Sizes are rounded up to whole steps; one list per number of steps. Larger blocks are malloc's.
+  // Sizes are rounded up to whole steps; one list per number of steps. Larger blocks are malloc's, but for two in the room: see take_large.
   static constexpr size_t kStep = 64;
-  static constexpr size_t kLists = 12;              // up to 768 bytes, which holds every per-request structure of nghttp2
+  static constexpr size_t kLists = free_blocks::kLists;
   static constexpr uint32_t kKeptBytes = 64 << 10;  // per list: 100 streams' worth of the largest
   static constexpr size_t kHeader = 16;             // keeps malloc's alignment
+  static_assert(sizeof(block_head) <= kHeader);
+  static constexpr size_t kMallocs = kLists + 1;  // as steps
+  static constexpr size_t kRooms = 0;             // as steps: what a trimmed page says
 
-  struct block {
-    union {
-      block* next;   // while free
-      size_t steps;  // while in use: its list, or kLists for malloc's
-    };
-  };
-  static_assert(sizeof(block) <= kHeader);
-  struct list {
-    block* first = nullptr;
-    uint32_t bytes = 0;
-  };
+  // The table of streams as nghttp2 makes it (256 entries), and the frame buffer: a frame's largest payload and what surrounds it.
+  static constexpr size_t kStreams = 4096;
+  static constexpr size_t kFrame = 16 << 10;
+  static constexpr size_t kFrameMost = kFrame + 64;
+  static constexpr size_t kFrameAt = kHeader + kStreams;
+  static constexpr size_t kRoomUsed = kFrameAt + kHeader + kFrameMost;
+  static_assert(kRoomUsed <= session_room::kBytes);
+
+  static block_head* head_of(void* p) noexcept { return reinterpret_cast<block_head*>(static_cast<char*>(p) - kHeader); }
 
   static void* take(size_t n, void* self) {
-    auto& lists = static_cast<session_memory*>(self)->lists_;
     const size_t steps = (n + kStep - 1) / kStep;
-    if (steps == 0 || steps > kLists) {
-      auto* b = static_cast<block*>(std::malloc(kHeader + n));
-      if (b == nullptr) return nullptr;
-      b->steps = kLists + 1;
-      return reinterpret_cast<char*>(b) + kHeader;
+    if (steps == 0 || steps > kLists) return static_cast<session_memory*>(self)->take_large(n, false);
+    block_head* b = nullptr;
+    if (free_blocks* const f = static_cast<session_memory*>(self)->free_) {
+      free_blocks::list& l = f->lists_[steps - 1];
+      b = l.first;
+      if (b != nullptr) {
+        l.first = b->next;
+        l.bytes -= static_cast<uint32_t>(steps * kStep);
+      }
     }
-    list& l = lists[steps - 1];
-    block* b = l.first;
-    if (b != nullptr) {
-      l.first = b->next;
-      l.bytes -= static_cast<uint32_t>(steps * kStep);
-    } else {
-      b = static_cast<block*>(std::malloc(kHeader + steps * kStep));
+    if (b == nullptr) {
+      b = static_cast<block_head*>(std::malloc(kHeader + steps * kStep));
       if (b == nullptr) return nullptr;
     }
     b->steps = steps;
     return reinterpret_cast<char*>(b) + kHeader;
   }
 
+  // Known by their sizes, which nothing else of a session has. (Should that change, the room holds something else, or nothing: trim looks
+  // whether the one is zero, and the other has the size of the buffer that frames are packed in.)
+  void* take_large(size_t n, bool zeroed) {
+    const bool streams = zeroed && n == kStreams && !streams_held_;
+    const bool frame = !zeroed && n >= kFrame && n <= kFrameMost && !frame_held_;
+    if ((streams || frame) && room_ == nullptr) room_ = session_room::take();
+    if ((streams || frame) && room_ != nullptr) {
+      (streams ? streams_held_ : frame_held_) = true;
+      auto* const b = reinterpret_cast<block_head*>(room_ + (streams ? 0 : kFrameAt));
+      b->steps = kRooms;
+      return reinterpret_cast<char*>(b) + kHeader;
+    }
+    auto* b = static_cast<block_head*>(std::malloc(kHeader + n));
+    if (b == nullptr) return nullptr;
+    b->steps = kMallocs;
+    return reinterpret_cast<char*>(b) + kHeader;
+  }
+
   static void give(void* p, void* self) {
     if (p == nullptr) return;
-    auto* b = reinterpret_cast<block*>(static_cast<char*>(p) - kHeader);
+    auto& m = *static_cast<session_memory*>(self);
+    block_head* const b = head_of(p);
     const size_t steps = b->steps;
-    if (steps > kLists) {
+    if (steps == kRooms) {
+      (p == m.room_ + kHeader ? m.streams_held_ : m.frame_held_) = false;
+      return;
+    }
+    if (m.free_ == nullptr || steps > kLists) {
       std::free(b);
       return;
     }
-    list& l = static_cast<session_memory*>(self)->lists_[steps - 1];
+    free_blocks::list& l = m.free_->lists_[steps - 1];
     if (l.bytes >= kKeptBytes) {
       std::free(b);
       return;
@@ -92,20 +163,21 @@ class session_memory {
   static void* take_zeroed(size_t count, size_t size, void* self) {
     size_t n;
     if (__builtin_mul_overflow(count, size, &n)) return nullptr;
-    void* p = take(n, self);
+    void* p = n > kLists * kStep ? static_cast<session_memory*>(self)->take_large(n, true) : take(n, self);
     if (p != nullptr) std::memset(p, 0, n);
     return p;
   }
 
   static void* resize(void* p, size_t n, void* self) {
     if (p == nullptr) return take(n, self);
-    auto* b = reinterpret_cast<block*>(static_cast<char*>(p) - kHeader);
+    block_head* b = head_of(p);
     if (b->steps > kLists) {
       // malloc's stays malloc's, even if it shrinks.
-      b = static_cast<block*>(std::realloc(b, kHeader + n));
+      b = static_cast<block_head*>(std::realloc(b, kHeader + n));
       return b == nullptr ? nullptr : reinterpret_cast<char*>(b) + kHeader;
     }
-    const size_t had = b->steps * kStep;
+    size_t had = b->steps * kStep;
+    if (had == kRooms) had = p == static_cast<session_memory*>(self)->room_ + kHeader ? kStreams : kFrameMost;
     if (n <= had) return p;
     void* moved = take(n, self);
     if (moved == nullptr) return nullptr;
@@ -115,7 +187,10 @@ class session_memory {
   }
 
   nghttp2_mem table_;
-  list lists_[kLists];
+  free_blocks* free_ = nullptr;
+  char* room_ = nullptr;
+  bool streams_held_ = false;
+  bool frame_held_ = false;
 };
 
 }  // namespace warren::http2

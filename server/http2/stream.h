@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
+#include "server/http2/windows.h"
+
 namespace warren::http2 {
 
 class connection;
@@ -68,15 +70,14 @@ class stream : public node {
  private:
   friend class session;
   friend class connection;
-  friend class stream_pool;
   int32_t id_ = 0;
   bool open_ = false;           // nghttp2 knows it
   bool request_ended_ = false;  // the peer sent END_STREAM
   uint32_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
-  stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or of free ones
-  uint32_t free_count_ = 0;       // of a free one: how many the list has from here on
+  stream_window window_;
+  stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or in a spare
   stream* live_next_ = nullptr;   // among the connection's streams
   stream* live_prev_ = nullptr;
 };

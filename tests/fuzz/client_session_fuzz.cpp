@@ -71,7 +71,7 @@ struct caller final : stream {
     message_cutter::outcome o;
     while ((o = cutter.next(m)) == message_cutter::outcome::message) {
     }
-    s.consume(*this, cutter.take_credit());
+    s.consume(*this, cutter.take_credit(), 0);
     if (o != message_cutter::outcome::need_more) {
       decided = true;
       s.reset(*this, NGHTTP2_CANCEL);
@@ -115,7 +115,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   while (!left.empty()) {
     const std::string_view piece = left.substr(0, step);
     left.remove_prefix(piece.size());
-    const bool on = w.s.receive(piece);
+    const bool on = w.s.receive(piece, 0);
     flush();
     if (!on) {
       if (!w.s.finished()) std::abort();

@@ -22,7 +22,7 @@ struct echo final : stream {
   void on_headers_end(session&) override {}
   void on_data(session& s, std::string_view bytes) override {
     body += bytes.size();
-    s.consume(*this, bytes.size());
+    s.consume(*this, bytes.size(), 0);
   }
   void on_request_end(session& s) override {
     static uint8_t name[] = ":status", value[] = "200";

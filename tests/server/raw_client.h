@@ -231,6 +231,7 @@ class raw_client {
   std::vector<std::pair<int32_t, uint32_t>> goaway;  // last stream, code
   std::vector<std::string> goaway_debug;             // one for each
   int pings_received = 0;
+  std::string last_ping;                  // its payload
   int64_t connection_window_updates = 0;  // bytes
   std::map<int32_t, int64_t> stream_window_updates;
   std::string pong;
@@ -324,7 +325,7 @@ class raw_client {
       case NGHTTP2_PING:
         if ((f.flags & NGHTTP2_FLAG_ACK) != 0) {
           pong = f.payload;
-        } else if (pings_received++; acknowledge) {
+        } else if (pings_received++, last_ping = f.payload; acknowledge) {
           send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, f.payload);
         }
         break;

@@ -19,6 +19,7 @@ struct one_stream final : stream {
   std::string events;
   std::string body = "request";
   size_t at = 0;
+  int64_t now = 0;
   std::vector<nghttp2_nv> fields;
   std::span<const nghttp2_nv> request_headers() override {
     const auto nv = [](const char* n, const char* v) {
@@ -41,7 +42,7 @@ struct one_stream final : stream {
   void on_headers_end(session&, bool end) override { events += end ? "H! " : "H "; }
   void on_data(session& s, std::string_view bytes) override {
     events.append("D").append(std::to_string(bytes.size())).append(" ");
-    s.consume(*this, bytes.size());
+    s.consume(*this, bytes.size(), now);
   }
   void on_data_end(session&) override { events += "D! "; }
   void on_closed(ending, uint32_t, std::string_view) override {}
@@ -51,10 +52,11 @@ struct one_stream final : stream {
 };
 
 struct world final : session::events {
-  session s{session_limits{}, *this};
+  session s;
   one_stream st;
   int settings = 0;
   std::string log;
+  explicit world(const session_limits& limits = {}) : s(limits, *this) {}
   void settings_received() override { settings++; }
   void goaway_received(uint32_t code, std::string_view debug) override {
     log += "goaway " + std::to_string(code) + " " + std::string(debug) + ";";
@@ -66,7 +68,7 @@ struct world final : session::events {
     while (const size_t n = s.serialise(room)) all.append(room.data(), n);
     return all;
   }
-  bool settle() { return s.receive(raw_client::frame_bytes(NGHTTP2_SETTINGS, 0, 0, "")); }
+  bool settle() { return s.receive(raw_client::frame_bytes(NGHTTP2_SETTINGS, 0, 0, ""), 0); }
 };
 
 TEST(client_session, begins_with_the_preface_and_no_push) {
@@ -85,7 +87,7 @@ TEST(client_session, goaway_closes_what_is_above_its_last_stream_and_forbids_mor
   w.settle();
   ASSERT_TRUE(w.s.request(w.st, w.st.request_headers()));
   w.output();
-  EXPECT_TRUE(w.s.receive(raw_client::frame_bytes(NGHTTP2_GOAWAY, 0, 0, be32(0) + be32(0) + "bye")));
+  EXPECT_TRUE(w.s.receive(raw_client::frame_bytes(NGHTTP2_GOAWAY, 0, 0, be32(0) + be32(0) + "bye"), 0));
   EXPECT_EQ(w.log, "goaway 0 bye;closed 1 7;");
   one_stream other;
   EXPECT_FALSE(w.s.request(other, other.request_headers()));
@@ -107,10 +109,42 @@ TEST(client_session, a_flood_of_settings_ends_it) {
 
 TEST(client_session, garbage_ends_it_with_words) {
   world w;
-  EXPECT_FALSE(w.s.receive("HTTP/1.1 400 Bad Request\r\n\r\n") && !w.s.finished() && w.s.trouble().empty());
+  EXPECT_FALSE(w.s.receive("HTTP/1.1 400 Bad Request\r\n\r\n", 0) && !w.s.finished() && w.s.trouble().empty());
   w.output();
   EXPECT_TRUE(w.s.finished());
   EXPECT_FALSE(w.s.trouble().empty());
+}
+
+// http2::windows is tested with the server's session; here that the client's uses it.
+TEST(client_session, windows_grow_as_answers_are_read_and_fill_them) {
+  constexpr uint32_t kWindow = 64 << 10;
+  for (const uint32_t most : {8 * kWindow, 0u}) {
+    world w({.windows = {kWindow, kWindow, most, 8 * kWindow}});
+    w.settle();
+    ASSERT_TRUE(w.s.request(w.st, w.st.request_headers()));
+    w.output();
+    EXPECT_TRUE(w.s.receive(raw_client::frame_bytes(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, ""), 1));
+    EXPECT_TRUE(w.s.receive(raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, "\x88"), 1));  // :status 200
+    w.output();
+    const std::string piece = raw_client::frame_bytes(NGHTTP2_DATA, 0, 1, std::string(kWindow / 4, 'd'));
+    EXPECT_TRUE(w.s.receive(piece, 1));
+    const std::string out = w.output();
+    const size_t ping = out.find(raw_client::frame_bytes(NGHTTP2_PING, 0, 0, "wbdp????").substr(0, 13));
+    EXPECT_EQ(ping != std::string::npos, most != 0);
+    if (most == 0) continue;
+    EXPECT_TRUE(w.s.receive(piece + piece, 1000));
+    EXPECT_TRUE(w.s.receive(raw_client::frame_bytes(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, out.substr(ping + 9, 8)), 1000));
+    // Another quarter, and it is open for more than it ever was.
+    EXPECT_TRUE(w.s.receive(piece, 1000));
+    w.output();
+    for (int i = 0; i < 6; i++) {
+      EXPECT_TRUE(w.s.receive(piece, 1000));
+      w.output();
+    }
+    w.st.events.clear();
+    EXPECT_TRUE(w.s.receive(piece + piece + piece + piece + piece, 1000));  // more than the initial window at once
+    EXPECT_EQ(w.st.events, "D16384 D16384 D16384 D16384 D16384 ");
+  }
 }
 
 }  // namespace

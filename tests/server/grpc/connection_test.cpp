@@ -23,6 +23,34 @@ const std::string kEcho = "/test.Text/Echo";
 const std::string kWait = "/test.Text/Wait";
 const std::string kUnavailable = "14";
 
+// --- spares ------------------------------------------------------------------------------------------------------------------------------
+
+// Connections without a call lend what calls are made of to others: a call is of the connection that it came on, all the same.
+TEST(spares, a_call_knows_its_connection_whoever_had_the_object_before) {
+  with_server([](grpc::server& s, text_service& svc) {
+    const auto port_of = [](raw_client& c) {
+      return "127.0.0.1:" + std::to_string(dynamic_cast<warren::tcp_conn&>(c.socket()).local_endpoint().port());
+    };
+    raw_client a(s.address());
+    raw_client b(s.address());
+    for (int i = 0; i < 20; i++) {
+      for (raw_client* const c : {&a, &b}) EXPECT_EQ(c->call("/test.Text/Peer", "").messages(), strings{port_of(*c)});
+    }
+    // More at once than there are places for spares; then all are idle, and called again.
+    std::vector<std::unique_ptr<raw_client>> many;
+    for (int i = 0; i < 40; i++) many.push_back(std::make_unique<raw_client>(s.address()));
+    std::vector<int32_t> waiting;
+    for (const auto& c : many) waiting.push_back(c->start("/test.Text/Wait", "w"));
+    ASSERT_TRUE(until([&] { return svc.ran == 40; }));
+    svc.hold = false;
+    for (size_t i = 0; i < many.size(); i++) EXPECT_EQ(many[i]->wait(waiting[i]).messages(), strings{"w"});
+    for (int round = 0; round < 3; round++) {
+      for (const auto& c : many) EXPECT_EQ(c->call("/test.Text/Peer", "").messages(), strings{port_of(*c)});
+      many.resize(many.size() / 2);  // the others' ends give theirs back too
+    }
+  });
+}
+
 // --- keepalive ---------------------------------------------------------------------------------------------------------------------------
 
 TEST(keepalive, a_quiet_peer_is_pinged_and_lives_if_it_answers) {

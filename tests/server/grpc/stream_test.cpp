@@ -362,6 +362,67 @@ TEST(flow_control, what_a_connection_may_make_the_server_hold_is_bounded) {
   });
 }
 
+// --- windows that grow (server/http2/windows.h; every rule of it with a clock of its own in session_test.cpp)
+// ---------------------------------------------------------------------------------------------------------------
+
+// An upload that fills the window whenever it is open; the acknowledgement of a PING comes when a whole window has been sent after it, so
+// that there is a round trip to fill, however long it takes.
+struct filler {
+  raw_client& c;
+  const int32_t id = begin(c, kUpload);
+  int64_t sent = 0;
+
+  int64_t open() { return c.settings[NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE] + c.stream_window_updates[id] - sent; }
+  void send(int64_t bytes) {
+    const std::string piece = message(std::string((16 << 10) - 5, 'w'));
+    const auto n = static_cast<int64_t>(piece.size());
+    for (const int64_t end = sent + bytes; sent < end; sent += n) {
+      while (open() < n) ASSERT_TRUE(c.read_frame());
+      c.data(id, piece, false);
+    }
+  }
+};
+
+TEST(windows, grow_with_what_an_upload_fills_and_cost_other_calls_nothing) {
+  with_server([](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    c.acknowledge = false;
+    c.send_frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, "");
+    filler f{c};
+    f.send(4 << 20);
+    EXPECT_EQ(c.pings_received, 1);  // and no more of them while there is no answer
+    EXPECT_EQ(s.connections().at(0).window, 0u + (1 << 20) + (16 << 10));
+    EXPECT_EQ(s.counters().windows_grown, 0u);
+    c.send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, "foreign!");
+    EXPECT_TRUE(c.ping());
+    EXPECT_EQ(s.counters().windows_grown, 0u);
+    c.send_frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, c.last_ping);
+    EXPECT_TRUE(c.ping());
+    EXPECT_EQ(s.counters().windows_grown, 1u);
+    EXPECT_GE(s.connections().at(0).window, 2u << 20);
+    EXPECT_LE(s.connections().at(0).window, 16u << 20);
+    f.send(1 << 20);
+    // A stream that nobody reads is where it always was.
+    const int32_t late = begin(c, kLateUpload);
+    EXPECT_EQ(c.call(kEcho, "alive").messages(), strings{"alive"});
+    EXPECT_EQ(c.stream_window_updates[late], 0);
+    c.data(f.id, "", true);
+    EXPECT_EQ(c.wait(f.id).grpc_status(), "0");
+  });
+}
+
+TEST(windows, that_were_chosen_stay_and_nobody_is_pinged) {
+  with_server({.stream_window = 1 << 20}, [](grpc::server& s, text_service&) {
+    raw_client c(s.address());
+    filler f{c};
+    f.send(8 << 20);
+    c.data(f.id, "", true);
+    EXPECT_EQ(c.wait(f.id).grpc_status(), "0");
+    EXPECT_EQ(c.pings_received, 0);
+    EXPECT_EQ(s.connections().at(0).window, 1u << 20);
+  });
+}
+
 // Writers of a connection whose client does not read: each stands still with one message once the connection's bound is passed.
 TEST(flow_control, unsent_replies_of_a_connection_are_bounded) {
   with_server({.send_buffer = 64'000, .connection_send_buffer = 200'000}, [](grpc::server& s, text_service& svc) {

@@ -124,6 +124,7 @@ struct text_service final : grpc::service {
     return text{std::string(ctx.method()) + " " + std::string(ctx.authority()) + " " + std::string(ctx.peer().substr(0, 10)) + " " +
                 (ctx.deadline() ? "limited" : "unlimited") + " " + (ctx.cancelled() ? "over" : "on")};
   }
+  grpc::result<text> Peer(grpc::server_context& ctx, const text&) { return text{std::string(ctx.peer())}; }
   // Who calls, as far as the connection proves it.
   grpc::result<text> Who(grpc::server_context& ctx, const text&) {
     std::string out;
@@ -287,6 +288,7 @@ struct text_service final : grpc::service {
         {"Throw", unary, &grpc::unary<&s::Throw, text, text>},
         {"NoReply", unary, &grpc::unary<&s::NoReply, text, text>},
         {"Big", unary, &grpc::unary<&s::Big, text, text>},
+        {"Peer", unary, &grpc::unary<&s::Peer, text, text>},
         {"Wait", unary, &grpc::unary<&s::Wait, text, text>},
         {"Spin", unary, &grpc::unary<&s::Spin, text, text>},
         {"UntilDone", unary, &grpc::unary<&s::UntilDone, text, text>},

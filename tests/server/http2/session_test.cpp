@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ struct answering final : stream {
   std::vector<std::string> log;
   size_t body = 0;
   bool done = false;
+  bool reads = true;  // takes what comes, at now
+  int64_t now = 0;
   static inline const std::string status = ":status", two_hundred = "200", trailer = "x-end", one = "1";
 
   static nghttp2_nv nv(const std::string& n, const std::string& v) {
@@ -44,7 +47,7 @@ struct answering final : stream {
   void on_headers_end(session&) override { log.push_back("headers"); }
   void on_data(session& s, std::string_view bytes) override {
     log.push_back("data " + std::string(bytes));
-    s.consume(*this, bytes.size());
+    if (reads) s.consume(*this, bytes.size(), now);
   }
   void on_request_end(session& s) override {
     log.push_back("end");
@@ -334,7 +337,9 @@ TEST(session, own_resets_are_limited_per_second) {
 }
 
 TEST(session_memory, blocks_come_back) {
+  free_blocks kept;
   session_memory m;
+  m.lend(&kept);
   nghttp2_mem* t = m.table();
   void* a = t->malloc(100, t->mem_user_data);
   std::memset(a, 1, 100);
@@ -353,6 +358,276 @@ TEST(session_memory, blocks_come_back) {
   t->free(a, t->mem_user_data);
   t->free(nullptr, t->mem_user_data);
   EXPECT_EQ(t->calloc(SIZE_MAX, 2, t->mem_user_data), nullptr);
+}
+
+TEST(session_memory, blocks_outlive_who_lends_them) {
+  session_memory m;
+  nghttp2_mem* t = m.table();
+  void* a = t->malloc(100, t->mem_user_data);
+  {
+    free_blocks kept;
+    m.lend(&kept);
+    void* b = t->malloc(100, t->mem_user_data);
+    t->free(a, t->mem_user_data);
+    a = b;
+    m.lend(nullptr);
+  }
+  t->free(a, t->mem_user_data);
+}
+
+TEST(session_memory, trim_empties_the_large_blocks_and_only_if_there_is_no_stream) {
+  session_memory m;
+  nghttp2_mem* t = m.table();
+  auto* frame = static_cast<char*>(t->malloc(16'408, t->mem_user_data));
+  auto* streams = static_cast<char*>(t->calloc(256, 16, t->mem_user_data));
+  for (int i = 0; i < 4096; i++) ASSERT_EQ(streams[i], 0);
+  std::memset(frame, 'f', 16'408);
+  streams[4088] = 1;
+  m.trim();
+  EXPECT_EQ(streams[4088], 1);
+  EXPECT_EQ(frame[0], 'f');
+  streams[4088] = 0;
+  m.trim();
+  if (sysconf(_SC_PAGESIZE) == 4096) {
+    EXPECT_EQ(frame[0] + frame[16'000], 0);
+  }
+  // They can be given back and made again; others of their sizes are malloc's.
+  auto* second = static_cast<char*>(t->malloc(16'408, t->mem_user_data));
+  EXPECT_NE(second, frame);
+  t->free(frame, t->mem_user_data);
+  EXPECT_EQ(t->malloc(16'408, t->mem_user_data), frame);
+  streams[7] = 's';
+  auto* larger = static_cast<char*>(t->realloc(streams, 8192, t->mem_user_data));
+  EXPECT_NE(larger, streams);
+  EXPECT_EQ(larger[7], 's');
+  EXPECT_EQ(t->calloc(256, 16, t->mem_user_data), streams);
+  EXPECT_EQ(streams[7], 0);
+  t->free(larger, t->mem_user_data);
+  t->free(second, t->mem_user_data);
+}
+
+// The same bytes come out of a session whatever is trimmed in between: what is dropped is dead.
+TEST(session, trimming_changes_nothing) {
+  const auto conversation = [](bool trims) {
+    free_blocks kept;
+    peer p;
+    std::string out;
+    EXPECT_TRUE(p.s.receive(kPreface + kSettings, 1));
+    out += p.output();
+    for (uint32_t i = 0; i < 300; i++) {
+      p.s.lend(i % 3 == 0 ? nullptr : &kept);
+      p.next_body = i % 7 * 20'000;
+      const uint32_t id = 2 * i + 1;
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest), 1));
+      if (trims) p.s.trim();      // a stream is open: nothing happens
+      if (i % 20 == 0) continue;  // some stay open meanwhile
+      if (i % 20 == 1 && i > 20) {
+        EXPECT_TRUE(p.s.receive(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id - 2, "late"), 1));
+      }
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, "x"), 1));
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_WINDOW_UPDATE, 0, 0, std::string("\0\3\0\0", 4)), 1));
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_WINDOW_UPDATE, 0, id, std::string("\0\3\0\0", 4)), 1));
+      out += p.output();
+      if (trims) p.s.trim();
+    }
+    p.s.lend(nullptr);
+    return out;
+  };
+  EXPECT_EQ(conversation(true), conversation(false));
+}
+
+// --- windows that grow -------------------------------------------------------------------------------------------------------------------
+
+constexpr uint32_t kWindow = 64 << 10;
+constexpr uint32_t kMost = 1 << 20;
+constexpr int64_t kRoundTrip = 1'000'000;
+
+// A client that uploads, and keeps count of what it was allowed.
+struct uploader {
+  peer p;
+  int64_t now = 1;
+  std::string ping;  // the payload of the last one that came
+  int pings = 0;
+  std::map<uint32_t, int64_t> updates;  // bytes, by stream
+
+  explicit uploader(uint64_t extra = kMost, uint32_t most = kMost) : p({.windows = {kWindow, 2 * kWindow, most, extra}}) {
+    EXPECT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, ""), now));
+  }
+  // n-th stream, from 0.
+  answering& begin(int n) {
+    EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id(n), kRequest), now));
+    return *p.streams.back();
+  }
+  static uint32_t id(int n) { return static_cast<uint32_t>(2 * n + 1); }
+  void send(int n, size_t bytes) {
+    p.streams[static_cast<size_t>(n)]->now = now;
+    while (bytes != 0) {
+      const size_t piece = std::min<size_t>(bytes, 16 << 10);
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_DATA, 0, id(n), std::string(piece, 'd')), now));
+      bytes -= piece;
+    }
+    look();
+  }
+  void pong(const std::string& payload) {
+    now += kRoundTrip;
+    EXPECT_TRUE(p.s.receive(frame(NGHTTP2_PING, NGHTTP2_FLAG_ACK, 0, payload), now));
+    look();
+  }
+  void look() {
+    const std::string out = p.output();
+    for (size_t at = 0; at + 9 <= out.size();) {
+      const auto u32 = [&](size_t i) {
+        uint32_t v = 0;
+        for (size_t k = 0; k < 4; k++) v = v << 8 | static_cast<uint8_t>(out[at + i + k]);
+        return v;
+      };
+      if (out[at + 3] == NGHTTP2_PING) {
+        pings++;
+        ping = out.substr(at + 9, 8);
+      }
+      if (out[at + 3] == NGHTTP2_WINDOW_UPDATE) updates[u32(5)] += u32(9);
+      at += 9 + (u32(0) >> 8);
+    }
+  }
+  // A window's worth within one round trip.
+  void fill(int n) {
+    const int before = pings;
+    send(n, kWindow / 4);
+    EXPECT_EQ(pings, before + 1);
+    send(n, kWindow / 2);
+    pong(ping);
+  }
+};
+
+TEST(session_windows, grow_when_a_stream_fills_them_and_is_read) {
+  uploader u;
+  u.begin(0);
+  u.fill(0);
+  EXPECT_EQ(u.p.s.receive_windows().stream(), 2 * kWindow);
+  EXPECT_EQ(u.p.s.receive_windows().extra(), 0u);  // its turn comes with what it takes next
+  const int64_t before = u.updates[1];
+  u.send(0, kWindow / 4);
+  EXPECT_EQ(u.p.s.receive_windows().extra(), kWindow);
+  EXPECT_GE(u.updates[1] - before, int64_t{kWindow});
+  // The next ones take a higher rate.
+  u.send(0, kWindow);
+  u.send(0, kWindow);
+  u.pong(u.ping);
+  EXPECT_EQ(u.p.s.receive_windows().stream(), 4 * kWindow);
+  EXPECT_EQ(u.p.s.receive_windows().connection(), 4 * kWindow);
+}
+
+TEST(session_windows, idle_connections_and_small_calls_are_not_pinged) {
+  uploader u;
+  for (int i = 0; i < 50; i++) {
+    u.begin(i);
+    u.send(i, 300);
+    u.now += kRoundTrip;
+  }
+  EXPECT_EQ(u.pings, 0);
+  for (int i = 0; i < 50; i++) u.send(i, 300);
+  EXPECT_EQ(u.pings, 1);  // 30 000 bytes are more than a quarter of the window
+}
+
+TEST(session_windows, a_slow_sender_gets_no_more) {
+  uploader u;
+  u.begin(0);
+  for (int i = 0; i < 100; i++) {
+    u.send(0, kWindow / 4);
+    u.pong(u.ping);
+  }
+  EXPECT_EQ(u.pings, 100);
+  EXPECT_EQ(u.p.s.receive_windows().stream(), kWindow);
+}
+
+TEST(session_windows, stop_at_the_limit) {
+  uploader u(kMost, 3 * kWindow);
+  u.begin(0);
+  for (size_t rate = 1; u.p.s.receive_windows().stream() < 3 * kWindow; rate++) {
+    ASSERT_LT(rate, 10u);
+    u.send(0, kWindow / 2);
+    for (size_t i = 0; i < rate; i++) u.send(0, kWindow / 2);
+    u.pong(u.ping);
+  }
+  const int before = u.pings;
+  for (int i = 0; i < 100; i++) u.send(0, kWindow / 2);
+  EXPECT_EQ(u.pings, before);
+}
+
+TEST(session_windows, chosen_windows_stay_and_nobody_is_pinged) {
+  const window_limits chosen = window_limits::of(kWindow, 0, kMost, kMost);
+  EXPECT_EQ(chosen.stream, kWindow);
+  EXPECT_EQ(chosen.connection, kConnectionWindow);
+  EXPECT_EQ(chosen.most, 0u);
+  EXPECT_EQ(window_limits::of(0, kWindow, kMost, kMost).most, 0u);
+  EXPECT_EQ(window_limits::of(0, 0, kMost, kMost).most, kMost);
+  EXPECT_EQ(window_limits::of(0, 0, kMost, kMost).extra, kMost / 2);
+  uploader u(kMost, 0);
+  u.begin(0);
+  for (int i = 0; i < 100; i++) u.send(0, kWindow / 2);
+  EXPECT_EQ(u.pings, 0);
+}
+
+// Who opens streams and is not read keeps what the first SETTINGS gave him, however fast the path is.
+TEST(session_windows, a_stream_that_nobody_reads_keeps_the_initial_window) {
+  uploader u;
+  u.begin(0);
+  u.fill(0);
+  u.send(0, kWindow / 4);
+  u.begin(1).reads = false;
+  u.send(1, kWindow);
+  EXPECT_EQ(u.updates[3], 0);
+  // One byte more is an error of the stream.
+  EXPECT_EQ(u.p.closed, 0);
+  EXPECT_TRUE(u.p.s.receive(frame(NGHTTP2_DATA, 0, 3, "x"), u.now));
+  u.look();
+  EXPECT_EQ(u.p.closed, 1);
+}
+
+TEST(session_windows, what_streams_have_above_the_initial_window_is_bounded_and_comes_back) {
+  uploader u(3 * kWindow / 2);
+  for (int i = 0; i < 3; i++) u.begin(i);
+  u.fill(0);
+  ASSERT_EQ(u.p.s.receive_windows().stream(), 2 * kWindow);
+  for (int i = 0; i < 3; i++) u.send(i, kWindow / 4);
+  EXPECT_EQ(u.p.s.receive_windows().extra(), 3 * kWindow / 2);  // a whole one, a half, none
+  EXPECT_TRUE(u.p.s.receive(frame(NGHTTP2_RST_STREAM, 0, 1, std::string("\0\0\0\x08", 4)), u.now));
+  EXPECT_EQ(u.p.s.receive_windows().extra(), kWindow / 2);
+  u.send(2, kWindow / 4);
+  EXPECT_EQ(u.p.s.receive_windows().extra(), 3 * kWindow / 2);
+}
+
+TEST(session_windows, acknowledgements_late_forged_or_missing) {
+  uploader u;
+  u.begin(0);
+  u.send(0, kWindow / 4);
+  ASSERT_EQ(u.pings, 1);
+  for (int i = 0; i < 100; i++) u.send(0, kWindow / 2);  // and the acknowledgement does not come
+  EXPECT_EQ(u.pings, 1);
+  EXPECT_EQ(u.p.s.receive_windows().stream(), kWindow);
+  const std::string real = u.ping;
+  for (const char* payload : {"warrenka", "\1\6\1\x8\3\3\x9\x9", "wbdpxxxx"}) u.pong(payload);
+  EXPECT_EQ(u.p.s.receive_windows().stream(), kWindow);
+  u.pong(real);
+  // It all came in one "round trip", so it may: the limit holds.
+  EXPECT_EQ(u.p.s.receive_windows().stream(), kMost);
+  u.pong(real);
+  EXPECT_LE(u.p.s.receive_windows().extra(), kMost);
+}
+
+TEST(session_windows, a_keepalive_and_a_sample_do_not_disturb_each_other) {
+  uploader u;
+  u.begin(0);
+  u.send(0, kWindow / 4);
+  const std::string sample = u.ping;
+  u.p.s.ping();
+  u.send(0, kWindow / 2);
+  EXPECT_EQ(u.pings, 2);
+  EXPECT_NE(u.ping, sample);
+  u.pong(u.ping);  // the keepalive's
+  EXPECT_EQ(u.p.s.receive_windows().stream(), kWindow);
+  u.pong(sample);
+  EXPECT_EQ(u.p.s.receive_windows().stream(), 2 * kWindow);
 }
 
 TEST(block_pool, the_last_given_is_taken_first) {

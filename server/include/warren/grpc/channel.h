@@ -52,8 +52,12 @@ struct channel_options {
   size_t max_send_message = 64u << 20;
   size_t send_buffer = 64u << 10;    // unsent bytes of a call above which its writer parks
   size_t retry_buffer = 256u << 10;  // bytes of a call kept to be sent again; a call that has sent more is not retried
-  uint32_t stream_window = 1u << 20;
-  uint32_t connection_window = 4u << 20;
+  // Receive windows: bytes that a server may send ahead, of a stream and of a connection. 0: 1 MiB and 4 MiB to begin with; as long as
+  // callers read they grow with the path, up to max_window. If either is chosen both stay as they are. What the streams of a connection
+  // have above the beginning is bounded by 32 MiB.
+  uint32_t stream_window = 0;
+  uint32_t connection_window = 0;
+  uint32_t max_window = 16u << 20;
   size_t max_header_list = 16u << 10;  // of a response, each field counted with 32 extra
   uint32_t max_header_fields = 128;
 

@@ -45,6 +45,7 @@ struct server_counters {
   uint64_t connections_dead = 0;       // ended: the peer did not answer a keepalive ping
   uint64_t connections_aged = 0;       // told to go: max_connection_age
   uint64_t connections_idle = 0;       // told to go: max_connection_idle
+  uint64_t windows_grown = 0;          // receive windows of a connection grew, because its path holds more
   uint64_t calls_slow = 0;             // ended: the request did not come whole within request_timeout
   uint64_t calls_over_limit = 0;       // answered UNAVAILABLE: max_concurrent_calls or server::limit
 
@@ -78,6 +79,7 @@ struct connection_info {
   uint64_t messages_received = 0;  // counted when a handler ends
   uint64_t messages_sent = 0;
   uint64_t keepalives_sent = 0;
+  uint32_t window = 0;                                // bytes: the receive window that streams have or, as their handlers read, grow to
   std::chrono::system_clock::time_point last_stream;  // began; the clock's beginning: there was none
 };
 

@@ -29,10 +29,14 @@ struct server_options {
   uint32_t max_concurrent_streams = 1000;    // calls at once per connection, handlers that outlive their stream included
   size_t max_header_list = 16u << 10;        // bytes, each field counted with 32 extra (RFC 9113 §6.5.2)
   uint32_t max_header_fields = 128;
-  size_t send_buffer = 64u << 10;                     // unsent bytes per stream above which writer::write parks
-  size_t connection_send_buffer = 4u << 20;           // the same for a connection; above it each of its writers may have one message unsent
-  uint32_t stream_window = 1u << 20;                  // receive window of a stream
-  uint32_t connection_window = 4u << 20;              // of a connection
+  size_t send_buffer = 64u << 10;            // unsent bytes per stream above which writer::write parks
+  size_t connection_send_buffer = 4u << 20;  // the same for a connection; above it each of its writers may have one message unsent
+  // Receive windows: bytes that a client may send ahead, of a stream and of a connection. 0: 1 MiB and 4 MiB to begin with; as long as
+  // handlers take what comes they grow with the path, up to max_window. If either is chosen both stay as they are. What streams of a
+  // connection have above the beginning is bounded by half of max_buffered_requests.
+  uint32_t stream_window = 0;
+  uint32_t connection_window = 0;
+  uint32_t max_window = 16u << 20;
   std::chrono::milliseconds preface_timeout{10'000};  // to get the preface and the first SETTINGS
   // A peer that takes no byte for so long is cut off; a call whose answer makes no progress for so long (the peer's window is shut) is
   // reset, at the latest after twice the time.
