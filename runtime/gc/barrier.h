@@ -20,8 +20,8 @@
 // it can only keep garbage alive, and where the memory goes back to the heap or to a stack nobody reads it before it is zeroed or
 // overwritten.
 //
-// A ptr that lies where the collector does not look is no less dangerous in a release build than in a debug one, so the barrier of a marking
-// asks for the place of every store it shades: two compares, since nearly all are on a stack or in the heap.
+// A ptr that lies where the collector does not look is no less dangerous in a release build than in a debug one, so the barrier of a
+// marking asks for the place of every store it shades: two compares, since nearly all are on a stack or in the heap.
 //
 // A thread without a P that is not merely preempted (a foreign one, or inside warren::blocking) is scanned by nobody: what it stores
 // cannot be protected, so a call while marking ends the process.

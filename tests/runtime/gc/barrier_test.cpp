@@ -381,12 +381,13 @@ TEST(BarrierDeathTest, CheckFindsAPtrOnAThreadsStack) {
 
 TEST(BarrierDeathTest, CheckFindsAPtrInMallocedMemory) {
   tests::choose_death_style();
-  EXPECT_DEATH(on_goroutine([] {
-                 rt::set_barrier_flag(detail::barrier_check, true);
-                 std::vector<ptr<node>> several;
-                 several.push_back(make<node>());
-               }),
-               "fatal error: a warren::ptr at .* was constructed outside the collected heap and the goroutine stacks, .*: use warren::root");
+  EXPECT_DEATH(
+      on_goroutine([] {
+        rt::set_barrier_flag(detail::barrier_check, true);
+        std::vector<ptr<node>> several;
+        several.push_back(make<node>());
+      }),
+      "fatal error: a warren::ptr at .* was constructed outside the collected heap and the goroutine stacks, .*: use warren::root");
 }
 
 // In every build, once a collection marks.
