@@ -33,6 +33,7 @@ ABUSE_BAR_US = 25_000
 IDLE_BAR_PERCENT = 0.5
 PEERS = ["grpc_cpp_callback", "grpc_cpp_async", "grpc_go"]
 SYNC = "grpc_cpp_sync"  # only where calls wait
+WITHOUT_COLLECTOR = "warren_gc_off"  # only where handlers make collected objects
 CEILING = "nghttp2_echo"  # only where SayHello is called without TLS
 CEILING_BAR = 0.65  # of its calls
 # What the project promises (time: at most, calls: at least). Rows without a promise show a dash.
@@ -79,6 +80,7 @@ GRPC_ROWS = [
     ("tls_10x100", CALLS, "10 × 100, TLS", False, 2.0, PEERS),
     ("sleep_10000", CALLS, "10 000 calls that sleep 5 ms", False, 2.0, [*PEERS, SYNC]),
     ("sleep_10000", RSS, "10 000 calls that sleep 5 ms, resident kB (bar: gRPC C++ sync)", True, 0.3, [SYNC]),
+    ("collected_10x100", CALLS, "10 × 100, 100 B, each request kept for 512 calls (ratio: to `GOGC=off`)", False, 0.9, [WITHOUT_COLLECTOR]),
     ("open_loop", P99, "p99 in µs at half of the slowest peer's peak", True, 0.6, PEERS),
     ("idle_10000", EACH, "resident bytes per idle connection (10 000)", True, 0.3, PEERS),
 ]

@@ -14,8 +14,7 @@
 // Both go over the table in pieces, a short time under its lock each, and while the world runs if there is much to go over. The marks say
 // from then on what is dead, though the cells do not say it yet: the table has been judged. What can happen meanwhile, and why it is right:
 //   lock() of a dead target   asks the mark bit while the table is judged, and refuses. It does that in a critical section, so the
-//   judgement
-//                             cannot begin or end between its looks at the cell, at the table's state and at the mark.
+//                             table cannot begin or end to be judged between its looks at the cell, at the table's state and at the mark.
 //   the same, outside         lock()'s fast path, when nothing marks: load the cell, see that nothing marks, load the cell again. If the
 //                             world was stopped between the first two and a judgement passed, then either the target was in a register at
 //                             that stop, and so marked; or it was loaded after the judgement, and then the cell is cleared before the
