@@ -11,8 +11,7 @@
 //     longer for it. So a window grows again only if what came per second has risen since it grew last, by kRise: where the window is the
 //     limit, doubling it doubles the rate.
 //   - Consumption. A sample begins when handlers have taken a quarter of a window since the last one. Without handlers that take, no PING
-//   is
-//     sent and nothing grows; nor on an idle connection, nor at the limit. A connection of small calls sends one PING in a quarter of a
+//     is sent and nothing grows; nor on an idle connection, nor at the limit. A connection of small calls sends one PING in a quarter of a
 //     megabyte.
 //
 // PINGs that nobody may hold against us. gRPC servers count a client's PINGs that come too soon, and begin anew when they send DATA. A
