@@ -80,6 +80,7 @@ class gc_cycle {
   g* driver_ = nullptr;
   std::atomic<bool> napping_{false};  // the driver is parked between two pieces; hurry looks without the lock
   bool sweeper_made_ = false;
+  bool sweep_wanted_ = false;  // the sweeper is not parked, and may have looked for the last time
   g* parked_sweeper_ = nullptr;
   uint32_t workers_made_ = 0;
   g* parked_workers_ = nullptr;   // linked by g::next
@@ -320,9 +321,10 @@ void gc_cycle::sweep() {
     static bool publish(g* gp, void* self) noexcept {
       auto* const c = static_cast<gc_cycle*>(self);
       c->lock_.lock();
-      c->parked_sweeper_ = gp;
+      const bool more = std::exchange(c->sweep_wanted_, false);  // since the last look
+      if (!more) c->parked_sweeper_ = gp;
       c->lock_.unlock();
-      return true;
+      return !more;
     }
   };
   for (;;) {
@@ -337,6 +339,7 @@ void gc_cycle::wake_sweeper() {
   lock_.lock();
   const bool make = !sweeper_made_;
   sweeper_made_ = true;
+  sweep_wanted_ = !make && parked_sweeper_ == nullptr;
   g* const wake = std::exchange(parked_sweeper_, nullptr);
   lock_.unlock();
   if (make) go_system([] { the_cycle().sweep(); });
@@ -403,7 +406,7 @@ void gc_cycle::hurry() noexcept {
 
 void gc_cycle::begin_run() noexcept {
   lock_.lock();
-  driven_ = asleep_ = closing_ = wanted_ = stop_is_due_ = sweeper_made_ = false;
+  driven_ = asleep_ = closing_ = wanted_ = stop_is_due_ = sweeper_made_ = sweep_wanted_ = false;
   napping_.store(false, std::memory_order_relaxed);
   parked_sweeper_ = nullptr;
   waiters_ = nullptr;
