@@ -31,13 +31,19 @@ inline bool marker::find_small(uintptr_t word, edge* e) const noexcept {
   return true;
 }
 
-inline bool marker::settle(const edge& e) noexcept {
+// True: it was white.
+inline bool marker::grey(const edge& e) noexcept {
   const uint64_t bit = uint64_t{1} << e.bit;
   if ((__atomic_load_n(&e.bits[0], __ATOMIC_ACQUIRE) & bit) == 0) return false;  // as mspan::was_allocated
   if (!mspan::try_set(&e.bits[1], bit)) return false;
-  const slot_shape& shape = kSlotShapes[e.span_class];
   ++objects;
-  bytes += shape.size;
+  bytes += kSlotShapes[e.span_class].size;
+  return true;
+}
+
+inline bool marker::settle(const edge& e) noexcept {
+  if (!grey(e)) return false;
+  const slot_shape& shape = kSlotShapes[e.span_class];
   if (shape.kind == scan_kind::noscan) return true;  // black at once
   if (!by_page_ || shape.pages != 1) {
     queue_.push(e.object);
@@ -104,6 +110,23 @@ inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
   __builtin_prefetch(e.bits, 1);
   if (f.edges.full()) settle(f.edges.pop());
   f.edges.push(e);
+}
+
+// The same where nothing else is grey, as far as this marker sees. To wait in a page would be to wait for nothing: a list would be followed
+// by a visit of a page for each of its objects, at twice the price. So the object is claimed, as who scans the page would, and scanned
+// next.
+inline void marker::settle_alone(const edge& e, in_flight& f) noexcept {
+  const slot_shape& shape = kSlotShapes[e.span_class];
+  if (!by_page_ || shape.pages != 1 || shape.kind == scan_kind::noscan) {
+    settle(e);
+    return;
+  }
+  if (!grey(e)) return;
+  const reservation& r = heap_.space();
+  const size_t page = heap_.page_of(e.object);
+  const ptrdiff_t group = (e.bits - r.object_bits(page, shape.bit_tier)) / 2;
+  const uint64_t bit = uint64_t{1} << e.bit;
+  if ((__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], bit, __ATOMIC_RELAXED) & bit) == 0) begin_scan(e.object, f);
 }
 
 inline void marker::begin_scan(uintptr_t entry, in_flight& f) noexcept {
@@ -236,7 +259,7 @@ uint64_t marker::drain(uint64_t work) noexcept {
     } else if (!f.pages.empty()) {
       gather(f.pages.pop(), f);
     } else if (!f.edges.empty()) {
-      while (!f.edges.empty()) settle(f.edges.pop());
+      while (!f.edges.empty() && !f.objects.full()) settle_alone(f.edges.pop(), f);
     } else if (const uintptr_t entry = queue_.pop(); entry != 0) {
       begin_scan(entry, f);
     } else {

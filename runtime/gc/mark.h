@@ -84,7 +84,9 @@ class marker {
   struct edge;
   struct in_flight;
   bool find_small(uintptr_t word, edge* e) const noexcept;
+  bool grey(const edge& e) noexcept;
   bool settle(const edge& e) noexcept;
+  void settle_alone(const edge& e, in_flight& f) noexcept;
   bool mark_large(uintptr_t word) noexcept;
   void begin_scan(uintptr_t entry, in_flight& f) noexcept;
   size_t scan(uintptr_t entry, in_flight& f) noexcept;

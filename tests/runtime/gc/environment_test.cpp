@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <atomic>
 #include <new>
 
@@ -32,20 +33,32 @@ void child(const char* name, const char* value, void (*f)()) {
 #define EXPECT_FINE(name, value, body) EXPECT_EXIT(child(name, value, [] body), ::testing::ExitedWithCode(0), "")
 #define EXPECT_REFUSED(name, value, words) EXPECT_DEATH(child(name, value, [] { (void)make<node>(); }), words)
 
+// Fewer and larger nodes where each costs a microsecond.
+#ifdef __SANITIZE_THREAD__
+constexpr size_t kFillerBytes = 128;
+#else
+constexpr size_t kFillerBytes = 16;
+#endif
+struct filler {
+  ptr<filler> next;
+  std::array<char, kFillerBytes - sizeof(void*)> bytes;
+};
+static_assert(sizeof(filler) == kFillerBytes);
+
 // Fills the heap from a goroutine of its own: nothing of the list stays on a stack when it has ended.
 void fill_and_go_on() {
   std::atomic<bool> done{false};
   go([&done] {
-    ptr<node> keep;
-    int n = 0;
+    ptr<filler> keep;
+    size_t n = 0;
     EXPECT_THROW(
         for (;; ++n) {
-          ptr<node> p = make<node>();
+          ptr<filler> p = make<filler>();
           p->next = keep;
           keep = p;
         },
         std::bad_alloc);
-    EXPECT_GT(n, 4'000'000);
+    EXPECT_GT(n, 64'000'000 / kFillerBytes);
     EXPECT_THROW((void)make_array<char>(size_t{1} << 30), std::bad_alloc);
     EXPECT_THROW((void)make_array<node>(~size_t{0} / 2), std::bad_array_new_length);
     done = true;

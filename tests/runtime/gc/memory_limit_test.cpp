@@ -228,6 +228,9 @@ TEST_F(Memory, FreeOsMemoryGivesBackWhatIsFree) {
 // The limit is soft. A quiet machine keeps it to 3 percent; where the processors are busy with others, so that those who mark stand still
 // while others allocate, up to 15 were seen. Without the limit it would be 60 and more.
 uint64_t slightly_above(int64_t limit) { return static_cast<uint64_t>(limit + limit / 4); }
+// Beyond half of the processors' time the collector lets the limit go: it has said so then, and nothing is promised. (ThreadSanitizer makes
+// marking that slow.)
+bool let_go_since(const gc_stats& before) { return read_mem_stats().gc.limited != before.limited; }
 
 struct peak {
   uint64_t counted = 0, there = 0;
@@ -265,12 +268,14 @@ TEST_F(Memory, AProgramThatWouldGrowStaysBelowItsLimit) {
     constexpr int64_t kLimit = 72 * kMB;
     set_memory_limit(kLimit);
     free_os_memory();
-    const uint64_t cycles = read_mem_stats().gc.cycles;
+    const gc_stats before = read_mem_stats().gc;
     const peak bound = churn(20);
-    EXPECT_LE(bound.counted, slightly_above(kLimit));
-    EXPECT_LE(bound.there, slightly_above(kLimit));
+    if (!let_go_since(before)) {
+      EXPECT_LE(bound.counted, slightly_above(kLimit));
+      EXPECT_LE(bound.there, slightly_above(kLimit));
+    }
     const gc_stats s = read_mem_stats().gc;
-    EXPECT_GT(s.cycles, cycles);
+    EXPECT_GT(s.cycles, before.cycles);
     EXPECT_EQ(s.limit_missed, 0u);
     EXPECT_EQ(s.limit_bytes, kLimit);
   });
@@ -282,8 +287,11 @@ TEST_F(Memory, TheLimitHoldsWithoutAPercentage) {
     constexpr int64_t kLimit = 72 * kMB;
     set_memory_limit(kLimit);
     free_os_memory();
+    const gc_stats before = read_mem_stats().gc;
     const peak bound = churn(10);
-    EXPECT_LE(bound.counted, slightly_above(kLimit));
+    if (!let_go_since(before)) {
+      EXPECT_LE(bound.counted, slightly_above(kLimit));
+    }
   });
 }
 
