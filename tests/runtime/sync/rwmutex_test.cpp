@@ -89,6 +89,7 @@ TEST(RwMutex, AWaitingWriterKeepsNewReadersOutAndComesFirst) {
 
 TEST(RwMutex, ReadersThatWaitedComeBeforeTheNextWriter) {
   run([] {
+    const int procs = set_maxprocs(1);  // so that who is given a turn by yield comes to where it waits
     rwmutex m;
     mutex guard;
     std::vector<char> order;
@@ -121,6 +122,7 @@ TEST(RwMutex, ReadersThatWaitedComeBeforeTheNextWriter) {
     wg.wait();
     EXPECT_EQ(order.size(), 4u);
     EXPECT_EQ(order.back(), 'w') << std::string(order.begin(), order.end());
+    set_maxprocs(procs);
   });
 }
 
