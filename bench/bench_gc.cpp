@@ -77,8 +77,8 @@ warren::array<ptr<node>> large_heap(size_t bytes) {
   return all;
 }
 
-void mark_rate(State& state) {
-  const auto heap = large_heap(size_t{1} << 30);
+// Whole collections of what lives now.
+void time_collections(State& state) {
   warren::gc();
   const auto live = static_cast<double>(warren::read_mem_stats().gc.last.bytes_marked);
   double seconds = 0;
@@ -88,6 +88,11 @@ void mark_rate(State& state) {
     seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / static_cast<double>(n);
   });
   state.counters["bytes_per_second"] = live / seconds;
+}
+
+void mark_rate(State& state) {
+  const auto heap = large_heap(size_t{1} << 30);
+  time_collections(state);
   benchmark::DoNotOptimize(heap.data());
 }
 
@@ -118,15 +123,7 @@ void mark_scattered(State& state) {
     root = all[0];
     for (auto& at : all) at = nullptr;
   }
-  warren::gc();
-  const auto live = static_cast<double>(warren::read_mem_stats().gc.last.bytes_marked);
-  double seconds = 0;
-  bench::timed(state, [&](int64_t n) {
-    const auto begin = std::chrono::steady_clock::now();
-    for (int64_t i = 0; i < n; i++) warren::gc();
-    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / static_cast<double>(n);
-  });
-  state.counters["bytes_per_second"] = live / seconds;
+  time_collections(state);
   benchmark::DoNotOptimize(root.get());
 }
 

@@ -31,7 +31,8 @@
 //
 // A page of which an eighth or more is grey is gathered at once, all its pointers by one of the kernels of grey_page.h; the objects of
 // others, and those of more than 512 bytes, go through the ring of `objects` one by one. A page too waits, behind the next one, until its
-// memory has come.
+// memory has come. An object that is found while nothing else is grey does not wait in its page, but is claimed and scanned at once: a list
+// is marked object by object.
 //
 // What is queued object by object goes before any page, though others share that queue and to look there is a read of their cache line:
 // while it is worked off, the pages gather. The other way round, pages that had gathered hundreds of objects were followed by millions of

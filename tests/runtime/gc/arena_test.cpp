@@ -15,28 +15,15 @@
 #include "runtime/heap/asan.h"
 #include "runtime/memory.h"
 #include "tests/death_style.h"
+#include "tests/runtime/collect_until.h"
 #include "tests/runtime/gc/container_testing.h"
 
 namespace {
 
 using namespace warren;
 using namespace warren::tests;
-
-[[gnu::noinline]] void clobber_stack() {
-  volatile char space[16384];
-  for (size_t i = 0; i < sizeof space; ++i) space[i] = 0;
-}
-// Collects until the condition holds; conservative stacks forget late.
-template <class F>
-bool collect_until(F&& done) {
-  for (int i = 0; i < 200 && !done(); ++i) {
-    clobber_stack();
-    gc();
-    do yield();
-    while (read_mem_stats().gc.finalizers_waiting != 0);
-  }
-  return done();
-}
+using warren::testing::clobber_stack;
+using warren::testing::collect_until;
 
 // As a request's: a destructor that reads, and writes, what lies in the blocks.
 struct tree_in_arena {
@@ -256,27 +243,41 @@ TEST(Arena, ManyWhileCollecting) {
   EXPECT_EQ(tree_in_arena::spoilt, 0);
 }
 
-// The only way to the owner, and to a block pushed down the list, may be a block made while a collection marks.
-TEST(Arena, BlocksMadeWhileACollectionMarks) {
-  on_checked_goroutine([] {
-    std::atomic<bool> stop{false};
-    wait_group done;
-    done.add(1);
-    go([&] {
-      while (!stop.load()) {
+// One collection after another, until it ends.
+class collecting {
+ public:
+  collecting() {
+    done_.add(1);
+    go([this] {
+      while (!stop_.load()) {
         gc();
         yield();
       }
-      done.done();
+      done_.done();
     });
+  }
+  ~collecting() { end(); }
+  void end() {
+    stop_ = true;
+    done_.wait();
+  }
+
+ private:
+  std::atomic<bool> stop_{false};
+  wait_group done_;
+};
+
+// The only way to the owner, and to a block pushed down the list, may be a block made while a collection marks.
+TEST(Arena, BlocksMadeWhileACollectionMarks) {
+  on_checked_goroutine([] {
+    collecting meanwhile;
     ptr<const std::string> last;
     for (int i = 0; i < scaled(3000); ++i) {
       last = keep_one(static_cast<uint64_t>(i), 6, 5, 200);
       if (i % 8 == 0) yield();
       ASSERT_TRUE(tree_of(last).whole());
     }
-    stop = true;
-    done.wait();
+    meanwhile.end();
     EXPECT_EQ(tree_in_arena::spoilt, 0);
   });
 }
@@ -320,16 +321,7 @@ const array<shelf>& shelves_of(const way* w) {
 }
 TEST(Arena, AnOldOwnerBehindANewBlock) {
   on_checked_goroutine([] {
-    std::atomic<bool> stop{false};
-    wait_group done;
-    done.add(1);
-    go([&] {
-      while (!stop.load()) {
-        gc();
-        yield();
-      }
-      done.done();
-    });
+    collecting meanwhile;
     const ptr<way> w = make_way(scaled(20'000));
     for (int round = 0; round < scaled(400); ++round) {
       make_trees(w.get(), static_cast<uint64_t>(round) * kShelves);
@@ -343,8 +335,7 @@ TEST(Arena, AnOldOwnerBehindANewBlock) {
       ASSERT_EQ(lost_parts(w.get()), 0) << round;
       clobber_stack();
     }
-    stop = true;
-    done.wait();
+    meanwhile.end();
     EXPECT_EQ(tree_in_arena::spoilt, 0);
   });
 }

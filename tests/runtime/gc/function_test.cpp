@@ -6,12 +6,14 @@
 #include <warren/sync.h>
 #include <warren/vector.h>
 
+#include "tests/runtime/collect_until.h"
 #include "tests/runtime/gc/container_testing.h"
 
 namespace {
 
 using namespace warren;
 using namespace warren::tests;
+using warren::testing::clobber_stack;
 
 static_assert(sizeof(function<void()>) == 16);
 static_assert(!std::is_constructible_v<function<int()>, std::string>);
@@ -169,10 +171,6 @@ TEST(Function, AClosureThatThrowsWhileMovingLeavesItEmpty) {
     function<int()> f = [alive] { return *alive; };
     EXPECT_EQ(f(), 1);
   }
-}
-[[gnu::noinline]] void clobber_stack() {
-  volatile char space[8192];
-  for (size_t i = 0; i < sizeof space; ++i) space[i] = 0;
 }
 TEST(Function, CapturesAreDestroyedByTheFinalizers) {
   const auto alive = std::make_shared<int>(1);

@@ -18,6 +18,7 @@
 namespace {
 
 using namespace warren;
+using warren::testing::clobber_stack;
 
 struct node {
   int key = 0;
@@ -239,10 +240,6 @@ struct with_string {
     ptr<with_string> s = make<with_string>(std::string(100, 'x'), make<node>(3));
     EXPECT_EQ(s->text.size(), 100u);
   }
-}
-[[gnu::noinline]] void clobber_stack() {
-  volatile char space[8192];
-  for (size_t i = 0; i < sizeof space; ++i) space[i] = 0;
 }
 TEST(Finalized, DestructorsRun) {
   destroyed = 0;

@@ -12,18 +12,16 @@
 
 #include "runtime/finalizer_pool.h"
 #include "tests/death_style.h"
+#include "tests/runtime/collect_until.h"
 #include "tests/runtime/gc/container_testing.h"
 
 namespace {
 
 using namespace warren;
 using namespace warren::tests;
+using warren::testing::clobber_stack;
 
-[[gnu::noinline]] void clobber_stack() {
-  volatile char space[16384];
-  for (size_t i = 0; i < sizeof space; ++i) space[i] = 0;
-}
-// Collects until the condition holds; conservative stacks forget late.
+// As that of collect_until.h, but for destructors that block: nobody waits for them.
 template <class F>
 bool collect_until(F&& done) {
   for (int i = 0; i < 200 && !done(); ++i) {

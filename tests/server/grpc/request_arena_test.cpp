@@ -16,6 +16,7 @@
 
 #include "runtime/memory.h"
 #include "tests/death_style.h"
+#include "tests/runtime/collect_until.h"
 #include "tests/server/transport_under_test.h"
 
 namespace {
@@ -26,6 +27,8 @@ using test::keep::Item;
 using test::keep::KeeperService;
 using test::keep::KeeperStub;
 using test::keep::Owner;
+using warren::testing::clobber_stack;
+using warren::testing::collect_until;
 
 std::string text(uint64_t seed, size_t n) {
   std::string s;
@@ -107,21 +110,6 @@ void put(const KeeperStub& stub, const Item& i) {
   grpc::client_context ctx;
   const auto r = stub.Put(ctx, i);
   ASSERT_TRUE(r.ok()) << r.status().message();
-}
-
-[[gnu::noinline]] void clobber_stack() {
-  volatile char space[16384];
-  for (size_t i = 0; i < sizeof space; ++i) space[i] = 0;
-}
-template <class F>
-bool collect_until(F&& done) {
-  for (int i = 0; i < 200 && !done(); ++i) {
-    clobber_stack();
-    gc();
-    do yield();
-    while (read_mem_stats().gc.finalizers_waiting != 0);
-  }
-  return done();
 }
 
 TEST(RequestArena, AKeptRequestIsWholeAfterManyFurtherCalls) {
