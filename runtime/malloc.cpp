@@ -109,6 +109,9 @@ namespace {
   if (t.kind == layout_kind::precise && s->bits_of != &t) [[unlikely]]
     return new_object_bracketed(mp, t);
   void* const at = allocate_plain(*s);
+  // Black, while a collection marks: the barrier need not shade it. (Null, if there was no slot, needs no shading either.)
+  if (barrier_flags.load(std::memory_order_relaxed) != 0) [[unlikely]]
+    mp->shaded.remember(reinterpret_cast<uintptr_t>(at));
   rt_leave(mp);
   if (at == nullptr) [[unlikely]]
     return malloc_slow(t.size, t, 1);

@@ -83,8 +83,6 @@ live_world& the_world() noexcept {
   return w;
 }
 
-std::atomic<memory_manager*> the_memory{nullptr};
-
 uint64_t number_from(const char* name, uint64_t least, uint64_t most, uint64_t otherwise) {
   const char* const text = getenv(name);
   if (text == nullptr || *text == '\0') return otherwise;
@@ -135,40 +133,6 @@ int64_t memory_tick(int64_t now) {
   return mm->heap.scavenging().tick(now);
 }
 
-// Is addr where the collector looks? Roots are no matter here: they hold no ptr.
-bool is_scanned(const void* addr) {
-  memory_manager* const mm = memory_if_any();
-  return (mm != nullptr && mm->heap.contains(reinterpret_cast<uintptr_t>(addr))) || is_goroutine_memory(addr);
-}
-
-[[gnu::noinline]] void shade_first_time(m* mp, uintptr_t word) noexcept {
-  if (mp->shaded.push(word)) return;
-  memory().gc.take_buffer(mp->shaded);
-  mp->shaded.push(word);
-}
-inline void shade_on(m* mp, const void* object) noexcept {
-  const auto word = reinterpret_cast<uintptr_t>(object);
-  if (word != 0 && !mp->shaded.pushed(word)) shade_first_time(mp, word);
-}
-
-bool shade(const void* slot, const void* old, const void* now) {
-  m* const mp = getm();
-  if (mp == nullptr || mp->current_p == nullptr) [[unlikely]]
-    return false;
-  if (slot != nullptr && !the_memory.load(std::memory_order_relaxed)->heap.contains(reinterpret_cast<uintptr_t>(slot)) &&
-      !mp->sched->pool().stacks().contains(slot)) [[unlikely]]
-    return false;
-  // In a critical section the world does not stop. The thread may have been held since it tested the flag, and the marking be over: then
-  // `old` and `now` were found in its registers.
-  const uint32_t outer = enter_critical(mp);
-  if ((detail::barrier_flags.load(std::memory_order_relaxed) & detail::barrier_marking) != 0) {
-    shade_on(mp, old);
-    shade_on(mp, now);
-  }
-  leave_critical(mp, outer);
-  return true;
-}
-
 void on_run_started() {
   begin_run_of_gc();
   restart_finalizers();  // what an earlier run left
@@ -182,12 +146,12 @@ const bool hooks_set = [] {
   sched_hooks.gc_is_due = &gc_is_due;
   sched_hooks.memory_tick = &memory_tick;
   sched_hooks.forced_gc = &start_background_gc;
-  the_barrier_hooks.is_scanned = &is_scanned;
-  the_barrier_hooks.shade = &shade;
   return true;
 }();
 
 }  // namespace
+
+constinit std::atomic<memory_manager*> the_memory{nullptr};
 
 memory_options read_memory_options() {
   memory_options o;
@@ -234,8 +198,6 @@ memory_manager& memory() {
   }();
   return *made;
 }
-
-memory_manager* memory_if_any() noexcept { return the_memory.load(std::memory_order_acquire); }
 
 void start_background_gc() { run_gc(gc_trigger::background); }
 

@@ -1,4 +1,4 @@
-// The write barrier: what every store of a ptr passes.
+// The write barrier: what every store of a ptr passes. The argument is here; what is done, in runtime/write_barrier.cpp.
 //
 // Sequence (warren/ptr.h): read the old value; store the new; compiler barrier; test the flag; if it is on, shade old and new.
 //
@@ -12,7 +12,8 @@
 // What is shaded depends on the mode. hybrid: old and new. dijkstra: new. yuasa: old. Neither depends on colours: a test of the colour of
 // the object stored into would need a fence between the store and the test.
 //
-// The three call sites (construct, assign, destroy) are all there are: every function of ptr goes through them, and ptr has no other access
+// The three call sites (construct, assign, destroy) are all there are: every function of ptr goes through them (but the construction of a
+// null ptr, which hides nothing and publishes nothing), and ptr has no other access
 // to its word. tests/runtime/gc/barrier_test records the calls and compares them with every kind of store the language has. Words that may
 // be pointers and are not ptrs (elements of channels, closures, objects of ambiguous types) are shaded as a range, after they were written.
 //
@@ -21,7 +22,7 @@
 // overwritten.
 //
 // A ptr that lies where the collector does not look is no less dangerous in a release build than in a debug one, so the barrier of a
-// marking asks for the place of every store it shades: two compares, since nearly all are on a stack or in the heap.
+// marking asks for the place of every store: two compares, since nearly all are on the same stack or in the heap.
 //
 // A thread without a P that is not merely preempted (a foreign one, or inside warren::blocking) is scanned by nobody: what it stores
 // cannot be protected, so a call while marking ends the process.
@@ -32,15 +33,9 @@ namespace warren::rt {
 
 enum class store_kind : uint8_t { construct, assign, destroy };
 
-// What the barrier asks of the rest. Set once at start, before goroutines run; any may be nullptr.
-struct barrier_hooks {
-  bool (*is_scanned)(const void* addr) = nullptr;  // does the collector look at this address (heap, goroutine stack, closure)?
-  // Greys both, unless null, if a collection still marks. False: nothing was done, since this thread has no P, or slot, unless null, is
-  // neither in the heap nor on a stack (is_scanned knows some more places).
-  bool (*shade)(const void* slot, const void* old, const void* now) = nullptr;
-  void (*record)(store_kind kind, const void* slot, const volatile void* old, const volatile void* now) = nullptr;  // tests
-};
-extern barrier_hooks the_barrier_hooks;
+// Called at each store while detail::barrier_record is set: tests.
+using store_listener = void(store_kind kind, const void* slot, const volatile void* old, const volatile void* now);
+extern store_listener* record_store;
 
 void set_barrier_flag(detail::barrier_flag bit, bool on) noexcept;
 

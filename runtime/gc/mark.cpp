@@ -5,13 +5,25 @@
 
 namespace warren::rt {
 
-// The slot that a word points into, and where its bits are.
+// Slots that words point into, of one group of 64, and where the bits of the group are.
 struct marker::edge {
-  uint64_t* bits;  // alloc bits, mark bits
-  uintptr_t object;
+  uint64_t* bits;   // alloc bits, mark bits
+  uint64_t slots;   // a bit for each
+  uintptr_t group;  // address of the group's first slot
   uint8_t span_class;
-  uint8_t bit;
+
+  // of the lowest of these slots
+  uintptr_t object(uint64_t of_slots) const noexcept {
+    return group + static_cast<size_t>(__builtin_ctzll(of_slots)) * kSlotShapes[span_class].size;
+  }
 };
+
+namespace {
+// Nearly always it is one bit, and without the instruction popcount is a call.
+inline uint32_t count_bits(uint64_t bits) noexcept {
+  return (bits & (bits - 1)) == 0 ? uint32_t{bits != 0} : static_cast<uint32_t>(__builtin_popcountll(bits));
+}
+}  // namespace
 
 // false: not into a slot of a small span. Reads the page's word only.
 inline bool marker::find_small(uintptr_t word, edge* e) const noexcept {
@@ -25,31 +37,40 @@ inline bool marker::find_small(uintptr_t word, edge* e) const noexcept {
   const auto i = static_cast<uint32_t>((uint64_t{static_cast<uint32_t>(offset - span)} * shape.magic) >> 32);
   if (i >= shape.objects) return false;  // the unused tail
   e->bits = r.object_bits(first_page, shape.bit_tier) + 2 * (i / 64);
-  e->object = r.base() + span + size_t{i} * shape.size;
+  e->slots = uint64_t{1} << (i % 64);
+  e->group = r.base() + span + size_t{i / 64 * 64} * shape.size;
   e->span_class = page.span_class();
-  e->bit = i % 64;
   return true;
 }
 
-// True: it was white.
-inline bool marker::grey(const edge& e) noexcept {
-  const uint64_t bit = uint64_t{1} << e.bit;
-  if ((__atomic_load_n(&e.bits[0], __ATOMIC_ACQUIRE) & bit) == 0) return false;  // as mspan::was_allocated
-  if (!mspan::try_set(&e.bits[1], bit)) return false;
-  ++objects;
-  bytes += kSlotShapes[e.span_class].size;
-  return true;
+// Which of the slots hold objects that were white.
+inline uint64_t marker::grey(const edge& e) noexcept {
+  // As mspan::was_allocated, try_mark.
+  const uint64_t allocated = __atomic_load_n(&e.bits[0], __ATOMIC_ACQUIRE) & e.slots;
+  uint64_t white = allocated & ~__atomic_load_n(&e.bits[1], __ATOMIC_RELAXED);
+  if (white == 0) return 0;
+  white &= ~__atomic_fetch_or(&e.bits[1], white, __ATOMIC_SEQ_CST);
+  const uint32_t n = count_bits(white);
+  objects += n;
+  bytes += uint64_t{n} * kSlotShapes[e.span_class].size;
+  return white;
+}
+
+// Queues what this marker has made grey.
+inline void marker::queue(const edge& e, uint64_t slots) noexcept {
+  const slot_shape& shape = kSlotShapes[e.span_class];
+  if (shape.kind == scan_kind::noscan) return;  // black at once
+  if (!by_page_ || shape.pages != 1) {
+    for (; slots != 0; slots &= slots - 1) queue_.push(e.object(slots));
+  } else if (const size_t page = heap_.page_of(e.group); page_word::start_waiting(&heap_.space().page_words()[page])) {
+    pages_.push(heap_.space().base() + (page << kPageShift));
+  }
 }
 
 inline bool marker::settle(const edge& e) noexcept {
-  if (!grey(e)) return false;
-  const slot_shape& shape = kSlotShapes[e.span_class];
-  if (shape.kind == scan_kind::noscan) return true;  // black at once
-  if (!by_page_ || shape.pages != 1) {
-    queue_.push(e.object);
-  } else if (const size_t page = heap_.page_of(e.object); page_word::start_waiting(&heap_.space().page_words()[page])) {
-    pages_.push(heap_.space().base() + (page << kPageShift));
-  }
+  const uint64_t white = grey(e);
+  if (white == 0) return false;
+  queue(e, white);
   return true;
 }
 
@@ -86,6 +107,8 @@ struct ring {
   uint32_t in = 0, out = 0;
   bool empty() const noexcept { return in == out; }
   bool full() const noexcept { return in - out == N; }
+  uint32_t room() const noexcept { return N - (in - out); }
+  T& last() noexcept { return at[(in - 1) % N]; }
   void push(const T& t) noexcept { at[in++ % N] = t; }
   T& push() noexcept { return at[in++ % N]; }
   const T& pop() noexcept { return at[out++ % N]; }
@@ -107,6 +130,10 @@ inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
     mark_large(word);
     return;
   }
+  if (!f.edges.empty() && f.edges.last().bits == e.bits) {
+    f.edges.last().slots |= e.slots;
+    return;
+  }
   __builtin_prefetch(e.bits, 1);
   if (f.edges.full()) settle(f.edges.pop());
   f.edges.push(e);
@@ -117,16 +144,17 @@ inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
 // next.
 inline void marker::settle_alone(const edge& e, in_flight& f) noexcept {
   const slot_shape& shape = kSlotShapes[e.span_class];
-  if (!by_page_ || shape.pages != 1 || shape.kind == scan_kind::noscan) {
-    settle(e);
+  const uint64_t white = grey(e);
+  if (white == 0) return;
+  if (!by_page_ || shape.pages != 1 || shape.kind == scan_kind::noscan || count_bits(white) > f.objects.room()) {
+    queue(e, white);
     return;
   }
-  if (!grey(e)) return;
   const reservation& r = heap_.space();
-  const size_t page = heap_.page_of(e.object);
+  const size_t page = heap_.page_of(e.group);
   const ptrdiff_t group = (e.bits - r.object_bits(page, shape.bit_tier)) / 2;
-  const uint64_t bit = uint64_t{1} << e.bit;
-  if ((__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], bit, __ATOMIC_RELAXED) & bit) == 0) begin_scan(e.object, f);
+  uint64_t claimed = white & ~__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], white, __ATOMIC_RELAXED);
+  for (; claimed != 0; claimed &= claimed - 1) begin_scan(e.object(claimed), f);
 }
 
 inline void marker::begin_scan(uintptr_t entry, in_flight& f) noexcept {

@@ -8,8 +8,9 @@
 //
 // To find that out costs 15 to 30 instructions and three cache lines, and programs store the same few pointers again and again (the two
 // ends of a queue, the nodes being relinked). So the owner remembers some of the words it has pushed since the marking began, and does not
-// push them twice: what was shaded once stays shaded until the cycle ends, and memory is not used anew before. At the beginning of a
-// marking, the world stopped, all that is forgotten. (Rejected: to test the mark bit here instead; it is the same three cache lines.)
+// push them twice: what was shaded once stays shaded until the cycle ends, and memory is not used anew before. Likewise what it has made
+// meanwhile, which is black from the start: a program that builds trees pushes next to nothing. At the beginning of a marking, the world
+// stopped, all that is forgotten. (Rejected: to test the mark bit here instead; it is the same three cache lines.)
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -23,7 +24,7 @@ class barrier_buffer {
  public:
   static constexpr uint32_t kCapacity = WARREN_CAPACITY(256, 4);
 
-  // By the owner: has this word been pushed in this cycle? A no may be wrong.
+  // By the owner: has this word been pushed or remembered in this cycle? A no may be wrong.
   bool pushed(uintptr_t word) const noexcept { return recent_[word / 16 % kRecent] == word; }
   // By the owner. false: full.
   bool push(uintptr_t word) noexcept {
@@ -33,9 +34,11 @@ class barrier_buffer {
       return false;
     words_[at % kCapacity] = word;
     pushed_.store(at + 1, std::memory_order_release);
-    recent_[word / 16 % kRecent] = word;
+    remember(word);
     return true;
   }
+  // By the owner, in a critical section or a bracket: this one is marked already, and need not be pushed.
+  void remember(uintptr_t word) noexcept { recent_[word / 16 % kRecent] = word; }
   bool empty() const noexcept { return pushed_.load(std::memory_order_acquire) == taken_.load(std::memory_order_acquire); }
 
   // World stopped: a marking is about to begin.
@@ -59,7 +62,7 @@ class barrier_buffer {
   critical_mutex consumer_;
   uintptr_t words_[kCapacity];
   static constexpr size_t kRecent = WARREN_CAPACITY(64, 2);
-  uintptr_t recent_[kRecent] = {};  // pushed in this cycle; the owner's
+  uintptr_t recent_[kRecent] = {};  // pushed or remembered in this cycle; the owner's
 };
 
 }  // namespace warren::rt

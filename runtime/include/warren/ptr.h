@@ -42,8 +42,8 @@ class ptr {
  public:
   using element_type = T;
 
-  constexpr ptr() noexcept { init(nullptr); }
-  constexpr ptr(std::nullptr_t) noexcept { init(nullptr); }
+  constexpr ptr() noexcept { init_null(); }
+  constexpr ptr(std::nullptr_t) noexcept { init_null(); }
   // From a borrowed pointer: p must be null or point to or into a collected object that the caller keeps alive. ptr<node>(this) is the
   // usual case.
   explicit ptr(T* p) noexcept { init(p); }
@@ -88,6 +88,14 @@ class ptr {
   }
 
  private:
+  // Hides nothing and publishes nothing: the one store without a barrier.
+  constexpr void init_null() noexcept {
+    if (std::is_constant_evaluated()) {
+      value_ = nullptr;
+      return;
+    }
+    __atomic_store_n(&value_, static_cast<T*>(nullptr), __ATOMIC_RELAXED);
+  }
   constexpr void init(T* p) noexcept {
     if (std::is_constant_evaluated()) {
       value_ = p;

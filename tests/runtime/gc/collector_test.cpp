@@ -232,6 +232,38 @@ TEST_F(Collector, AgreesWithABruteForceSearch) {
   }
 }
 
+// Edges into one group of slots are judged together: in whatever order they come, each object is counted once, scanned once, and its dead
+// neighbours stay white.
+TEST_F(Collector, NeighboursAreJudgedTogetherAndCountedOnce) {
+  constexpr size_t kNodes = 1000;
+  std::vector<node*> nodes(kNodes), beyond(kNodes);
+  for (size_t i = 0; i < kNodes; ++i) {
+    nodes[i] = make();
+    beyond[i] = make(kNumbers);
+    nodes[i]->right = beyond[i];
+  }
+  std::mt19937 random(1);
+  auto** const table = reinterpret_cast<node**>(make(kSlot, 4 * kNodes));
+  std::set<size_t> live;
+  for (size_t i = 0; i < 4 * kNodes;) {
+    // A run of neighbours, of which some are left out and some come twice.
+    const size_t first = random() % kNodes;
+    for (size_t k = 0; k < 40 && i < 4 * kNodes; ++k, ++i) {
+      const size_t at = std::min(kNodes - 1, first + random() % 20);
+      if (at % 7 == 3) continue;
+      table[i] = nodes[at];
+      live.insert(at);
+    }
+  }
+  local(0) = word(table);
+  const gc_report r = gc.collect(gc_trigger::manual);
+  EXPECT_EQ(r.objects_marked, 1 + 2 * live.size());
+  for (size_t i = 0; i < kNodes; ++i) {
+    EXPECT_EQ(alive(nodes[i]), live.contains(i)) << i;
+    EXPECT_EQ(alive(beyond[i]), live.contains(i)) << i;
+  }
+}
+
 TEST_F(Collector, AllocationTriggersAtTheGoal) {
   EXPECT_EQ(heap.trigger(), kMinTriggerBytes);
   EXPECT_FALSE(heap.should_collect());

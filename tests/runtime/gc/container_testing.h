@@ -128,7 +128,7 @@ class recording {
   recording() {
     events().clear();
     owner() = goroutine_id();
-    rt::the_barrier_hooks.record = [](rt::store_kind kind, const void* slot, const volatile void* old, const volatile void* now) {
+    rt::record_store = [](rt::store_kind kind, const void* slot, const volatile void* old, const volatile void* now) {
       if (goroutine_id() != owner()) return;
       events().push_back({kind, slot, const_cast<const void*>(old), const_cast<const void*>(now)});
     };
@@ -137,7 +137,7 @@ class recording {
   ~recording() { stop(); }
   void stop() {
     rt::set_barrier_flag(detail::barrier_record, false);
-    rt::the_barrier_hooks.record = nullptr;
+    rt::record_store = nullptr;
   }
   static uint64_t& owner() {
     static uint64_t id = 0;
