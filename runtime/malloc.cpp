@@ -102,19 +102,16 @@ namespace {
   asm volatile("" ::: "memory");
   if (mp->revoked.load(std::memory_order_relaxed) != 0) [[unlikely]]
     return new_object_revoked(mp, t);
-  mcache& c = *mp->current_p->cache;
-  if (!is_plain(t)) [[unlikely]]
-    return new_object_bracketed(mp, t);
-  mspan* const s = c.alloc[plain_span_class(t)].load(std::memory_order_relaxed);
-  if (t.kind == layout_kind::precise && s->bits_of != &t) [[unlikely]]
+  mspan* const s = mp->current_p->cache->alloc[kPlainSpanClasses[t.plain]].load(std::memory_order_relaxed);
+  if (s->bits_of != &t && t.kind == layout_kind::precise) [[unlikely]]
     return new_object_bracketed(mp, t);
   void* const at = allocate_plain(*s);
-  // Black, while a collection marks: the barrier need not shade it. (Null, if there was no slot, needs no shading either.)
+  if (at == nullptr) [[unlikely]]
+    return new_object_bracketed(mp, t);
+  // Black, while a collection marks: the barrier need not shade it.
   if (barrier_flags.load(std::memory_order_relaxed) != 0) [[unlikely]]
     mp->shaded.remember(reinterpret_cast<uintptr_t>(at));
   rt_leave(mp);
-  if (at == nullptr) [[unlikely]]
-    return malloc_slow(t.size, t, 1);
   return at;
 #else
   if (every_allocation_is_slow.load(std::memory_order_relaxed)) return malloc_slow(t.size, t, 1);

@@ -111,7 +111,7 @@ struct ring {
   T& last() noexcept { return at[(in - 1) % N]; }
   void push(const T& t) noexcept { at[in++ % N] = t; }
   T& push() noexcept { return at[in++ % N]; }
-  const T& pop() noexcept { return at[out++ % N]; }
+  T& pop() noexcept { return at[out++ % N]; }
 };
 }  // namespace
 
@@ -209,6 +209,9 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
 namespace {
 // From one grey object in so many on, a page is gathered by the kernel; below, its objects go their way one by one. Go's figure.
 constexpr size_t kDense = 8;
+// The same for a page that is in the first cache.
+constexpr size_t kDenseAtHand = 64;
+constexpr uint32_t groups_of(const slot_shape& shape) { return (shape.objects + 63u) / 64; }
 // The pointer bits of ambiguous objects.
 constexpr auto kAllWords = [] {
   std::array<uint64_t, grey_page::kBlocks> bits;
@@ -217,7 +220,19 @@ constexpr auto kAllWords = [] {
 }();
 }  // namespace
 
-// Begins to scan what is grey there. Returns the bytes whose scan that has brought to an end, of whichever objects.
+// Objects of the page at `at`, a bit of `grey` for each, go their way one by one. Returns the bytes whose scan that has brought to an end,
+// of whichever objects.
+size_t marker::begin_scans(const uint64_t* grey, uintptr_t at, const slot_shape& shape, in_flight& f) noexcept {
+  size_t done = 0;
+  for (uint32_t group = 0; group < groups_of(shape); ++group)
+    for (uint64_t slots = grey[group]; slots != 0; slots &= slots - 1) {
+      if (f.objects.full()) done += scan(f.objects.pop(), f);
+      begin_scan(at + (size_t{group} * 64 + static_cast<size_t>(__builtin_ctzll(slots))) * shape.size, f);
+    }
+  return done;
+}
+
+// Begins to scan what is grey there. Returns the bytes whose scan that has begun, or brought to an end.
 size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
   const reservation& r = heap_.space();
   const size_t page = heap_.page_of(at);
@@ -225,10 +240,9 @@ size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
   const slot_shape& shape = kSlotShapes[word.span_class()];
   const uint64_t* bits = r.object_bits(page, shape.bit_tier);
   uint64_t* const scanned_bits = r.scan_bits(page, shape.bit_tier);
-  const uint32_t groups = (shape.objects + 63u) / 64;
   std::array<uint64_t, grey_page::kBlocks> claimed{};
   size_t objects_here = 0;
-  for (uint32_t group = 0; group < groups; ++group, bits += 2) {
+  for (uint32_t group = 0; group < groups_of(shape); ++group, bits += 2) {
     const uint64_t marked = __atomic_load_n(&bits[1], __ATOMIC_SEQ_CST) & __atomic_load_n(&bits[0], __ATOMIC_RELAXED);
     uint64_t grey = marked & ~__atomic_load_n(&scanned_bits[group], __ATOMIC_RELAXED);
     if (grey == 0) continue;
@@ -236,35 +250,63 @@ size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
     claimed[group] = grey;
     objects_here += static_cast<size_t>(__builtin_popcountll(grey));
   }
-  const auto for_each = [&](auto&& visit) {
-    for (uint32_t group = 0; group < groups; ++group)
-      for (uint64_t grey = claimed[group]; grey != 0; grey &= grey - 1)
-        visit(at + (size_t{group} * 64 + static_cast<size_t>(__builtin_ctzll(grey))) * shape.size);
-  };
-  if (objects_here * kDense < shape.objects || shape.size > grey_page::kMostWords * sizeof(uintptr_t)) {
-    size_t done = 0;
-    for_each([&](uintptr_t object) {
-      if (f.objects.full()) done += scan(f.objects.pop(), f);
-      begin_scan(object, f);
-    });
-    return done;
-  }
-  if (f.pages.full()) gather(f.pages.pop(), f);
+  if (objects_here * kDense < shape.objects || shape.size > grey_page::kMostWords * sizeof(uintptr_t))
+    return begin_scans(claimed.data(), at, shape, f);
+  size_t done = objects_here * shape.size;
+  if (f.pages.full()) done += gather(f.pages.pop(), f);
   grey_page& p = f.pages.push();
   p.at = at;
+  p.span_class = word.span_class();
   p.words = shape.size / sizeof(uintptr_t);
   p.pointers = shape.kind == scan_kind::ambiguous ? kAllWords.data() : &r.pointer_bits()[page * grey_page::kBlocks];
   std::copy(claimed.begin(), claimed.end(), p.grey);
   for (size_t block = 0; block < grey_page::kBlocks; block += kCacheLine / sizeof(uint64_t)) __builtin_prefetch(&p.pointers[block]);
-  for_each([](uintptr_t object) { __builtin_prefetch(reinterpret_cast<const void*>(object)); });
-  return objects_here * shape.size;
+  // One of each line.
+  const uint64_t line = (uint64_t{1} << std::max<size_t>(1, kCacheLine / shape.size)) - 1;
+  for (uint32_t group = 0; group < groups_of(shape); ++group)
+    for (uint64_t grey = claimed[group]; grey != 0;) {
+      const int i = __builtin_ctzll(grey);
+      __builtin_prefetch(reinterpret_cast<const void*>(at + (size_t{group} * 64 + static_cast<size_t>(i)) * shape.size));
+      grey &= ~(line << i);
+    }
+  return done;
 }
 
-void marker::gather(const grey_page& p, in_flight& f) noexcept {
-  std::array<uintptr_t, kGatherRoom> words;
-  for (size_t block = 0; block < grey_page::kBlocks; block += kGatherBlocks) {
-    const size_t n = gather_(p, block, heap_.space().base(), heap_.used_bytes(), words.data());
-    for (size_t i = 0; i < n; ++i) take_word(words[i], f);
+// What points into the page itself is followed at once, round by round, while the page is in the first cache, as long as a round finds
+// enough: of what was made one after the other most edges are short. Returns the bytes whose scan the rounds after the first have begun.
+size_t marker::gather(grey_page& p, in_flight& f) noexcept {
+  const reservation& r = heap_.space();
+  const slot_shape& shape = kSlotShapes[p.span_class];
+  const size_t page = heap_.page_of(p.at);
+  uint64_t* const bits = r.object_bits(page, shape.bit_tier);
+  uint64_t* const scanned_bits = r.scan_bits(page, shape.bit_tier);
+  size_t done = 0;
+  for (;;) {
+    std::array<uintptr_t, kGatherRoom> words;
+    std::array<uint64_t, grey_page::kBlocks> found{};
+    for (size_t block = 0; block < grey_page::kBlocks; block += kGatherBlocks) {
+      const size_t n = gather_(p, block, r.base(), heap_.used_bytes(), words.data());
+      for (size_t i = 0; i < n; ++i) {
+        const uintptr_t offset = words[i] - p.at;
+        if (offset >= kPageSize) {
+          take_word(words[i], f);
+          continue;
+        }
+        const auto slot = static_cast<uint32_t>((offset * shape.magic) >> 32);
+        found[slot / 64] |= uint64_t{1} << (slot % 64);
+      }
+    }
+    size_t more = 0;
+    for (uint32_t group = 0; group < groups_of(shape); ++group) {
+      p.grey[group] = 0;
+      if (found[group] == 0) continue;
+      const uint64_t white = grey({.bits = bits + 2 * group, .slots = found[group], .group = 0, .span_class = p.span_class});
+      if (white == 0) continue;
+      p.grey[group] = white & ~__atomic_fetch_or(&scanned_bits[group], white, __ATOMIC_RELAXED);
+      more += count_bits(p.grey[group]);
+    }
+    if (more * kDenseAtHand < shape.objects) return done + begin_scans(p.grey, p.at, shape, f);
+    done += more * shape.size;
   }
 }
 
@@ -285,7 +327,7 @@ uint64_t marker::drain(uint64_t work) noexcept {
     if (!f.objects.empty()) {
       done += scan(f.objects.pop(), f);
     } else if (!f.pages.empty()) {
-      gather(f.pages.pop(), f);
+      done += gather(f.pages.pop(), f);
     } else if (!f.edges.empty()) {
       while (!f.edges.empty() && !f.objects.full()) settle_alone(f.edges.pop(), f);
     } else if (const uintptr_t entry = queue_.pop(); entry != 0) {
@@ -294,7 +336,7 @@ uint64_t marker::drain(uint64_t work) noexcept {
       break;
     }
   }
-  while (!f.pages.empty()) gather(f.pages.pop(), f);
+  while (!f.pages.empty()) done += gather(f.pages.pop(), f);
   while (!f.edges.empty()) settle(f.edges.pop());
   while (!f.objects.empty()) queue_.push(f.objects.pop());
   scanned += done;

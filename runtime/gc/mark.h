@@ -34,8 +34,9 @@
 //
 // A page of which an eighth or more is grey is gathered at once, all its pointers by one of the kernels of grey_page.h; the objects of
 // others, and those of more than 512 bytes, go through the ring of `objects` one by one. A page too waits, behind the next one, until its
-// memory has come. An object that is found while nothing else is grey does not wait in its page, but is claimed and scanned at once: a list
-// is marked object by object.
+// memory has come; what is gathered from it and points into it is followed at once, as long as that is eight objects a round: a page of a
+// tree is not visited once for each level. An object that is found while nothing else is grey does not wait in its page, but is claimed
+// and scanned at once: a list is marked object by object.
 //
 // What is queued object by object goes before any page, though others share that queue and to look there is a read of their cache line:
 // while it is worked off, the pages gather. The other way round, pages that had gathered hundreds of objects were followed by millions of
@@ -96,8 +97,9 @@ class marker {
   void begin_scan(uintptr_t entry, in_flight& f) noexcept;
   size_t scan(uintptr_t entry, in_flight& f) noexcept;
   void take_word(uintptr_t word, in_flight& f) noexcept;
+  size_t begin_scans(const uint64_t* grey, uintptr_t at, const slot_shape& shape, in_flight& f) noexcept;
   size_t scan_page(uintptr_t at, in_flight& f) noexcept;
-  void gather(const grey_page& p, in_flight& f) noexcept;
+  size_t gather(grey_page& p, in_flight& f) noexcept;
 
   mheap& heap_;
   const bool by_page_;

@@ -9,6 +9,7 @@
 // (detail::new_object is never inlined), and the compiler barrier at the end holds even under link-time optimization;
 // tests/runtime/heap/zeroing_test checks the effect.
 #pragma once
+#include <array>
 #include <cstring>
 
 #include "runtime/heap/asan.h"
@@ -68,11 +69,13 @@ inline uintptr_t allocate_tiny(mcache& c, size_t size, size_t align) noexcept {
 
 inline bool is_tiny(const type_descriptor& t, size_t bytes) noexcept { return t.kind == layout_kind::noscan && bytes < kTinySize; }
 
-// Most objects are plain: of 16 to 128 bytes, with no wish for alignment.
-inline bool is_plain(const type_descriptor& t) noexcept { return t.size - kTinySize <= 128 - kTinySize && t.align <= 8; }
-inline uint8_t plain_span_class(const type_descriptor& t) noexcept {
-  return span_class_of(kSizeLookup.small[(t.size + 7) / 8], static_cast<scan_kind>(t.kind));
-}
+// By the number of a plain type. Number 0, of all others, has a class of no size, which no mcache ever has a span of.
+inline constexpr auto kPlainSpanClasses = [] {
+  static_assert(detail::plain_number(kTinySize, 8, layout_kind::noscan) != 0);
+  std::array<uint8_t, detail::plain_numbers> classes{};
+  for (size_t i = 3; i < classes.size(); ++i) classes[i] = span_class_of(kSizeLookup.small[i / 3], static_cast<scan_kind>(i % 3));
+  return classes;
+}();
 // A slot of s; nullptr: it is full. REQUIRES: plain, and the pointer bits are right.
 inline void* allocate_plain(mspan& s) noexcept {
   const uintptr_t at = s.take();

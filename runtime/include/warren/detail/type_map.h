@@ -55,6 +55,12 @@ namespace warren::detail {
 // ---- descriptors ------------------------------------------------------------------------------------------------------------------------
 enum class layout_kind : uint8_t { noscan = 0, precise = 1, ambiguous = 2 };
 
+// Most objects are plain: of 16 to 128 bytes, with no wish for alignment, so that size and kind alone say where one is made. 0: not so.
+constexpr uint8_t plain_number(size_t size, uint32_t align, layout_kind kind) noexcept {
+  return size >= 16 && size <= 128 && align <= 8 ? static_cast<uint8_t>((size + 7) / 8 * 3 + static_cast<size_t>(kind)) : uint8_t{0};
+}
+inline constexpr size_t plain_numbers = size_t{128} / 8 * 3 + 3;
+
 // What the runtime needs to know to make and scan a T. One constant per type.
 struct type_descriptor {
   size_t size;
@@ -64,6 +70,7 @@ struct type_descriptor {
   const uint64_t* words;   // precise: bit i of the array = word i may hold one
   void (*destroy)(void*);  // finalized types; else nullptr
   const char* name;        // contains the type's name, for reports
+  uint8_t plain = plain_number(size, align, kind);
 };
 
 template <size_t Words>
