@@ -178,7 +178,7 @@ struct shared_end {
   ~shared_end() {
     if (std::exchange(state, 0) != kWhole || held->guard != ~held->key) ++wrong;
     lock.lock();
-    (*salvaged)[static_cast<size_t>(held->key) % salvaged->size()] = held;
+    if (salvaged) (*salvaged)[static_cast<size_t>(held->key) % salvaged->size()] = held;  // else the test is over
     lock.unlock();
     ++ended;
   }
@@ -229,12 +229,14 @@ TEST(Weak, ManyGoroutinesShareFinalizedObjectsWhileTheirEndsAreFound) {
     EXPECT_TRUE(collect_until([&] { return shared_end::ended >= made - 20; })) << shared_end::ended << " of " << made;
     EXPECT_LE(shared_end::ended, made);
     EXPECT_EQ(shared_end::wrong, 0);
+    shared_end::lock.lock();
     for (const ptr<node>& n : *shared_end::salvaged) {
       if (n) {
         EXPECT_EQ(n->guard, ~n->key);
       }
     }
     shared_end::salvaged = nullptr;
+    shared_end::lock.unlock();
   });
 }
 
