@@ -1,5 +1,6 @@
 #include "runtime/gc/collector.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <algorithm>
@@ -139,7 +140,7 @@ void collector::publish_goals() noexcept {
   uint64_t most = scavenger::kNone;
   if (const uint64_t limit = this->limit(); limit != pacer::kNever) {
     // In the background a twentieth before the limit: who allocates should not have to do it.
-    const uint64_t rest = heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed);
+    const uint64_t rest = heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed) + heap_.external_bytes();
     const uint64_t soon = limit - limit / 20;
     most = limit > rest ? limit - rest : 0;
     retain = std::min(retain, soon > rest ? soon - rest : 0);
@@ -149,13 +150,14 @@ void collector::publish_goals() noexcept {
 }
 
 uint64_t collector::memory_bytes() const noexcept {
-  return heap_.resident_bytes() + heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed);
+  return heap_.resident_bytes() + heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed) + heap_.external_bytes();
 }
 
 pacer::memory collector::take_memory() noexcept {
   pacer::memory m;
   m.limit = limit();
   m.used = memory_bytes();
+  m.external = heap_.external_bytes();
   m.heap_free = heap_.idle_resident_bytes();
   m.heap_spans = heap_.span_bytes();
   m.heap_allocated = m.limit == pacer::kNever ? 0 : heap_.read_totals().bytes;
@@ -189,6 +191,7 @@ void collector::add_external(int64_t n) noexcept {
   std::lock_guard guard(pacer_lock_);
   if (const uint64_t least = std::min(pacer_.external(), heap_.external_bytes()); least != pacer_.external()) {
     pacer_.set_external(least);
+    if (limit() != pacer::kNever) pacer_.set_memory(take_memory());
     publish_goals();
   }
 }
@@ -201,14 +204,14 @@ void collector::report_limit() noexcept {
   if (limit_told_of_ != 0 && now - limit_told_ < kEvery) return;
   limit_told_ = now;
   limit_told_of_ = missed;
-  const uint64_t live = report_.bytes_marked;
-  const uint64_t used = memory_bytes();
+  char behind[96] = "";
+  if (const uint64_t external = heap_.external_bytes(); external != 0)
+    snprintf(behind, sizeof behind, " with %llu KiB behind them (external_bytes)", static_cast<unsigned long long>(external >> 10));
   print_error(
-      "warren: the memory limit of %llu KiB cannot be kept: %llu KiB of objects are alive, and %llu KiB are in use in all; collections "
-      "take "
-      "up to half of the processors' time. Raise it (GOMEMLIMIT, warren::set_memory_limit) or keep less\n",
-      static_cast<unsigned long long>(limit() >> 10), static_cast<unsigned long long>(live >> 10),
-      static_cast<unsigned long long>(used >> 10));
+      "warren: the memory limit of %llu KiB cannot be kept: %llu KiB of objects%s are alive, and %llu KiB are in use in all; collections "
+      "take up to half of the processors' time. Raise it (GOMEMLIMIT, warren::set_memory_limit) or keep less\n",
+      static_cast<unsigned long long>(limit() >> 10), static_cast<unsigned long long>(report_.bytes_marked >> 10), behind,
+      static_cast<unsigned long long>(memory_bytes() >> 10));
 }
 
 int collector::set_percent(int percent) noexcept {
