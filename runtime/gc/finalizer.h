@@ -35,8 +35,8 @@
 //   a
 //              stack, the others wait and are a root.
 //
-// (bench_gc's finalized_objects, a million of them, on a busy machine: the median of the longest pauses was 7 to 18 ms when they were
-// gone through in the pause, and is 9 to 15 µs.)
+// (bench_gc's finalized_objects, a million of them, on a busy machine: the median of the longest pauses was 7 to 26 ms when they were
+// gone through in the pause, and is 9 to 19 µs.)
 //
 // Rejected: Go's way. There a finalizer is a record at its object's span. What the object reaches, itself left out, is marked as a root in
 // every collection, and the sweep of the span finds that the object is unmarked, marks it, and queues it. No pause and no further round of
