@@ -6,6 +6,7 @@
 //   pauses                   100 000 parked goroutines, 1 GB live, two goroutines allocate at 200 MB/s together for 30 seconds. Counters of
 //                            the stops of the world in that time, and of how late a goroutine is that is due every millisecond
 //   weak_pointers            a million weak pointers: counters of the longest stop of the world in each of some collections
+//   finalized_objects        the same with a million objects that have destructors
 //   churn                    200 000 objects that are replaced ten million times, of sizes that drift. Counters: resident memory over the
 //                            bytes asked for and alive, at the end and at its worst
 //   collect_million_parked   one collection with a million parked goroutines
@@ -265,6 +266,37 @@ void weak_pointers(State& state) {
   state.counters["pause_max_us"] = quantile_us(pauses, 1);
 }
 
+// ---- finalized objects ------------------------------------------------------------------------------------------------------------------
+struct with_destructor {
+  using collected = warren::finalized;
+  ptr<node> held;
+  ~with_destructor() { benchmark::DoNotOptimize(this); }
+  WARREN_FIELDS(held);
+};
+
+// A million of them that live; before every second collection a tenth is replaced, each of which has something to bring back with it.
+void finalized_objects(State& state) {
+  constexpr size_t kObjects = 1'000'000;
+  const auto objects = warren::make_array<ptr<with_destructor>>(kObjects);
+  const auto replace = [&](size_t i) {
+    objects[i] = warren::make<with_destructor>();
+    objects[i]->held = warren::make<node>();
+  };
+  for (size_t i = 0; i < kObjects; i++) replace(i);
+  std::vector<int64_t> pauses;
+  bench::timed(state, [&](int64_t n) {
+    for (int64_t k = 0; k < n + 10; k++) {
+      if (k % 2 == 1)
+        for (size_t i = 0; i < kObjects; i += 10) replace(i);
+      warren::gc();
+      pauses.push_back(warren::read_mem_stats().gc.last.pause_max_ns);
+    }
+  });
+  std::sort(pauses.begin(), pauses.end());
+  state.counters["pause_p50_us"] = quantile_us(pauses, 0.5);
+  state.counters["pause_max_us"] = quantile_us(pauses, 1);
+}
+
 // ---- churn ------------------------------------------------------------------------------------------------------------------------------
 struct block {
   ptr<block> next;
@@ -325,6 +357,7 @@ int main(int argc, char** argv) {
   bench::add("mark_scattered", mark_scattered);
   bench::add_once("pauses", pauses);
   bench::add_once("weak_pointers", weak_pointers);
+  bench::add_once("finalized_objects", finalized_objects);
   bench::add_once("churn", churn);
   bench::add("collect_million_parked", collect_million_parked);
   return bench::main(argc, argv);

@@ -38,10 +38,14 @@ void assist_queue::forgive() noexcept {
 void assist_queue::move_all() noexcept {
   while (waiter* const w = waiting_list_.pop()) {
     w->debt = 0;
-    waiting_.fetch_sub(1, std::memory_order_relaxed);
-    paid_.push(w);
-    any_paid_.store(true, std::memory_order_relaxed);
+    paid(w);
   }
+}
+
+void assist_queue::paid(waiter* w) noexcept {
+  paid_.push(w);
+  any_paid_.store(true, std::memory_order_relaxed);
+  waiting_.fetch_sub(1, std::memory_order_release);
 }
 
 int64_t assist_queue::take_credit(int64_t most) noexcept {
@@ -58,9 +62,7 @@ void assist_queue::pay() noexcept {
     w->debt -= take_credit(w->debt);
     if (w->debt > 0) return;
     waiting_list_.pop();
-    waiting_.fetch_sub(1, std::memory_order_relaxed);
-    paid_.push(w);
-    any_paid_.store(true, std::memory_order_relaxed);
+    paid(w);
   }
 }
 

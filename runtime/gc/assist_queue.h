@@ -14,7 +14,10 @@
 // refused. So nobody waits while there is credit, but for the moment before the lock is free, and nobody waits outside of marking.
 //
 // Workers pay in brackets, in which nobody is to be made runnable: who is paid moves to a second list, and wake_paid(), outside, wakes
-// those. Who pays calls it afterwards. It knows no goroutines: tests/runtime/gc/assist_queue_test waits with threads.
+// those. Who has added work calls it afterwards, whoever has paid with it: that may be one who came to wait, and who wakes nobody. So one
+// who adds and sees that nobody waits any more must also see that somebody was paid: `waiting` is lowered last, with release.
+// (tests/interleave/assist_queue_test. It was relaxed, and that test found the lost wake-up; x86 does not have it.) It knows no goroutines:
+// tests/runtime/gc/assist_queue_test waits with threads.
 #pragma once
 #include <atomic>
 #include <cstddef>
@@ -59,9 +62,10 @@ class assist_queue {
     void push(waiter* w) noexcept;
     waiter* pop() noexcept;
   };
-  // REQUIRES (both): lock_.
+  // REQUIRES (all): lock_.
   void pay() noexcept;
   void move_all() noexcept;
+  void paid(waiter* w) noexcept;  // one that was in waiting_list_
   int64_t take_credit(int64_t most) noexcept;
 
   std::atomic<int64_t> credit_{0};

@@ -1,5 +1,6 @@
 #include "runtime/gc/collector.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include <algorithm>
@@ -31,6 +32,8 @@ namespace {
 constexpr uint64_t kMarkInPause = WARREN_CAPACITY(32 * 1024, 64);
 // After so many rounds it does all that is left: a program that moves pointers about on shared stacks could go on for long.
 constexpr uint64_t kMostRounds = 50;
+// Of the queue of finalizers, what is greyed under its lock at once: 10 µs or so.
+constexpr size_t kFinalizersAtOnce = WARREN_CAPACITY(256, 2);
 
 struct stack_call {
   marker* m;
@@ -137,7 +140,7 @@ void collector::publish_goals() noexcept {
   uint64_t most = scavenger::kNone;
   if (const uint64_t limit = this->limit(); limit != pacer::kNever) {
     // In the background a twentieth before the limit: who allocates should not have to do it.
-    const uint64_t rest = heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed);
+    const uint64_t rest = heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed) + heap_.external_bytes();
     const uint64_t soon = limit - limit / 20;
     most = limit > rest ? limit - rest : 0;
     retain = std::min(retain, soon > rest ? soon - rest : 0);
@@ -147,13 +150,14 @@ void collector::publish_goals() noexcept {
 }
 
 uint64_t collector::memory_bytes() const noexcept {
-  return heap_.resident_bytes() + heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed);
+  return heap_.resident_bytes() + heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed) + heap_.external_bytes();
 }
 
 pacer::memory collector::take_memory() noexcept {
   pacer::memory m;
   m.limit = limit();
   m.used = memory_bytes();
+  m.external = heap_.external_bytes();
   m.heap_free = heap_.idle_resident_bytes();
   m.heap_spans = heap_.span_bytes();
   m.heap_allocated = m.limit == pacer::kNever ? 0 : heap_.read_totals().bytes;
@@ -187,6 +191,7 @@ void collector::add_external(int64_t n) noexcept {
   std::lock_guard guard(pacer_lock_);
   if (const uint64_t least = std::min(pacer_.external(), heap_.external_bytes()); least != pacer_.external()) {
     pacer_.set_external(least);
+    if (limit() != pacer::kNever) pacer_.set_memory(take_memory());
     publish_goals();
   }
 }
@@ -199,14 +204,14 @@ void collector::report_limit() noexcept {
   if (limit_told_of_ != 0 && now - limit_told_ < kEvery) return;
   limit_told_ = now;
   limit_told_of_ = missed;
-  const uint64_t live = report_.bytes_marked;
-  const uint64_t used = memory_bytes();
+  char behind[96] = "";
+  if (const uint64_t external = heap_.external_bytes(); external != 0)
+    snprintf(behind, sizeof behind, " with %llu KiB behind them (external_bytes)", static_cast<unsigned long long>(external >> 10));
   print_error(
-      "warren: the memory limit of %llu KiB cannot be kept: %llu KiB of objects are alive, and %llu KiB are in use in all; collections "
-      "take "
-      "up to half of the processors' time. Raise it (GOMEMLIMIT, warren::set_memory_limit) or keep less\n",
-      static_cast<unsigned long long>(limit() >> 10), static_cast<unsigned long long>(live >> 10),
-      static_cast<unsigned long long>(used >> 10));
+      "warren: the memory limit of %llu KiB cannot be kept: %llu KiB of objects%s are alive, and %llu KiB are in use in all; collections "
+      "take up to half of the processors' time. Raise it (GOMEMLIMIT, warren::set_memory_limit) or keep less\n",
+      static_cast<unsigned long long>(limit() >> 10), static_cast<unsigned long long>(report_.bytes_marked >> 10), behind,
+      static_cast<unsigned long long>(memory_bytes() >> 10));
 }
 
 int collector::set_percent(int percent) noexcept {
@@ -310,8 +315,9 @@ void collector::stopped_start() {
   const auto shader = [](void* self, const void* object) { static_cast<collector*>(self)->shade(object); };
   roots_.set_shader(shader, this);
   finalizers_.set_shader(shader, this);
+  finalizers_.begin_marking();
   set_phase(gc_phase::mark);
-  jobs_ = (mode_ == gc_mode::hybrid || mode_ == gc_mode::dijkstra ? world_.stack_batches() : 0) + 1;
+  jobs_ = mode_ == gc_mode::hybrid || mode_ == gc_mode::dijkstra ? world_.stack_batches() : 0;
   next_job_.store(0, std::memory_order_relaxed);
   revise();
 
@@ -320,7 +326,8 @@ void collector::stopped_start() {
     scan_stacks(m, &world::for_each_stack);
     if (mode_ == gc_mode::stw) {
       report_.root_words = roots_.for_each_word([&m](uintptr_t w) { m.mark_word(w); });
-      finalizers_.mark_ready(m);
+      while (finalizers_.mark_some(m, kFinalizersAtOnce)) {
+      }
       m.drain();
     }
     add(m);
@@ -339,22 +346,21 @@ void collector::scan_stacks(marker& m, void (world::*scan)(world::stack_visitor,
 }
 
 // ---- mark -------------------------------------------------------------------------------------------------------------------------------
-// One piece of the roots: batches of stacks, then the queue of finalizers, then chunks of cells.
+// One piece of the roots: batches of stacks, then of the queue of finalizers, then chunks of cells.
 bool collector::root_job(marker& m, uint64_t* work, bool roots_locked) noexcept {
   if (next_job_.load(std::memory_order_relaxed) < jobs_) {
     const size_t job = next_job_.fetch_add(1, std::memory_order_relaxed);
-    if (job < jobs_ - 1) {
+    if (job < jobs_) {
       stack_call c{&m};
       world_.scan_batch(job, &stack_call::visit, &c);
       stack_bytes_.fetch_add(c.bytes, std::memory_order_relaxed);
       *work += c.bytes + 64;
       return true;
     }
-    if (job == jobs_ - 1) {
-      finalizers_.mark_ready(m);
-      *work += 64;
-      return true;
-    }
+  }
+  if (finalizers_.mark_some(m, kFinalizersAtOnce)) {
+    *work += kFinalizersAtOnce * sizeof(void*);
+    return true;
   }
   size_t words = 0;
   if (!roots_locked) roots_.lock();
@@ -392,7 +398,8 @@ uint64_t collector::mark(uint64_t work) noexcept {
 }
 
 bool collector::idle() const noexcept {
-  return participants_.load(std::memory_order_seq_cst) == 0 && !pool_.has_work() && next_job_.load(std::memory_order_relaxed) >= jobs_;
+  return participants_.load(std::memory_order_seq_cst) == 0 && !pool_.has_work() && next_job_.load(std::memory_order_relaxed) >= jobs_ &&
+         !finalizers_.to_mark();
 }
 
 // ---- pacing -----------------------------------------------------------------------------------------------------------------------------
@@ -552,8 +559,9 @@ void collector::stopped_finish() {
 // All but `grey`: nothing is grey, and nobody can make anything grey.
 collector::outcome collector::terminate(marker& m) {
   if (participants_.load() != 0) fatal("the world stands and somebody marks: this is a bug in the runtime");
-  const uint64_t limit = mode_ == gc_mode::stw || mode_ == gc_mode::dijkstra || report_.rounds >= kMostRounds ? ~uint64_t{0} : kMarkInPause;
-  const auto drained = [&] {
+  const uint64_t little = mode_ == gc_mode::stw || report_.rounds >= kMostRounds ? ~uint64_t{0} : kMarkInPause;
+  const uint64_t limit = mode_ == gc_mode::dijkstra ? ~uint64_t{0} : little;
+  const auto drained = [&](uint64_t limit) {
     if (m.drain(limit) >= limit) {
       m.flush();
       return !pool_.has_work();
@@ -574,26 +582,30 @@ collector::outcome collector::terminate(marker& m) {
     scan_stacks(m, mode_ == gc_mode::dijkstra ? &world::for_each_stack : &world::rest_of_stacks);
     report_.objects_rescanned += m.objects - before;
   }
-  if (!drained()) return outcome::grey;
+  if (!drained(limit)) return outcome::grey;
   if (rescan_ && mode_ == gc_mode::hybrid) {
     report_.rescan_found += rescan(m);
-    if (!drained()) return outcome::grey;
+    if (!drained(limit)) return outcome::grey;
   }
-  const bool in_pause = mode_ == gc_mode::stw || checkmark_ || rescan_ || weaks_.size() + cleanups_.waiting() <= ends_in_pause_;
+  const bool all_in_pause = mode_ == gc_mode::stw || checkmark_ || rescan_;
+  const bool in_pause = all_in_pause || weaks_.size() + finalizers_.registered() + cleanups_.waiting() <= ends_in_pause_;
   if (ending_ == ending::marking) {
     if (!in_pause) {
-      ending_ = finalizers_.any_unreachable(heap_) ? ending::weak_due : ending::all_due;
+      ending_ = ending::due;
       judge();
       return outcome::ends;
     }
     clear_weaks();
-    ending_ = ending::weak_done;
+    find_finalizers();
+    ending_ = ending::found;
   }
-  if (ending_ == ending::weak_done) {
+  if (ending_ == ending::found) {
     weaks_.end_judged();  // what the finalizers bring back may have weak pointers, made by them
-    report_.finalizers_queued += finalizers_.find_unreachable(heap_, m);
+    finalizers_.publish();
     ending_ = ending::finalizing;
-    if (!drained()) return outcome::grey;
+    while (finalizers_.mark_some(m, kFinalizersAtOnce) && all_in_pause) {
+    }
+    if (finalizers_.to_mark() || !drained(little)) return outcome::grey;
   }
   if (ending_ == ending::finalizing) {
     if (!in_pause) {
@@ -626,6 +638,10 @@ void collector::clear_weaks() noexcept {
   piece_by_piece([this](size_t* at, size_t most) { return weaks_.clear_unreachable(heap_, at, most); });
 }
 
+void collector::find_finalizers() noexcept {
+  piece_by_piece([this](size_t* at, size_t most) { return finalizers_.find_unreachable(heap_, at, most, &report_.finalizers_queued); });
+}
+
 void collector::queue_cleanups() noexcept {
   piece_by_piece([this](size_t* at, size_t most) { return cleanups_.find_unreachable(heap_, at, most, &report_.cleanups_queued); });
   piece_by_piece([this](size_t* at, size_t most) { return weaks_.drop_unused(heap_, at, most); });
@@ -633,9 +649,16 @@ void collector::queue_cleanups() noexcept {
 
 // The world runs.
 void collector::run_ends() noexcept {
-  if (ending_ != ending::clean_due) clear_weaks();
-  if (ending_ != ending::weak_due) queue_cleanups();
-  ending_ = ending_ == ending::weak_due ? ending::weak_done : ending::done;
+  if (ending_ == ending::due) {
+    clear_weaks();
+    find_finalizers();
+    if (report_.finalizers_queued != 0) {
+      ending_ = ending::found;
+      return;
+    }
+  }
+  queue_cleanups();
+  ending_ = ending::done;
 }
 
 namespace {

@@ -15,20 +15,23 @@
 //                   the ends of objects (below); [checkmark]; accounts; sweepgen += 2
 //                   phase off, world.start
 //   ends            1 weak pointers to the unreachable are cleared
-//                   2 unreachable finalized objects are queued and greyed, and what they reach is marked, in further rounds if need be
+//                   2 unreachable finalized objects are found, then queued and greyed, and what they reach is marked, in further rounds if
+//                     need be
 //                   3 cleanups of what is unreachable then are queued, and cells of weak pointers that nobody has are forgotten
 //   afterwards      manual collections sweep all; others leave it to the allocations that need the memory
 //
-// Ends of objects. 1 and 3 look at every weak pointer and cleanup there is, so with more than a few the world runs meanwhile: phase mark,
-// with nothing left to mark. Between two stops the marks then stand still, but for what stacks hold by accident, and say what is dead:
-//   mark_termination, all marked; unreachable finalized objects?
-//      none    world.start; 1, 3; world.stop; still all marked? the end of the cycle
-//      some    world.start; 1; world.stop; 2, rounds of marking, all marked; world.start; 3; world.stop; likewise
+// Ends of objects. They look at every weak pointer, finalized object and cleanup there is, so with more than a few the world runs
+// meanwhile: phase mark, with nothing left to mark. Between two stops the marks then stand still, but for what stacks hold by accident, and
+// say what is dead:
+//   mark_termination, all marked; world.start; 1; finalized objects are found. Any?
+//      none    3; world.stop; still all marked? the end of the cycle
+//      some    world.stop; they are queued. world.start; they are greyed, rounds of marking; world.stop; all marked; world.start; 3;
+//              world.stop; still all marked? the end of the cycle
 // What may go wrong with the program running is a dead object that comes back, by a weak pointer that is not cleared yet: weak.h says how
-// that is kept from happening. Nothing else leads to one. So 3 may let cleanups run at once. The order is the same either way: weak
-// pointers are cleared before a finalizer sees its object and before a cleanup runs, and cleanups come after the finalizers of their
-// objects. It is all in the pause if there is little to do, in mode stw, and for checkmark and rescan, to which an address that a weak
-// pointer has refused, left behind on a stack, were a lost object. Finalized objects are looked at in the pause still.
+// that is kept from happening. Nothing else leads to one, until destructors may be taken from the queue; finalizer.h has that part. So 3
+// may let cleanups run at once. The order is the same either way: weak pointers are cleared before a finalizer sees its object and before a
+// cleanup runs, and cleanups come after the finalizers of their objects. It is all in the pause if there is little to do, in mode stw, and
+// for checkmark and rescan, to which an address that a weak pointer has refused, left behind on a stack, were a lost object.
 //
 // The modes are Go's history, and oracles for each other (gc.md §3.7):
 //   stw       the world stands from start to finish. No barrier is needed.
@@ -84,7 +87,7 @@ struct collector_options {
   gc_mode mode = gc_mode::stw;
   bool rescan = false;             // scan all stacks again in mark_termination, and report what that finds
   uint64_t limit = pacer::kNever;  // of all memory, in bytes
-  // So many weak pointers and cleanups are gone through with the world stopped: 10 µs or so.
+  // So many weak pointers, finalized objects and cleanups are gone through with the world stopped: 10 µs or so.
   size_t ends_in_pause = WARREN_CAPACITY(1000, 2);
 };
 
@@ -108,7 +111,7 @@ class collector {
   bool idle() const noexcept;
   // Is there something that one more participant could take?
   bool has_work() const noexcept {
-    return phase() == gc_phase::mark && (pool_.has_work() || next_job_.load(std::memory_order_relaxed) < jobs_);
+    return phase() == gc_phase::mark && (pool_.has_work() || next_job_.load(std::memory_order_relaxed) < jobs_ || finalizers_.to_mark());
   }
 
   // ---- who marks, and for how long (pacer.h) ----
@@ -175,7 +178,7 @@ class collector {
   }
 
   // Tests: called with the world stopped after marking, before the checks. May corrupt.
-  void (*between_ends_for_testing)(void* arg) = nullptr;  // while the world runs, before each piece of 1 and 3
+  void (*between_ends_for_testing)(void* arg) = nullptr;  // while the world runs, before each piece of 1, 2 and 3
   void* between_ends_arg_for_testing = nullptr;
   void set_ends_in_pause_for_testing(size_t n) noexcept { ends_in_pause_ = n; }
   void (*after_mark_for_testing)(void* arg) = nullptr;
@@ -190,9 +193,10 @@ class collector {
   template <class F>
   void piece_by_piece(F&& piece);
   void clear_weaks() noexcept;
+  void find_finalizers() noexcept;
   void queue_cleanups() noexcept;
   void run_ends() noexcept;
-  bool ends_are_due() const noexcept { return ending_ == ending::weak_due || ending_ == ending::all_due || ending_ == ending::clean_due; }
+  bool ends_are_due() const noexcept { return ending_ == ending::due || ending_ == ending::clean_due; }
   bool stop_and_finish();
   bool root_job(marker& m, uint64_t* work, bool roots_locked) noexcept;
   void scan_stacks(marker& m, void (world::*scan)(world::stack_visitor, void*));
@@ -229,11 +233,10 @@ class collector {
   gc_report report_;
   // How far the ends of objects are. Driver, or world stopped.
   enum class ending : uint8_t {
-    marking,   // not begun
-    weak_due,  // 1 is to be done, and then 2
-    all_due,   // 1 and 3: there is nothing to do for 2
-    weak_done,
-    finalizing,  // 2 is under way
+    marking,     // not begun
+    due,         // 1 is to be done, and what 2 begins with
+    found,       // finalized objects were; they are to be queued
+    finalizing,  // they are queued: 2 is under way
     clean_due,   // 3 is to be done
     done
   };

@@ -13,7 +13,7 @@ constexpr uint64_t kDefaultRunway = 4 << 20;
 constexpr uint64_t kLeastWork = 1000;
 // Go's, too: kept below the limit for what the accounts do not know yet.
 constexpr uint64_t kHeadroomPercent = 3, kLeastHeadroom = 1 << 20;
-// The least way to a goal that a limit sets, as a part of what lives: a collection then marks 32 bytes for one that is made, at most. It
+// The least way to a goal that a limit sets, as a part of what lives: a collection then marks 32 bytes for one that has come, at most. It
 // goes at the expense of the headroom.
 constexpr uint64_t kLeastWayPart = 32, kLeastWayBytes = 256 << 10;
 constexpr double kRetain = 1.1;
@@ -44,17 +44,17 @@ uint64_t pacer::limit_goal() noexcept {
   limit_missed_ = false;
   const memory& m = memory_;
   if (m.limit == kNever) return kNever;
-  const uint64_t heap = m.heap_free + m.heap_allocated;
+  const uint64_t heap = m.heap_free + m.heap_allocated + m.external;
   const uint64_t rest = m.used > heap ? m.used - heap : 0;
   const uint64_t over = m.used > m.limit ? m.used - m.limit : 0;
   uint64_t goal = rest + over < m.limit ? m.limit - rest - over : 0;
   const uint64_t headroom = std::max(goal / 100 * kHeadroomPercent, kLeastHeadroom);
   goal = goal > headroom ? goal - headroom : 0;
-  const uint64_t least_goal = marked_ + std::max(marked_ / kLeastWayPart, kLeastWayBytes);
-  if (goal >= least_goal) return goal + external_;
+  const uint64_t least_goal = live() + std::max(live() / kLeastWayPart, kLeastWayBytes);
+  if (goal >= least_goal) return goal;
   // Over the limit is also who has memory that the scavenger is about to give back; missed is one that what lives alone exceeds.
-  limit_missed_ = rest + marked_ > m.limit;
-  return least_goal + external_;
+  limit_missed_ = rest + marked_ + std::min(external_, lasting_external_) > m.limit;
+  return least_goal;
 }
 
 void pacer::set_memory(const memory& m) noexcept {
@@ -128,6 +128,7 @@ void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   }
   const uint64_t last_goal = goal_;
   marked_ = c.marked;
+  lasting_external_ = std::min(external_, c.external);
   external_ = c.external;
   heap_work_ = c.heap_work;
   root_work_ = c.root_work;

@@ -22,7 +22,14 @@
 // part of what was live, and what has come since of what the heap is compared with the trigger by. But nobody knows which of it belongs to
 // what was found dead, until the destructors of that have run and take it away again. So what was live is lowered (set_external) when that
 // happens; otherwise a program of small objects with much behind them would find all of it alive in every cycle and double its goal each
-// time. (V8 lowers the same figure in the same way.) It is nothing to mark, and does not count against the limit.
+// time. (V8 lowers the same figure in the same way.) It is nothing to mark.
+//
+// Against the limit it counts as heap, too: a collection is what makes it go. But only what belongs to the dead goes, and that later, when
+// their destructors have run; collections in vain, one after the other, must not come of either. So the least way to a goal that the limit
+// sets is a part of all that was live, external memory included: between two collections so much has come, of either kind, whatever the
+// limit is; and if nothing comes, no collection begins. (As a part of the marked heap alone, which may be next to nothing, it would
+// be used up by a single object with a megabyte behind it.) And that the limit cannot be kept is said only of external memory that was
+// there all the time since the last cycle: the rest may be about to go.
 //
 // And one brake. Assists on a heap that is too small for the program would mark all the time (the death spiral of a memory limit). The
 // limiter is a bucket that marking fills and the program's own work empties; while it is full, assists are free, and the heap grows beyond
@@ -46,14 +53,15 @@ class pacer {
 
   static constexpr uint64_t kNever = ~uint64_t{0};
 
-  // What is in use. `used` is all that counts against the limit; the rest of it, beyond the heap's free and allocated bytes, is taken to
-  // stay as it is.
+  // What is in use. `used` is all that counts against the limit; the rest of it, beyond the heap's free and allocated bytes and external
+  // memory, is taken to stay as it is.
   struct memory {
     uint64_t limit = kNever;
     uint64_t used = 0;
     uint64_t heap_free = 0;       // resident, in no span
     uint64_t heap_allocated = 0;  // in objects; garbage that waits for the sweep included
     uint64_t heap_spans = 0;      // in spans
+    uint64_t external = 0;        // of `used`, behind objects
     bool ignore = false;          // the limiter limits
   };
   void set_memory(const memory& m) noexcept;
@@ -67,7 +75,7 @@ class pacer {
   uint64_t goal() const noexcept { return goal_; }
   uint64_t trigger() const noexcept { return trigger_; }
 
-  // Less of the external memory that the last cycle left is there.
+  // Less of the external memory that the last cycle left is there. set_memory is to follow if there is a limit.
   void set_external(uint64_t bytes) noexcept;
   uint64_t external() const noexcept { return external_; }
 
@@ -106,7 +114,8 @@ class pacer {
   double cons_mark_[kHistory] = {};
   uint64_t goal_ = 0, trigger_ = 0;
   uint64_t external_ = 0;
-  uint64_t triggered_ = 0;  // the heap when this cycle began
+  uint64_t lasting_external_ = 0;  // the least there was at a time between the last two cycles' ends
+  uint64_t triggered_ = 0;         // the heap when this cycle began
   uint64_t triggered_external_ = 0;
   memory memory_;
   bool by_limit_ = false;

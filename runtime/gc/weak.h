@@ -27,6 +27,8 @@
 //                             may scan. Such an object lives on for a cycle; nobody gets there, and its cell is cleared all the same.
 // Dead, to all of these, is an object that was allocated when the marking began and is unmarked: what is newer is black (mspan.h).
 //
+// (tests/interleave/weak_test runs lock() against all of this, with the world stopped between any two steps.)
+//
 // lock() shades what it finds, in every mode (yuasa's barrier looks at what a store overwrites, and here nothing is): while a marking runs
 // and nothing is judged, that is an object that was reachable when the marking began or will be by this shading. There is no safepoint
 // between the two; a thread stopped by a signal in between is scanned, registers and all, before the marking ends, like every thread that

@@ -78,14 +78,17 @@ int set_gc_percent(int percent) noexcept;
 // up to half of the processors' time spent on collections, and standard error says so (gc_stats::limit_missed counts).
 //
 // What counts (gc_stats::memory_bytes): pages of the heap, in use or free, that the system has not got back; the heap's tables, as if they
-// were all touched; 8 KiB for each stack in use. What does not: memory of malloc and mmap in the program and its libraries (std::string,
-// protobuf, TLS), code, static data, stacks of threads, stacks beyond 8 KiB, the marker's queue.
+// were all touched; 8 KiB for each stack in use; what external_bytes was told of. What does not: other memory of malloc and mmap in the
+// program and its libraries (std::string, protobuf, TLS), code, static data, stacks of threads, stacks beyond 8 KiB, the marker's queue.
 int64_t set_memory_limit(int64_t bytes) noexcept;
 
 // Tells the collector of memory that collected objects own and that it does not see: of malloc, mmap, a library. Positive when it has come,
 // negative when it has gone; in all as much gone as came, by the destructors and cleanups of the objects. It counts as heap when it is
-// decided when the next collection begins, so that small objects with much behind them do not pile up; it is not part of what the memory
-// limit counts. An object that owns a std::string of a megabyte:
+// decided when the next collection begins, so that small objects with much behind them do not pile up, and against the memory limit. Near
+// the limit collections become more frequent on its account, too; they free it only where the destructors of dead objects give it back. If
+// what is behind live objects exceeds the limit, a collection begins each time that another thirty-second part has come, of heap or
+// external memory, and no more often. Unlike who allocates from the heap, who adds external memory is not made to help or wait. An object
+// that owns a std::string of a megabyte:
 //
 //   blob(std::string s) : text(std::move(s)) { warren::external_bytes(static_cast<int64_t>(text.capacity())); }
 //   ~blob() { warren::external_bytes(-static_cast<int64_t>(text.capacity())); }

@@ -1,6 +1,7 @@
 // The ends of objects with the world running: what a program may do between a judgement and its execution, each window by a hook.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <new>
 #include <set>
@@ -56,6 +57,20 @@ class Ends : public ::testing::TestWithParam<gc_mode> {
     void* const t = gc.lock_weak(c);
     if (t != nullptr) gc.shade(t);
     return static_cast<node*>(t);
+  }
+  bool marked(const void* p) const {
+    const object_ref o = heap.find_object(reinterpret_cast<uintptr_t>(p));
+    return o && o.span->is_marked(o.index);
+  }
+  // All that the queue has.
+  std::set<const void*> take_all() {
+    std::set<const void*> taken;
+    for (finalizer f; gc.finalizers().take(&f);) EXPECT_TRUE(taken.insert(f.object).second) << "twice";
+    return taken;
+  }
+  void mark_all() {
+    while (gc.mark(~uint64_t{0}) != 0) {
+    }
   }
   bool alive(const void* p) const { return static_cast<bool>(heap.find_object(reinterpret_cast<uintptr_t>(p))); }
   // A place on the stack.
@@ -244,6 +259,198 @@ TEST_P(Ends, FinalizersComeAfterWeakPointersAndBeforeCleanups) {
   while (gc.finalizers().take(&f)) f.destroy(f.object);
   EXPECT_EQ(gc.collect(gc_trigger::manual).cleanups_queued, 6000u);
   for (const node* n : nodes) EXPECT_FALSE(alive(n));
+}
+
+// Finalized objects that live cost no stop more than weak pointers do, a few that are dead one more.
+TEST_P(Ends, FinalizedObjectsAreLookedAtWithTheWorldRunning) {
+  std::vector<size_t> held;
+  for (int i = 0; i < 2; ++i) {
+    node* const n = make();
+    held.push_back(local(n));
+    gc.finalizers().add({n, [](void*) {}});
+  }
+  EXPECT_EQ(stops_of_a_collection(), 3);
+  EXPECT_GT(hooks, 0);
+  EXPECT_EQ(gc.finalizers().waiting(), 0u);
+  forget(held[0]);
+  EXPECT_EQ(stops_of_a_collection(), 4);
+  EXPECT_EQ(gc.finalizers().waiting(), 1u);
+  hooks = 0;
+  gc.set_ends_in_pause_for_testing(1);
+  forget(held[1]);
+  EXPECT_EQ(stops_of_a_collection(), 2);
+  EXPECT_EQ(gc.finalizers().waiting(), 2u);
+  EXPECT_EQ(hooks, 0);
+}
+
+// What was found is greyed by those who mark, but for a few.
+TEST_P(Ends, TheQueueIsGreyedWithTheWorldRunning) {
+  std::vector<node*> nodes;
+  for (int i = 0; i < 3000; ++i) {
+    nodes.push_back(make());
+    nodes.back()->next = make();
+    gc.finalizers().add({nodes.back(), [](void*) {}});
+  }
+  const auto grey = [&] { return std::count_if(nodes.begin(), nodes.end(), [&](node* n) { return marked(n); }); };
+  // In the cycle that finds them, and in the next one, where the queue is a root.
+  for (int cycle = 0; cycle < 2; ++cycle) {
+    ASSERT_TRUE(gc.start(gc_trigger::manual, true));
+    if (cycle == 0) {
+      mark_all();
+      ASSERT_FALSE(gc.finish());
+      EXPECT_EQ(gc.finalizers().waiting(), nodes.size());
+    }
+    ASSERT_EQ(gc.phase(), gc_phase::mark);
+    EXPECT_LT(grey(), 1000);
+    EXPECT_FALSE(gc.idle());
+    EXPECT_TRUE(gc.has_work());
+    mark_all();
+    EXPECT_EQ(grey(), 3000);
+    EXPECT_TRUE(gc.idle());
+    while (!gc.finish()) mark_all();
+    gc.finish_sweep();
+    for (const node* n : nodes) ASSERT_TRUE(alive(n) && whole(n) && alive(n->next) && whole(n->next));
+  }
+  EXPECT_EQ(take_all(), std::set<const void*>(nodes.begin(), nodes.end()));
+}
+
+// Resurrection: no weak pointer to a finalized object, or to what only it reaches, comes back to life when its target is marked again.
+TEST_P(Ends, AWeakPointerStaysNullWhenItsTargetIsBroughtBack) {
+  std::vector<const detail::weak_cell*> cells;
+  for (int i = 0; i < 3000; ++i) {
+    node* const n = make();
+    n->next = make();
+    for (node* const each : {n, n->next}) {
+      cells.push_back(weak_to(each));
+      local(cells.back());
+    }
+    gc.finalizers().add({n, [](void*) {}});
+  }
+  const auto all_null = [&] {
+    for (const auto* c : cells) ASSERT_EQ(lock(c), nullptr);
+  };
+  between = all_null;
+  ASSERT_TRUE(gc.start(gc_trigger::manual, true));
+  mark_all();
+  while (!gc.finish()) {
+    while (gc.mark(1) != 0) all_null();
+  }
+  EXPECT_EQ(gc.report().finalizers_queued, 3000u);
+  all_null();
+}
+
+// Assigned while it is judged: a live object changes its place, and one becomes unreachable too late for this collection.
+TEST_P(Ends, AFinalizedObjectThatMovesWhileOthersAreJudgedIsNotQueued) {
+  node* const place = make();
+  local(place);
+  std::vector<node*> nodes;
+  std::vector<size_t> held;
+  for (int i = 0; i < 3000; ++i) {
+    nodes.push_back(make());
+    held.push_back(local(nodes.back()));
+    gc.finalizers().add({nodes.back(), [](void*) {}});
+  }
+  size_t moved = 0;
+  between = [&] {
+    if (moved == nodes.size()) return;
+    // As a store of a ptr.
+    gc.shade(place->next);
+    place->next = nodes[moved];
+    gc.shade(place->next);
+    forget(held[moved++]);
+  };
+  EXPECT_EQ(gc.collect(gc_trigger::manual).finalizers_queued, 0u);
+  between = {};
+  ASSERT_GT(moved, 1u);
+  EXPECT_EQ(gc.collect(gc_trigger::manual).finalizers_queued, moved - 1) << "the last one is in its place";
+  const std::set<const void*> taken = take_all();
+  EXPECT_EQ(taken, std::set<const void*>(nodes.begin(), nodes.begin() + static_cast<ptrdiff_t>(moved) - 1));
+}
+
+// Registered while the collection marks, and while it looks at what is registered: for objects new and old, held and forgotten at once.
+TEST_P(Ends, FinalizersRegisteredMeanwhileComeWhenTheirObjectsAreGone) {
+  node* const old = make();
+  const size_t old_place = local(old);
+  std::set<const void*> dead, late;
+  for (int i = 0; i < 3000; ++i) {
+    node* const n = make();
+    gc.finalizers().add({n, [](void*) {}});
+    dead.insert(n);
+  }
+  const auto add = [&] {
+    node* const n = make();
+    n->next = make();
+    gc.finalizers().add({n, [](void*) {}});
+    late.insert(n);
+  };
+  bool once = true;
+  between = [&] {
+    add();
+    if (std::exchange(once, false)) gc.finalizers().add({old, [](void*) {}});
+  };
+  ASSERT_TRUE(gc.start(gc_trigger::manual, true));
+  add();
+  mark_all();
+  add();
+  while (!gc.finish()) mark_all();
+  gc.finish_sweep();
+  between = {};
+  EXPECT_EQ(gc.report().finalizers_queued, 3000u);
+  EXPECT_GT(late.size(), 3u);
+  EXPECT_EQ(take_all(), dead);
+  for (const void* p : late) EXPECT_TRUE(alive(p));
+  forget(old_place);
+  EXPECT_EQ(gc.collect(gc_trigger::manual).finalizers_queued, late.size() + 1);
+  for (const void* p : late) EXPECT_TRUE(alive(p) && whole(static_cast<const node*>(p)->next));
+  late.insert(old);
+  EXPECT_EQ(take_all(), late);
+}
+
+// Two collections overlap the queue: the first one's finalizers are taken while the second finds and greys its own.
+TEST_P(Ends, TheQueueMayBeTakenFromAllTheTime) {
+  std::set<const void*> batches[2], taken;
+  const auto make_batch = [&](int b) {
+    for (int i = 0; i < 3000; ++i) {
+      node* const n = make();
+      n->next = make();
+      gc.finalizers().add({n, [](void*) {}});
+      batches[b].insert(n);
+    }
+  };
+  const auto take = [&] {
+    finalizer f;
+    if (!gc.finalizers().take(&f)) return;
+    const auto* const n = static_cast<const node*>(f.object);
+    EXPECT_TRUE(whole(n) && whole(n->next));
+    EXPECT_TRUE(taken.insert(n).second) << "twice";
+    local(n);  // its destructor does not come to its end
+  };
+  make_batch(0);
+  gc.collect(gc_trigger::manual);
+  make_batch(1);
+  between = take;
+  ASSERT_TRUE(gc.start(gc_trigger::manual, true));
+  while (gc.mark(1) != 0)
+    if (taken.size() < 50) take();
+  while (!gc.finish()) {
+    if (gc.finalizers().waiting() > 3000) {
+      EXPECT_GT(taken.size(), 51u) << "some while others were found";
+      EXPECT_TRUE(std::includes(batches[0].begin(), batches[0].end(), taken.begin(), taken.end())) << "taken before it was published";
+    }
+    int k = 0;
+    while (gc.mark(1) != 0)
+      if (++k < 500) take();
+  }
+  gc.finish_sweep();
+  between = {};
+  EXPECT_EQ(gc.report().finalizers_queued, 3000u);
+  EXPECT_GT(taken.size(), 300u);
+  for (const void* p : taken) ASSERT_TRUE(alive(p) && whole(static_cast<const node*>(p)->next));
+  gc.collect(gc_trigger::manual);
+  for (const void* p : taken) ASSERT_TRUE(alive(p) && whole(static_cast<const node*>(p)->next));
+  while (gc.finalizers().waiting() > 0) take();
+  batches[0].insert(batches[1].begin(), batches[1].end());
+  EXPECT_EQ(taken, batches[0]);
 }
 
 // A weak pointer that a finalizer makes to what it was kept for, in the rounds of marking that its object needed.

@@ -295,6 +295,84 @@ TEST_F(Memory, TheLimitHoldsWithoutAPercentage) {
   });
 }
 
+// A small object with memory of others behind it. (Nothing is allocated for real: the account alone is looked at.)
+struct picture {
+  using collected = finalized;
+  int64_t bytes;
+  inline static std::atomic<int64_t> there{0}, most{0};
+  explicit picture(int64_t n) : bytes(n) {
+    const int64_t now = there.fetch_add(n) + n;
+    int64_t was = most.load();
+    while (was < now && !most.compare_exchange_weak(was, now)) {
+    }
+    external_bytes(n);
+  }
+  ~picture() {
+    there.fetch_sub(bytes);
+    external_bytes(-bytes);
+  }
+  WARREN_FIELDS(bytes);
+};
+
+// The heap is next to nothing, and no percentage asks for collections: what starts them is what is behind the objects. Three quarters of
+// the limit are behind objects that live; were these not counted, the dead could come to all of it beside them.
+TEST_F(Memory, MemoryBehindObjectsAloneKeepsTheLimit) {
+  warren::run([] {
+    set_gc_percent(-1);
+    static constexpr int64_t kLimit = 256 * kMB, kEach = kMB;
+    set_memory_limit(kLimit);
+    std::vector<root<picture>> keep;
+    for (int i = 0; i < 192; ++i) keep.emplace_back(make<picture>(kEach));
+    const gc_stats before = read_mem_stats().gc;
+    aside([] {
+      for (int i = 0; i < 4000; ++i) {
+        (void)make<picture>(kEach);
+        // Nobody is stopped by it, as the limit is soft: on a busy machine collections and destructors would fall behind.
+        do {
+          yield();
+          external_bytes(1);
+          external_bytes(-1);
+        } while (rt::memory().gc.phase() != rt::gc_phase::off || rt::memory().heap.should_collect() ||
+                 read_mem_stats().gc.finalizers_waiting != 0);
+      }
+    });
+    const gc_stats s = read_mem_stats().gc;
+    EXPECT_GT(s.cycles, before.cycles + 5);
+    EXPECT_EQ(s.limit_missed, before.limit_missed);
+    EXPECT_LE(static_cast<uint64_t>(picture::most), slightly_above(kLimit));
+    keep.clear();
+    while (picture::there > 2 * kEach) {  // a stale word may keep one
+      gc();
+      yield();
+    }
+  });
+}
+
+// What live objects own is several times the limit. The program goes on, somebody is told, and collections come for what is new only.
+TEST_F(Memory, MemoryBehindLiveObjectsBeyondTheLimitCollectsNotInVain) {
+  warren::run([] {
+    constexpr int64_t kEach = 32 * kMB;
+    std::vector<root<picture>> keep;
+    for (int i = 0; i < 10; ++i) keep.emplace_back(make<picture>(kEach));
+    set_memory_limit(100 * kMB);
+    gc();
+    gc();
+    const gc_stats before = read_mem_stats().gc;
+    EXPECT_GE(before.memory_bytes, uint64_t{10 * kEach});
+    for (int i = 0; i < 100'000; ++i) (void)make_array<char>(1000);
+    const gc_stats s = read_mem_stats().gc;
+    // 100 MB in parts of at least 45/64 of a thirty-second of 320 MB; by a part of the heap alone it would be hundreds.
+    EXPECT_GE(s.cycles, before.cycles + 3);
+    EXPECT_LE(s.cycles, before.cycles + 20);
+    EXPECT_GT(s.limit_missed, before.limit_missed);
+    keep.clear();
+    while (picture::there > 2 * kEach) {
+      gc();
+      yield();
+    }
+  });
+}
+
 TEST_F(Memory, TheBackgroundGivesBackWhatALessBusyProgramDoesNotNeed) {
   warren::run([] {
     aside([] {

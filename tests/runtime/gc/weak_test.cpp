@@ -163,6 +163,83 @@ TEST(Weak, InAnObjectWithAFinalizer) {
   });
 }
 
+// Goroutines lock, assign and forget finalized objects while others collect and destructors run: nobody gets one that is destroyed or will
+// be while it is held, and each is destroyed once. A destructor reads what it points to, puts that back among the shared, and makes
+// another.
+struct shared_end {
+  using collected = finalized;
+  static constexpr uint64_t kWhole = 0x77686f6c65;
+  uint64_t state = kWhole;
+  ptr<node> held;
+  inline static std::atomic<int> ended{0}, wrong{0};
+  inline static root<vector<ptr<node>>> salvaged;
+  inline static mutex lock;
+  explicit shared_end(int n) : held(make_node(n)) {}
+  ~shared_end() {
+    if (std::exchange(state, 0) != kWhole || held->guard != ~held->key) ++wrong;
+    lock.lock();
+    if (salvaged) (*salvaged)[static_cast<size_t>(held->key) % salvaged->size()] = held;  // else the test is over
+    lock.unlock();
+    ++ended;
+  }
+  WARREN_FIELDS(state, held);
+};
+TEST(Weak, ManyGoroutinesShareFinalizedObjectsWhileTheirEndsAreFound) {
+  on_checked_goroutine([] {
+    constexpr int kSlots = 50, kGoroutines = 6;
+    shared_end::ended = shared_end::wrong = 0;
+    shared_end::salvaged = make<vector<ptr<node>>>(20);
+    vector<weak<shared_end>> shared(kSlots);
+    mutex m;
+    std::atomic<int> running{kGoroutines}, made{0};
+    wait_group done;
+    done.add(kGoroutines);
+    for (int g = 0; g < kGoroutines; ++g) {
+      go([&, g] {
+        random_numbers random(static_cast<uint64_t>(g) + 3);
+        vector<ptr<shared_end>> held(10);
+        for (int i = 0; i < scaled(4000); ++i) {
+          const size_t slot = random.below(kSlots);
+          m.lock();
+          const weak<shared_end> w = shared[slot];
+          m.unlock();
+          ptr<shared_end> p = w.lock();
+          if (!p) {
+            p = make<shared_end>(i);
+            ++made;
+            m.lock();
+            shared[slot] = weak(p);
+            m.unlock();
+          }
+          if (i % 50 == 0) yield();  // a collection may end, and destructors run
+          if (p->state != shared_end::kWhole || p->held->guard != ~p->held->key) ++shared_end::wrong;
+          held[random.below(10)] = p;
+        }
+        running.fetch_sub(1);
+        done.done();
+      });
+    }
+    while (running.load() > 0) {
+      gc();
+      yield();
+    }
+    done.wait();
+    EXPECT_EQ(shared_end::wrong, 0);
+    shared.clear();
+    EXPECT_TRUE(collect_until([&] { return shared_end::ended >= made - 20; })) << shared_end::ended << " of " << made;
+    EXPECT_LE(shared_end::ended, made);
+    EXPECT_EQ(shared_end::wrong, 0);
+    shared_end::lock.lock();
+    for (const ptr<node>& n : *shared_end::salvaged) {
+      if (n) {
+        EXPECT_EQ(n->guard, ~n->key);
+      }
+    }
+    shared_end::salvaged = nullptr;
+    shared_end::lock.unlock();
+  });
+}
+
 // lock() shades what it returns, as every store of a ptr does.
 TEST(WeakBarrier, LockShades) {
   on_checked_goroutine([] {
