@@ -46,12 +46,12 @@ class pacer {
 
   static constexpr uint64_t kNever = ~uint64_t{0};
 
-  // What is in use. `used` is all that counts against the limit; the rest of it, beyond the heap's free and allocated bytes, is taken to
-  // stay as it is.
+  // What is in use. `used` is all that counts against the limit; the rest of it, beyond free and allocated bytes, is taken to stay as it
+  // is.
   struct memory {
     uint64_t limit = kNever;
     uint64_t used = 0;
-    uint64_t heap_free = 0;       // resident, in no span
+    uint64_t heap_free = 0;       // resident, in no span, and of stacks nobody uses
     uint64_t heap_allocated = 0;  // in objects; garbage that waits for the sweep included
     uint64_t heap_spans = 0;      // in spans
     bool ignore = false;          // the limiter limits

@@ -83,7 +83,6 @@ struct alignas(64) g : runnable {
   std::byte* slot = nullptr;       // base of the stack slot
   const void* spawn_pc = nullptr;  // who called go(): for dumps
   uint64_t spawn_goid = 0;         // which goroutine that was
-  uint32_t index = 0;              // of goroutine_pool::g_at
 };
 static_assert(sizeof(g) <= 448, "a parked goroutine should fit into one page together with its frames: look at what grew");
 
