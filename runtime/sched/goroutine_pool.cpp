@@ -11,6 +11,7 @@
 
 #include "runtime/os/fatal.h"
 #include "runtime/sched/p.h"
+#include "runtime/sched/stack_claim.h"
 
 namespace warren::rt {
 
@@ -64,6 +65,7 @@ g* goroutine_pool::place_g(uint8_t stack_class, size_t number) {
   if (listed != 0) {
     // A dead g, or zeros. Not constructed anew: others may be reading its status.
     gp = reinterpret_cast<g*>(at);
+    release_freed(gp);
     gp->sleep_timer.index = -1;
   } else {
     gp = ::new (at) g;
@@ -186,19 +188,32 @@ void goroutine_pool::free_dead(int cls, size_t n) noexcept {
   dead_list& dead = dead_[cls];
   while (n > 0) {
     std::byte* slots[64];
-    size_t got = 0;
+    size_t freed = 0;
+    size_t seen = 0;
+    g* claimed = nullptr;
     lock_.lock();
-    while (got < std::min(n, std::size(slots)) && dead.first != nullptr) {
+    for (; seen < std::min(n, std::size(slots)) && dead.first != nullptr; ++seen) {
       g* gp = dead.first;
       dead.first = static_cast<g*>(gp->next);
-      slots[got++] = gp->slot;
+      if (claim_freed(gp)) {
+        slots[freed++] = gp->slot;
+      } else {
+        gp->next = claimed;
+        claimed = gp;
+      }
     }
-    dead.count -= got;
+    while (claimed != nullptr) {  // another time
+      g* gp = claimed;
+      claimed = static_cast<g*>(gp->next);
+      gp->next = dead.first;
+      dead.first = gp;
+    }
+    dead.count -= freed;
     dead.least = std::min(dead.least, dead.count);
     lock_.unlock();
-    if (got == 0) break;
-    stacks_.release(cls, slots, got);
-    n -= got;
+    if (freed == 0) break;
+    stacks_.release(cls, slots, freed);
+    n -= seen;
   }
 }
 

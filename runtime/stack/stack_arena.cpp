@@ -23,8 +23,11 @@
 //   region            first fit                                                          here                       the region's lock
 //   growth            a batch of new slots, with guards                                  here                       the region's lock
 // The larger classes have no page cache: it would put 64 of their slots aside for every P that has ever started one, 16 MiB or 64 MiB of
-// address space and guards, in order to save a lock and a search of some 300 instructions, beside the first touch of a new stack, which is
-// a page fault (a thousand and more).
+// address space and guards, in order to save the lock and a search, 0.12 µs (1100 instructions), beside the first touch of a new stack,
+// which is a page fault, 1.7 µs.
+//
+// The memory limit. Who takes slots while heap and stacks have more resident than they may gives as much back before it goes on, as who
+// takes pages of the heap does.
 //
 // Guards. A stack without a guard turns an overflow into a silent overwrite of a neighbour. An mprotect guard splits the mapping: two more
 // per stack, and vm.max_map_count (65530) ends it at 32 707 stacks. MADV_GUARD_INSTALL (Linux 6.13) puts the guard into the page table and
@@ -330,6 +333,10 @@ bool stack_arena::take(int cls, F&& from) noexcept {
   return enough;
 }
 
+void stack_arena::keep_limit(size_t slots) noexcept {
+  if (scavenger_ != nullptr && scavenger_->resident_bytes() > scavenger_->limit()) scavenger_->give_back(slots * kPageSize);
+}
+
 size_t stack_arena::allocate(int cls, std::byte** out, size_t n) noexcept {
   size_t got = 0;
   take(cls, [&](page_alloc& pages) {
@@ -340,12 +347,14 @@ size_t stack_arena::allocate(int cls, std::byte** out, size_t n) noexcept {
     }
     return true;
   });
+  keep_limit(got);
   return got;
 }
 
 page_cache stack_arena::allocate_group(int cls) noexcept {
   page_cache group;
   take(cls, [&](page_alloc& pages) { return !(group = pages.alloc_to_cache()).empty(); });
+  keep_limit(static_cast<size_t>(__builtin_popcountll(group.free_bits())));
   return group;
 }
 

@@ -150,6 +150,7 @@ class stack_arena {
 
   bool grow(int cls, region& r) noexcept;
   void install_guards(int cls, region& r, size_t first, size_t n) noexcept;
+  void keep_limit(size_t slots) noexcept;
   template <class F>
   bool take(int cls, F&& from) noexcept;
 

@@ -309,6 +309,31 @@ TEST(StackPool, DrainedPoolsKeepWhatALullShouldOrNothing) {
   });
 }
 
+// A claimant that saw the goroutine alive may be held up for any time before it looks again: the word it wrote must stay.
+TEST(StackPool, AStackThatSomebodyClaimsIsNotFreed) {
+  run([] {
+    burst(1000);
+    rt::goroutine_pool& pool = sched().pool();
+    const uint64_t in_use = read_scheduler_stats().stack_inuse_bytes;
+    std::vector<g*> claimed;
+    for (uint32_t i = 0; i < pool.g_count(); ++i) {
+      uint32_t nobody = 0;
+      g* const gp = pool.g_at(i);
+      if (gp->status == rt::g_status::dead && gp->stack_claimed.compare_exchange_strong(nobody, 1)) claimed.push_back(gp);
+    }
+    ASSERT_GT(claimed.size(), 500u);
+    pool.drain(rt::goroutine_pool::lull::no);
+    EXPECT_EQ(read_scheduler_stats().stack_inuse_bytes, in_use);
+    for (g* gp : claimed) gp->stack_claimed = 0;
+    pool.drain(rt::goroutine_pool::lull::no);
+    EXPECT_LT(read_scheduler_stats().stack_inuse_bytes, in_use);
+    // Now the pool has claimed them itself, and gives them up to the next goroutines.
+    g* list[1] = {claimed[claimed.size() / 2]};
+    EXPECT_EQ(rt::claim_stacks(list, 1), 0u);
+    burst(1000);
+  });
+}
+
 TEST(StackPool, NewbornsOfABurstAreGivenBack) {
   run([] {
     constexpr int kBurst = 40'000;

@@ -271,6 +271,21 @@ TEST(stack_arena, a_group_is_what_is_free_of_sixty_four) {
   EXPECT_EQ(arena.stats().slots_idle[0], 0u) << "the cache has the other";
 }
 
+TEST(stack_arena, who_takes_slots_keeps_the_limit) {
+  scavenger scavenger;
+  stack_arena arena(small_arena());
+  arena.set_scavenger(scavenger);
+  auto slots = take(arena, 0, 50);
+  arena.release(0, &slots[10], 30);
+  take(arena, 1, 1);
+  EXPECT_EQ(scavenger.stacks_resident_bytes(), 51 * kPageSize) << "there is no limit";
+  scavenger.set_limit(40 * kPageSize);
+  take(arena, 1, 1);
+  EXPECT_EQ(scavenger.stacks_resident_bytes(), 22 * kPageSize) << "a whole run at once";
+  EXPECT_EQ(arena.stats().given_back, 30u);
+  EXPECT_EQ(take(arena, 2, 8).size(), 8u) << "what cannot be kept is not kept";
+}
+
 // What is being given back is out of the arena for a moment: who wants it waits, and does not come home empty.
 TEST(stack_arena, held_slots_are_waited_for_not_missed) {
   scavenger scavenger;
