@@ -22,7 +22,8 @@
 // The memory of an ended goroutine's stack may be given back, the word with it. A claimant who saw the goroutine alive, and was held up
 // between (a) and (c) since, would lose its claim unseen, and (c) might find the next goroutine there. So who frees the stack claims it
 // first, as `freed`, and leaves it in the pool if that fails. Then either the word stays as it is until the stack is used again, and no (a)
-// succeeds; or it becomes 0 with all of the page, and an (a) after that is a claim on whoever comes next, in good order.
+// succeeds; or it becomes 0 with all of the page, and an (a) after that is a claim on whoever comes next, in good order (the checker's
+// mutant frees_what_is_claimed shows what happens otherwise).
 //
 // Where membarrier is refused there are no claims: claim_stacks returns 0, stacks keep their pages and are scanned while the world stands.
 #pragma once
