@@ -45,18 +45,6 @@ class live_world final : public world {
         },
         &b);
   }
-  // Of each stack that is not known to be empty the page at its top, with the goroutine's record, and one below: what goroutines that do
-  // not go deep have touched. One that does is not seen until the pages are looked up, one by one, which nobody has the time for.
-  uint64_t stack_bytes() override {
-    constexpr uint64_t kOfEach = 8192;
-    const scheduler::guest s;
-    if (!s) return 0;
-    const stack_arena::statistics stacks = s->pool().stacks().stats();
-    uint64_t n = 0;
-    for (const size_t made : stacks.slots_made) n += made;
-    const uint64_t empty = s->pool().emptied();
-    return n > empty ? (n - empty) * kOfEach : 0;
-  }
   int64_t nanotime() override { return rt::nanotime(); }
   int procs() override { return maxprocs(); }
 
@@ -114,6 +102,12 @@ void on_p_destroyed(p* pp) {
   memory().heap.delete_mcache(pp->cache);
   pp->cache = nullptr;
 }
+// Stacks that only wait for the next goroutine become free pages, for the scavenger. Any thread.
+void drain_stacks(goroutine_pool::lull l) {
+  const scheduler::guest s;
+  if (s) s->pool().drain(l);
+}
+
 // Called by the monitor thread, which has no P.
 bool gc_is_due() {
   memory_manager* const mm = memory_if_any();
@@ -129,6 +123,7 @@ int64_t memory_tick(int64_t now) {
   if (now >= next) {
     next = now + kEvery;
     mm->gc.revise_memory();
+    if (mm->gc.near_limit()) drain_stacks(goroutine_pool::lull::keep);
   }
   return mm->heap.scavenging().tick(now);
 }
@@ -144,6 +139,7 @@ const bool hooks_set = [] {
   sched_hooks.p_destroyed = &on_p_destroyed;
   sched_hooks.runtime_started = &on_run_started;
   sched_hooks.gc_is_due = &gc_is_due;
+  sched_hooks.heap_scavenger = []() -> scavenger& { return memory().heap.scavenging(); };
   sched_hooks.memory_tick = &memory_tick;
   sched_hooks.forced_gc = &start_background_gc;
   return true;
@@ -218,12 +214,15 @@ int64_t set_memory_limit(int64_t bytes) noexcept {
   constexpr auto kMost = static_cast<uint64_t>(std::numeric_limits<int64_t>::max());
   rt::memory_manager& mm = rt::memory();
   const uint64_t wanted = bytes == std::numeric_limits<int64_t>::max() ? rt::kNoMemoryLimit : static_cast<uint64_t>(bytes);
+  // Before the pacer looks whether the limit can be kept.
+  if (bytes >= 0 && wanted < mm.gc.memory_bytes()) rt::drain_stacks(rt::goroutine_pool::lull::keep);
   const uint64_t was = bytes < 0 ? mm.gc.limit() : mm.gc.set_limit(wanted);
   return static_cast<int64_t>(was < kMost ? was : kMost);
 }
 
 uint64_t free_os_memory() {
   collect();
+  rt::drain_stacks(rt::goroutine_pool::lull::no);
   constexpr uint64_t kPiece = 4 << 20;
   rt::scavenger& s = rt::memory().heap.scavenging();
   uint64_t done = 0;

@@ -15,13 +15,17 @@ scheduler_stats read_scheduler_stats() noexcept {
   out.global_queue = s->global_size();
   const rt::stack_arena::statistics stacks = s->pool().stacks().stats();
   out.stacks_unguarded = stacks.slots_unguarded;
-  out.stacks_empty = s->pool().emptied();
-  out.stacks_emptied = s->scavenger().stacks_emptied();
+  out.stacks_emptied = stacks.given_back;
   out.stacks_cut = s->scavenger().stacks_cut();
   for (int cls = 0; cls < rt::kStackClasses; ++cls) {
+    const size_t size = rt::stack_slot_size(cls);
     out.stack_slots += stacks.slots_made[cls];
-    out.stack_bytes += stacks.slots_made[cls] * rt::stack_slot_size(cls);
+    out.stacks_empty += stacks.slots_released[cls];
+    out.stack_bytes += stacks.slots_made[cls] * size;
+    out.stack_idle_bytes += (stacks.slots_idle[cls] + stacks.slots_released[cls]) * size;
+    out.stack_released_bytes += stacks.slots_released[cls] * size;
   }
+  out.stack_inuse_bytes = out.stack_bytes - out.stack_idle_bytes;
   out.goroutines_created = s->spare_p()->counters.spawned.read();
   for (const auto& pp : s->all_p()) {
     const rt::p_counters& c = pp->counters;

@@ -139,10 +139,10 @@ void collector::publish_goals() noexcept {
   uint64_t retain = pacer_.retain();
   uint64_t most = scavenger::kNone;
   if (const uint64_t limit = this->limit(); limit != pacer::kNever) {
-    // In the background a twentieth before the limit: who allocates should not have to do it.
-    const uint64_t rest = heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed) + heap_.external_bytes();
-    const uint64_t soon = limit - limit / 20;
-    most = limit > rest ? limit - rest : 0;
+    const uint64_t others = heap_.metadata_bytes() + heap_.external_bytes();
+    const uint64_t rest = others + heap_.scavenging().stacks_resident_bytes();
+    const uint64_t soon = soon_at_limit();
+    most = limit > others ? limit - others : 0;
     retain = std::min(retain, soon > rest ? soon - rest : 0);
   }
   heap_.scavenging().set_goal(retain);
@@ -150,7 +150,7 @@ void collector::publish_goals() noexcept {
 }
 
 uint64_t collector::memory_bytes() const noexcept {
-  return heap_.resident_bytes() + heap_.metadata_bytes() + stack_memory_.load(std::memory_order_relaxed) + heap_.external_bytes();
+  return heap_.scavenging().resident_bytes() + heap_.metadata_bytes() + heap_.external_bytes();
 }
 
 pacer::memory collector::take_memory() noexcept {
@@ -158,7 +158,7 @@ pacer::memory collector::take_memory() noexcept {
   m.limit = limit();
   m.used = memory_bytes();
   m.external = heap_.external_bytes();
-  m.heap_free = heap_.idle_resident_bytes();
+  m.heap_free = heap_.scavenging().idle_bytes();
   m.heap_spans = heap_.span_bytes();
   m.heap_allocated = m.limit == pacer::kNever ? 0 : heap_.read_totals().bytes;
   m.ignore = limiting_.load(std::memory_order_relaxed);
@@ -166,7 +166,6 @@ pacer::memory collector::take_memory() noexcept {
 }
 
 void collector::revise_memory() noexcept {
-  stack_memory_.store(world_.stack_bytes(), std::memory_order_relaxed);
   if (limit() == pacer::kNever) return;
   std::lock_guard guard(pacer_lock_);
   pacer_.set_memory(take_memory());
@@ -174,7 +173,6 @@ void collector::revise_memory() noexcept {
 }
 
 uint64_t collector::set_limit(uint64_t bytes) noexcept {
-  stack_memory_.store(world_.stack_bytes(), std::memory_order_relaxed);
   std::lock_guard guard(pacer_lock_);
   const uint64_t was = limit_.exchange(bytes, std::memory_order_relaxed);
   pacer_.set_memory(take_memory());
@@ -782,7 +780,7 @@ gc_stats collector::read_stats() noexcept {
   const uint64_t limit = this->limit();
   s.limit_bytes = limit < static_cast<uint64_t>(INT64_MAX) ? static_cast<int64_t>(limit) : INT64_MAX;
   s.limit_missed = limit_missed_.load(std::memory_order_relaxed);
-  s.stack_memory_bytes = stack_memory_.load(std::memory_order_relaxed);
+  s.stack_memory_bytes = heap_.scavenging().stacks_resident_bytes();
   s.memory_bytes = memory_bytes();
   return s;
 }

@@ -156,6 +156,9 @@ class collector {
   // Memory has changed that no collection and no allocation knows of (stacks): pace again. Now and then, any thread.
   void revise_memory() noexcept;
   uint64_t memory_bytes() const noexcept;
+  // In the background memory is given back from a twentieth before the limit on: who allocates should not have to do it.
+  uint64_t soon_at_limit() const noexcept { return limit() - limit() / 20; }
+  bool near_limit() const noexcept { return limit() != pacer::kNever && memory_bytes() > soon_at_limit(); }
   // Memory of malloc behind collected objects has come, or gone. Any thread: an addition, and now and then a lock.
   void add_external(int64_t n) noexcept;
   // Says on standard error that the limit cannot be kept, if that is so and was not said of late. On the driver, the world running.
@@ -263,7 +266,6 @@ class collector {
   std::atomic<bool> strict_{false};                 // no debt is forgiven: the memory limit is near
   std::atomic<uint64_t> external_paced_{0};         // the pacer's external()
   std::atomic<uint64_t> limit_;
-  std::atomic<uint64_t> stack_memory_{0};  // the world's stack_bytes, last asked
   std::atomic<uint64_t> limit_missed_{0};  // collections that found more alive than the limit allows
   int64_t limit_told_ = 0;                 // report_limit's: when it spoke last
   uint64_t limit_told_of_ = 0;             // and of which number of misses

@@ -31,9 +31,8 @@
 //              any object.
 //   the end    does not come before all of the queue is grey: a participant that finds nothing to mark has asked mark_some, and
 //              mark_termination asks again.
-//   a second   collection finds the queue of the first in whatever state, also with a destructor that never returns: its object is held by
-//   a
-//              stack, the others wait and are a root.
+//   a second   collection finds the queue of the first in whatever state, also with a destructor that never returns: its object is held
+//              by a stack, the others wait and are a root.
 //
 // (bench_gc's finalized_objects, a million of them, on a busy machine: the median of the longest pauses was 7 to 26 ms when they were
 // gone through in the pause, and is 9 to 19 µs.)

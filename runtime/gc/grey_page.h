@@ -38,7 +38,7 @@ struct grey_page {
   const uint64_t* pointers = nullptr;  // kWords bits: which words may hold pointers
   uint32_t words = 0;                  // of an object
   uint8_t span_class = 0;
-  uint64_t grey[kBlocks + 1] = {};     // a bit for each object, and a word of zeros
+  uint64_t grey[kBlocks + 1] = {};  // a bit for each object, and a word of zeros
 };
 
 // Writes what is found in kGatherBlocks blocks of 64 words, from `block` on, to `out`, which has room for these words and a line more, and

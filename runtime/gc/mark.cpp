@@ -139,14 +139,14 @@ inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
   f.edges.push(e);
 }
 
-// The same where nothing else is grey, as far as this marker sees. To wait in a page would be to wait for nothing: a list would be followed
-// by a visit of a page for each of its objects, at twice the price. So the object is claimed, as who scans the page would, and scanned
-// next.
-inline void marker::settle_alone(const edge& e, in_flight& f) noexcept {
+// The same for edges for which to wait in a page would be to wait for nothing: where nothing else is grey, as far as this marker sees, or
+// where a chain leads on within a page. A list would be followed by a visit of a page for each of its objects, at several times the price.
+// So up to `most` objects are claimed, as who scans the page would, and scanned next. REQUIRES: room in f.objects for one.
+inline void marker::settle_alone(const edge& e, uint32_t most, in_flight& f) noexcept {
   const slot_shape& shape = kSlotShapes[e.span_class];
   const uint64_t white = grey(e);
   if (white == 0) return;
-  if (!by_page_ || shape.pages != 1 || shape.kind == scan_kind::noscan || count_bits(white) > f.objects.room()) {
+  if (!by_page_ || shape.pages != 1 || shape.kind == scan_kind::noscan || count_bits(white) > most) {
     queue(e, white);
     return;
   }
@@ -155,6 +155,20 @@ inline void marker::settle_alone(const edge& e, in_flight& f) noexcept {
   const ptrdiff_t group = (e.bits - r.object_bits(page, shape.bit_tier)) / 2;
   uint64_t claimed = white & ~__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], white, __ATOMIC_RELAXED);
   for (; claimed != 0; claimed &= claimed - 1) begin_scan(e.object(claimed), f);
+}
+
+// A word of an object that is scanned by itself. What it points to in its own page goes to `home`: the chain that leads on there, if it is
+// one, is followed at once (scan).
+inline void marker::take_word_near(uintptr_t word, uintptr_t from, edge& home, in_flight& f) noexcept {
+  edge e;
+  if (!by_page_ || heap_.page_of(word) != heap_.page_of(from) || !find_small(word, &e)) {
+    take_word(word, f);
+  } else if (home.bits == e.bits) {
+    home.slots |= e.slots;
+  } else {
+    if (home.slots != 0) settle(home);
+    home = e;
+  }
 }
 
 inline void marker::begin_scan(uintptr_t entry, in_flight& f) noexcept {
@@ -189,8 +203,10 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
   }
   const auto* const words = reinterpret_cast<const volatile uintptr_t*>(entry);
   const size_t n = bytes_here / sizeof(void*);
+  edge home{};
   if (kind == scan_kind::ambiguous) {
-    for (size_t i = 0; i < n; ++i) take_word(words[i], f);
+    for (size_t i = 0; i < n; ++i) take_word_near(words[i], entry, home, f);
+    if (home.slots != 0) settle_alone(home, 1, f);
     return bytes_here;
   }
   const size_t first = (entry - r.base()) / sizeof(void*);
@@ -200,9 +216,10 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
     const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
     uint64_t map = __atomic_load_n(&r.pointer_bits()[bit / 64], __ATOMIC_RELAXED) >> at_bit;
     if (here < 64) map &= (uint64_t{1} << here) - 1;
-    for (; map != 0; map &= map - 1) take_word(words[i + static_cast<size_t>(__builtin_ctzll(map))], f);
+    for (; map != 0; map &= map - 1) take_word_near(words[i + static_cast<size_t>(__builtin_ctzll(map))], entry, home, f);
     i += here;
   }
+  if (home.slots != 0) settle_alone(home, 1, f);
   return bytes_here;
 }
 
@@ -226,7 +243,7 @@ size_t marker::begin_scans(const uint64_t* grey, uintptr_t at, const slot_shape&
   size_t done = 0;
   for (uint32_t group = 0; group < groups_of(shape); ++group)
     for (uint64_t slots = grey[group]; slots != 0; slots &= slots - 1) {
-      if (f.objects.full()) done += scan(f.objects.pop(), f);
+      while (f.objects.full()) done += scan(f.objects.pop(), f);  // which may put others in its place
       begin_scan(at + (size_t{group} * 64 + static_cast<size_t>(__builtin_ctzll(slots))) * shape.size, f);
     }
   return done;
@@ -329,7 +346,7 @@ uint64_t marker::drain(uint64_t work) noexcept {
     } else if (!f.pages.empty()) {
       done += gather(f.pages.pop(), f);
     } else if (!f.edges.empty()) {
-      while (!f.edges.empty() && !f.objects.full()) settle_alone(f.edges.pop(), f);
+      while (!f.edges.empty() && !f.objects.full()) settle_alone(f.edges.pop(), f.objects.room(), f);
     } else if (const uintptr_t entry = queue_.pop(); entry != 0) {
       begin_scan(entry, f);
     } else {

@@ -92,8 +92,9 @@ class marker {
   uint64_t grey(const edge& e) noexcept;
   void queue(const edge& e, uint64_t slots) noexcept;
   bool settle(const edge& e) noexcept;
-  void settle_alone(const edge& e, in_flight& f) noexcept;
+  void settle_alone(const edge& e, uint32_t most, in_flight& f) noexcept;
   bool mark_large(uintptr_t word) noexcept;
+  void take_word_near(uintptr_t word, uintptr_t from, edge& home, in_flight& f) noexcept;
   void begin_scan(uintptr_t entry, in_flight& f) noexcept;
   size_t scan(uintptr_t entry, in_flight& f) noexcept;
   void take_word(uintptr_t word, in_flight& f) noexcept;

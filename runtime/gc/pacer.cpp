@@ -52,8 +52,9 @@ uint64_t pacer::limit_goal() noexcept {
   goal = goal > headroom ? goal - headroom : 0;
   const uint64_t least_goal = live() + std::max(live() / kLeastWayPart, kLeastWayBytes);
   if (goal >= least_goal) return goal;
-  // Over the limit is also who has memory that the scavenger is about to give back; missed is one that what lives alone exceeds.
-  limit_missed_ = rest + marked_ + std::min(external_, lasting_external_) > m.limit;
+  // Over the limit is also who has memory that the scavenger is about to give back, and who has made much that the last cycle could not see
+  // die; missed is one that what is known to live alone exceeds.
+  limit_missed_ = rest + (marked_ - born_) + std::min(external_, lasting_external_) > m.limit;
   return least_goal;
 }
 
@@ -128,6 +129,7 @@ void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   }
   const uint64_t last_goal = goal_;
   marked_ = c.marked;
+  born_ = std::min(c.live_end - std::min(c.live_end, triggered_), marked_);
   lasting_external_ = std::min(external_, c.external);
   external_ = c.external;
   heap_work_ = c.heap_work;

@@ -53,12 +53,12 @@ class pacer {
 
   static constexpr uint64_t kNever = ~uint64_t{0};
 
-  // What is in use. `used` is all that counts against the limit; the rest of it, beyond the heap's free and allocated bytes and external
-  // memory, is taken to stay as it is.
+  // What is in use. `used` is all that counts against the limit; the rest of it, beyond free and allocated bytes and external memory, is
+  // taken to stay as it is.
   struct memory {
     uint64_t limit = kNever;
     uint64_t used = 0;
-    uint64_t heap_free = 0;       // resident, in no span
+    uint64_t heap_free = 0;       // resident, in no span, and of stacks nobody uses
     uint64_t heap_allocated = 0;  // in objects; garbage that waits for the sweep included
     uint64_t heap_spans = 0;      // in spans
     uint64_t external = 0;        // of `used`, behind objects
@@ -67,7 +67,7 @@ class pacer {
   void set_memory(const memory& m) noexcept;
   // The limit determines the goal, not the percentage.
   bool by_limit() const noexcept { return by_limit_; }
-  // That the limit cannot be kept: live data and the rest of the memory are more.
+  // That the limit cannot be kept: what lived when the last cycle began and the rest of the memory are more.
   bool limit_missed() const noexcept { return limit_missed_; }
   // Resident bytes of the heap beyond which the scavenger gives back in the background; kNever: it does not. Of the last cycle's end.
   uint64_t retain() const noexcept { return retain_; }
@@ -111,6 +111,7 @@ class pacer {
   int percent_;
   bool concurrent_;
   uint64_t marked_ = 0, heap_work_ = 0, root_work_ = 0;  // of the last cycle
+  uint64_t born_ = 0;                                    // of what it marked: made meanwhile, whether it still lives or not
   double cons_mark_[kHistory] = {};
   uint64_t goal_ = 0, trigger_ = 0;
   uint64_t external_ = 0;

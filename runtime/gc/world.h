@@ -29,8 +29,6 @@ class world {
   virtual void for_each_mcache(void (*visit)(void* ctx, mcache* c), void* ctx) = 0;
 
   virtual int64_t nanotime() = 0;
-  // Resident bytes of stacks, estimated. Any thread, the world not stopped.
-  virtual uint64_t stack_bytes() { return 0; }
   // Among how many processors the program's time is divided.
   virtual int procs() { return 1; }
 

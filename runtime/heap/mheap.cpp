@@ -3,6 +3,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <new>
 
@@ -18,6 +19,11 @@ constexpr size_t kDescriptorsPerTake = 8;
 // Full for ever: an mcache without a span of a class finds this one, and refills. Never written.
 constinit mspan no_span;
 
+size_t system_unit() noexcept {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return page > kPageSize ? page / kPageSize : 1;
+}
+
 size_t pages_for(size_t bytes) noexcept { return (bytes + kPageSize - 1) >> kPageShift; }
 }  // namespace
 
@@ -28,39 +34,39 @@ mcache::mcache(mheap& h) noexcept : heap(h) {
 
 mcache* mheap::new_mcache() {
   mcache* const c = new mcache(*this);
-  lock_.lock();
+  arena_.lock.lock();
   c->next = caches_;
   caches_ = c;
   c->black = black_;
-  lock_.unlock();
+  arena_.lock.unlock();
   return c;
 }
 
 void mheap::set_allocate_black(bool on) noexcept {
-  lock_.lock();
+  arena_.lock.lock();
   black_ = on;
   if (on) retired_black_bytes_ = retired_black_objects_ = 0;
   for (mcache* c = caches_; c != nullptr; c = c->next) {
     c->black = on;
     if (on) c->black_bytes = c->black_objects = c->charged_bytes = 0, c->mark_credit = 0;
   }
-  lock_.unlock();
+  arena_.lock.unlock();
 }
 
 void mheap::read_black(uint64_t* bytes, uint64_t* objects) noexcept {
-  lock_.lock();
+  arena_.lock.lock();
   *bytes = retired_black_bytes_;
   *objects = retired_black_objects_;
   for (const mcache* c = caches_; c != nullptr; c = c->next) {
     *bytes += c->black_bytes;
     *objects += c->black_objects;
   }
-  lock_.unlock();
+  arena_.lock.unlock();
 }
 
 void mheap::delete_mcache(mcache* c) noexcept {
   flush(*c);
-  lock_.lock();
+  arena_.lock.lock();
   while (mspan* s = c->spare_spans.pop()) free_descriptors_.push(s);
   mcache** at = &caches_;
   while (*at != c) at = &(*at)->next;
@@ -75,7 +81,7 @@ void mheap::delete_mcache(mcache* c) noexcept {
   r.page_cache_hits.add(c->counts.page_cache_hits.read());
   r.mheap_hits.add(c->counts.mheap_hits.read());
   r.large.add(c->counts.large.read());
-  lock_.unlock();
+  arena_.lock.unlock();
   delete c;
 }
 
@@ -88,10 +94,10 @@ void mheap::flush(mcache& c) noexcept {
   }
   c.tiny = 0;
   if (c.pages.empty()) return;
-  lock_.lock();
-  c.pages.flush(pages_);
-  publish_pages();
-  lock_.unlock();
+  arena_.lock.lock();
+  c.pages.flush(arena_.pages);
+  arena_.publish();
+  arena_.lock.unlock();
 }
 
 // ---- life -------------------------------------------------------------------------------------------------------------------------------
@@ -100,7 +106,7 @@ mheap::mheap(const heap_options& options)
       poison_(options.poison),
       scan_by_page_(options.scan_by_page),
       kernel_(options.kernel),
-      pages_(reserved_.pages()) {}
+      arena_({.base = reserved_.base(), .count = reserved_.pages(), .unit = system_unit(), .space = &reserved_}) {}
 
 mheap::~mheap() {
   while (caches_ != nullptr) delete_mcache(caches_);
@@ -139,9 +145,9 @@ void mheap::take_descriptors(span_list* to, size_t n) noexcept {
 
 mspan* mheap::descriptor(mcache& c) noexcept {
   if (c.spare_spans.head == nullptr) {
-    lock_.lock();
+    arena_.lock.lock();
     take_descriptors(&c.spare_spans, kDescriptorsPerTake);
-    lock_.unlock();
+    arena_.lock.unlock();
   }
   return c.spare_spans.pop();
 }
@@ -153,16 +159,11 @@ bool mheap::grow(size_t pages) noexcept {
   size_t n = (pages + kPagesPerChunk - 1) / kPagesPerChunk * kPagesPerChunk;
   if (n > reserved_.pages() - first) return false;
   heap_poison(reinterpret_cast<void*>(reserved_.base() + (first << kPageShift)), n << kPageShift);
-  pages_.grow(first, n);
+  arena_.grow(first, n);
   reserved_.advise_huge_pages(first << kPageShift, n << kPageShift);
   used_bytes_.store((first + n) << kPageShift, std::memory_order_relaxed);
   counters_.grows.add();
   return true;
-}
-
-void mheap::publish_pages() noexcept {
-  released_bytes_.store(pages_.scavenged_pages() << kPageShift, std::memory_order_relaxed);
-  idle_resident_bytes_.store((pages_.free_pages() - pages_.scavenged_pages()) << kPageShift, std::memory_order_relaxed);
 }
 
 // zero: the pages are as the system gave them.
@@ -174,28 +175,28 @@ size_t mheap::alloc_pages(mcache& c, size_t n, bool* zero) noexcept {
       return page;
     }
   }
-  lock_.lock();
+  arena_.lock.lock();
   size_t page = take_pages(c, n, zero);
   if (page == page_alloc::kNone && !sweep_done()) {
     // Rather than grow while garbage waits to be swept, sweep until this fits.
-    lock_.unlock();
+    arena_.lock.unlock();
     reclaim(n);
-    lock_.lock();
+    arena_.lock.lock();
     page = take_pages(c, n, zero);
   }
   if (page == page_alloc::kNone && grow(n)) page = take_pages(c, n, zero);
-  while (page == page_alloc::kNone && held_ != 0) {
+  while (page == page_alloc::kNone && arena_.held != 0) {
     // What is missing may be in the scavenger's hands, for a moment.
-    lock_.unlock();
+    arena_.lock.unlock();
     sched_yield();
-    lock_.lock();
+    arena_.lock.lock();
     page = take_pages(c, n, zero);
   }
-  publish_pages();
-  lock_.unlock();
+  arena_.publish();
+  arena_.lock.unlock();
   if (page == page_alloc::kNone) return page;
   c.counts.mheap_hits.add();
-  if (resident_bytes() > scavenger_.limit()) keep_limit(n);
+  if (scavenger_.resident_bytes() > scavenger_.limit()) keep_limit(n);
   return page;
 }
 
@@ -204,7 +205,7 @@ void mheap::keep_limit(size_t pages) noexcept {
   // A call is bounded by what it is for; with some more at each the heap comes down to a limit that was set lower.
   constexpr uint64_t kMore = 1 << 20;
   const uint64_t most = (static_cast<uint64_t>(pages) << kPageShift) + kMore;
-  const uint64_t resident = resident_bytes();
+  const uint64_t resident = scavenger_.resident_bytes();
   const uint64_t limit = scavenger_.limit();
   if (resident <= limit) return;
   const uint64_t bytes = resident - limit < most ? resident - limit : most;
@@ -217,33 +218,16 @@ void mheap::keep_limit(size_t pages) noexcept {
 size_t mheap::take_pages(mcache& c, size_t n, bool* zero) noexcept {
   if (n <= kMaxCachedSpanPages) {
     // A new cache, if the lowest free group has room for this; what the old one still has goes back, so that neighbours can join.
-    page_cache fresh = pages_.alloc_to_cache();
+    page_cache fresh = arena_.pages.alloc_to_cache();
     const size_t page = fresh.alloc(n, zero);
     if (page != page_alloc::kNone) {
-      c.pages.flush(pages_);
+      c.pages.flush(arena_.pages);
       c.pages = fresh;
       return page;
     }
-    fresh.flush(pages_);
+    fresh.flush(arena_.pages);
   }
-  return pages_.alloc(n, zero);
-}
-
-page_run mheap::hold_idle(size_t unit) noexcept {
-  lock_.lock();
-  const page_run r = pages_.hold_idle(unit);
-  if (r.n != 0) ++held_;
-  publish_pages();
-  lock_.unlock();
-  return r;
-}
-
-void mheap::release_held(page_run r, bool scavenged) noexcept {
-  lock_.lock();
-  pages_.release(r, scavenged);
-  --held_;
-  publish_pages();
-  lock_.unlock();
+  return arena_.pages.alloc(n, zero);
 }
 
 uint64_t mheap::metadata_bytes() const noexcept {
@@ -305,11 +289,11 @@ void mheap::free_span(mspan* s) noexcept {
   heap_poison(reinterpret_cast<void*>(s->base), s->bytes());
   spans_in_use_.fetch_sub(1, std::memory_order_relaxed);
   span_pages_.fetch_sub(static_cast<int64_t>(n), std::memory_order_relaxed);
-  lock_.lock();
-  pages_.free(page, n);
-  publish_pages();
+  arena_.lock.lock();
+  arena_.pages.free(page, n);
+  arena_.publish();
   free_descriptors_.push(s);
-  lock_.unlock();
+  arena_.lock.unlock();
 }
 
 // ---- refill -----------------------------------------------------------------------------------------------------------------------------
@@ -439,7 +423,7 @@ mheap::totals mheap::read_totals() noexcept {
     t.class_mallocs[i] = counters_.mallocs[i].read();
     t.class_frees[i] = counters_.frees[i].read();
   }
-  lock_.lock();
+  arena_.lock.lock();
   add(counters_.retired);
   for (mcache* c = caches_; c != nullptr; c = c->next) {
     add(c->counts);
@@ -450,7 +434,7 @@ mheap::totals mheap::read_totals() noexcept {
       if (now > before) t.class_mallocs[i / kScanKinds] += now - before;
     }
   }
-  lock_.unlock();
+  arena_.lock.unlock();
   const uint64_t large_freed = counters_.large_bytes_freed.read();
   t.total_bytes = counters_.large_bytes_allocated.read();
   t.bytes = t.total_bytes - (large_freed < t.total_bytes ? large_freed : t.total_bytes);

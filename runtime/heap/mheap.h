@@ -20,7 +20,7 @@
 #include "runtime/heap/heap_counters.h"
 #include "runtime/heap/mcache.h"
 #include "runtime/heap/mcentral.h"
-#include "runtime/heap/page_alloc.h"
+#include "runtime/heap/page_arena.h"
 #include "runtime/heap/page_word.h"
 #include "runtime/heap/reservation.h"
 #include "runtime/heap/scavenger.h"
@@ -115,18 +115,11 @@ class mheap {
 
   // ---- memory given back to the system ----
   scavenger& scavenging() noexcept { return scavenger_; }
-  // By the scavenger, in a critical section from one call to the other.
-  page_run hold_idle(size_t unit) noexcept;
-  void release_held(page_run r, bool scavenged) noexcept;
   // Of the data range. Pages used so far, less what the system has back; pages in caches of Ps count as resident.
-  uint64_t resident_bytes() const noexcept {
-    const size_t used = used_bytes();
-    const size_t released = released_bytes();
-    return released < used ? used - released : 0;
-  }
-  size_t released_bytes() const noexcept { return released_bytes_.load(std::memory_order_relaxed); }
+  uint64_t resident_bytes() const noexcept { return arena_.resident() << kPageShift; }
+  size_t released_bytes() const noexcept { return arena_.released() << kPageShift; }
   // Free and resident: what could be given back.
-  size_t idle_resident_bytes() const noexcept { return idle_resident_bytes_.load(std::memory_order_relaxed); }
+  size_t idle_resident_bytes() const noexcept { return arena_.idle() << kPageShift; }
   // Tables and descriptors. The tables' pages are taken to be touched for every page of data ever used: at most 5 % of these, and never
   // given back.
   uint64_t metadata_bytes() const noexcept;
@@ -186,12 +179,11 @@ class mheap {
   void uncache(mcache& c, mspan* s) noexcept;
   mspan* new_span(mcache& c, size_t pages, uint8_t span_class) noexcept;
   size_t alloc_pages(mcache& c, size_t n, bool* zero) noexcept;
-  size_t take_pages(mcache& c, size_t n, bool* zero) noexcept;  // REQUIRES: lock_
-  bool grow(size_t pages) noexcept;                             // REQUIRES: lock_
-  void publish_pages() noexcept;                                // REQUIRES: lock_
+  size_t take_pages(mcache& c, size_t n, bool* zero) noexcept;  // REQUIRES: arena_.lock
+  bool grow(size_t pages) noexcept;                             // REQUIRES: arena_.lock
   void keep_limit(size_t pages) noexcept;
   mspan* descriptor(mcache& c) noexcept;
-  void take_descriptors(span_list* to, size_t n) noexcept;  // REQUIRES: lock_
+  void take_descriptors(span_list* to, size_t n) noexcept;  // REQUIRES: arena_.lock
   void free_span(mspan* s) noexcept;
   enum class empty_span : uint8_t { give_back, keep };
   // REQUIRES: s is out of all lists, sweepgen is sg - 2. Returns the freed pages (0: the span lives on, in the caller's hands).
@@ -206,9 +198,8 @@ class mheap {
   const bool scan_by_page_;
   const page_kernel kernel_;
 
-  alignas(kCacheLine) critical_mutex lock_;
-  // Guarded by lock_.
-  page_alloc pages_;
+  alignas(kCacheLine) page_arena arena_;  // the data
+  // Guarded by arena_.lock.
   span_list free_descriptors_;
   std::byte* descriptor_chunk_ = nullptr;  // the rest of the chunk descriptors are cut from
   size_t descriptor_left_ = 0;
@@ -218,13 +209,10 @@ class mheap {
   };
   chunk* chunks_ = nullptr;
   mcache* caches_ = nullptr;
-  size_t held_ = 0;  // runs that the scavenger holds
   bool black_ = false;
   uint64_t retired_black_bytes_ = 0, retired_black_objects_ = 0;  // of mcaches that are gone
 
   alignas(kCacheLine) std::atomic<size_t> used_bytes_{0};  // of the data range: grown so far
-  std::atomic<size_t> released_bytes_{0};                  // of these: scavenged
-  std::atomic<size_t> idle_resident_bytes_{0};             // free and not scavenged
   std::atomic<uint64_t> descriptor_bytes_{0};
   std::atomic<uint32_t> sweepgen_{2};
   std::atomic<size_t> sweep_cursor_{0};
@@ -237,7 +225,7 @@ class mheap {
   alignas(kCacheLine) std::atomic<int64_t> live_{0};
   std::atomic<int64_t> external_{0};
   std::atomic<uint64_t> trigger_{~uint64_t{0}};
-  scavenger scavenger_{*this};
+  scavenger scavenger_{&arena_};
   heap_counters counters_;
   mcentral central_[kSpanClasses];
 };

@@ -1,4 +1,4 @@
-// The page allocator: which pages of the reservation are free, first fit by address.
+// The page allocator: which pages of an arena (page_arena.h) are free, first fit by address.
 //
 // A bit per page (1 = free), 512 pages to a leaf, and over the leaves a radix tree of fan-out 8. An entry of the tree summarizes the free
 // pages of its range in three numbers: how many at the start, the longest run, how many at the end. Two neighbours merge into their
@@ -26,7 +26,7 @@
 // Not done: to spare leaves that are nearly full, as Go does for the sake of the system's huge pages (a hole in one splits it). Such leaves
 // are low ones, which the order above comes to last, when all that is free beyond the reserve of a tenth lies in them.
 //
-// Pure data structure: no locks (mheap's protects it), never touches the pages themselves.
+// Pure data structure: no locks (the arena's protects it), never touches the pages themselves, and does not ask how large one is.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -51,7 +51,7 @@ class page_alloc {
   page_alloc(const page_alloc&) = delete;
   page_alloc& operator=(const page_alloc&) = delete;
 
-  // Makes [first, first + n) free for the first time, scavenged. Multiples of 512.
+  // Makes [first, first + n) free for the first time, scavenged.
   void grow(size_t first, size_t n) noexcept;
   // The lowest run of n free pages, now in use; kNone if there is none. n > 0. zero: were all of them scavenged?
   size_t alloc(size_t n, bool* zero = nullptr) noexcept;

@@ -59,8 +59,9 @@ struct alignas(64) g : runnable {
 
   // What lets another thread look at the stack, or take pages below its stack pointer, while the goroutine is not running: the essay in
   // sched/stack_claim.h. Whoever is about to run the goroutine sets `status` first and reads stack_claimed afterwards.
-  std::atomic<uint32_t> stack_claimed{0};
-  std::atomic<uint32_t> parks{0};  // +1 for each park, by the goroutine's M: tells one wait from another
+  static constexpr uint32_t kFreed = 2;
+  std::atomic<uint32_t> stack_claimed{0};  // 1: claimed; kFreed: the slot is a free page
+  std::atomic<uint32_t> parks{0};          // +1 for each park, by the goroutine's M: tells one wait from another
   // Of the scavenger: at which wait it last looked, since when that has lasted (0: not known), and whether the stack was cut down for it.
   std::atomic<uint32_t> seen_parks{0};
   uint32_t cut_parks = 0;
@@ -83,7 +84,6 @@ struct alignas(64) g : runnable {
   std::byte* slot = nullptr;       // base of the stack slot
   const void* spawn_pc = nullptr;  // who called go(): for dumps
   uint64_t spawn_goid = 0;         // which goroutine that was
-  uint32_t index = 0;              // of goroutine_pool::g_at
 };
 static_assert(sizeof(g) <= 448, "a parked goroutine should fit into one page together with its frames: look at what grew");
 

@@ -1,17 +1,18 @@
 // Where goroutines come from and go to: newborns, stacks with their g, ids.
 //
 // A goroutine costs 128 bytes until it runs first (a newborn). Then it gets a stack: preferably that of the goroutine that ended last on
-// the same P, whose top page is in the cache; else one from the P's list of dead goroutines, the pool's list, the emptied ones, or the
-// stack arena. The g lies in the stack's top page.
+// the same P, whose top page is in the cache; else one from the P's list of dead goroutines, the class's pool, the P's page cache, or the
+// stack arena (the levels: stack/stack_arena.cpp). The g lies in the stack's top page.
 //
-// Emptied ones. A burst leaves dead goroutines behind, a page and more each. trim() gives back the memory of those that nobody needed since
-// the last trim, g included. What the system then shows there is zeros, and a g of zeros is a dead g: whoever goes through all of them
-// (the collector, a dump, the scavenger) needs no protocol. But a list cannot be linked through them: their numbers stand in an array.
+// What a burst leaves behind. Dead goroutines in the pool cost a page and more each. Those that nobody has needed since the last trim()
+// leave the pool: their stacks become free pages of the stack arena, as they are, and the heap's scavenger gives their memory back when it
+// gets to it, g included. What the system then shows there is zeros, and a g of zeros is a dead g: whoever goes through all of them (the
+// collector, a dump, the scavenger of stacks) needs no protocol, and whoever takes the slot again finds a dead g there in any case.
 #pragma once
 #include <atomic>
 #include <cstdint>
 
-#include "runtime/os/mutex.h"
+#include "runtime/os/critical.h"
 #include "runtime/sched/g.h"
 #include "runtime/sched/newborn_pool.h"
 #include "runtime/stack/stack_arena.h"
@@ -38,11 +39,14 @@ class goroutine_pool {
   uint32_t g_count() const noexcept { return g_count_.load(std::memory_order_acquire); }
   g* g_at(uint32_t i) const noexcept { return all_g_[i]; }
 
-  // Gives back the memory of dead goroutines that were not needed since the last call, in all but what a lull should keep. Returns how
-  // many. One caller at a time, on any thread.
-  size_t trim() noexcept;
-  // How many were given back and have not been used again.
-  size_t emptied() const noexcept;
+  // Frees the stacks of dead goroutines in the pools: those that were not needed since the last call, in all but what a lull should keep.
+  // On any thread, one caller at a time.
+  void trim() noexcept;
+  // Is there something that the next call would free, if it is not needed until then?
+  bool may_trim() const noexcept;
+  // For who is short of memory: at once, all but what a lull should keep, or everything. Any thread.
+  enum class lull : uint8_t { keep, no };
+  void drain(lull l) noexcept;
 
   stack_arena& stacks() noexcept { return stacks_; }
 
@@ -53,18 +57,20 @@ class goroutine_pool {
   struct dead_list {
     g* first = nullptr;
     size_t count = 0;
-    size_t least = 0;             // of count, since the last trim
-    uint32_t* emptied = nullptr;  // numbers of g_at: a stack with the lowest on top; beyond emptied_count trim's work space
-    size_t emptied_count = 0;
+    size_t least = 0;           // of count, since the last trim
+    uint8_t* listed = nullptr;  // by number of the slot: its g is in the table. Belongs to who has the slot
   };
 
-  g* make_g(std::byte* slot, uint8_t stack_class);
-  void give_back(int cls, size_t n) noexcept;
+  g* g_get_slow(p* pp, uint8_t stack_class);
+  void give_away(p* pp) noexcept;
+  void put_into_pool(g* gp) noexcept;
+  g* place_g(uint8_t stack_class, size_t number);
+  void free_dead(int cls, size_t n) noexcept;
 
   stack_arena stacks_;
   newborn_pool newborns_;
 
-  mutable mutex lock_;
+  mutable critical_mutex lock_;    // a goroutine may drain
   dead_list dead_[kStackClasses];  // guarded by lock_
 
   size_t table_bytes_ = 0;

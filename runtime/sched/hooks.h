@@ -4,6 +4,7 @@
 
 namespace warren::rt {
 
+class scavenger;
 struct g;
 struct p;
 struct runnable;
@@ -19,7 +20,8 @@ struct scheduler_hooks {
   void (*parking)(const g* gp, wait_reason why) = nullptr;  // on a goroutine about to park or to yield (wait_reason::none); debug builds
   runnable* (*idle_work)() = nullptr;                       // on g0 with a P that has found nothing to run; nullptr: nothing either
   bool (*gc_is_due)() = nullptr;                            // asked by sysmon, on a thread without P
-  int64_t (*memory_tick)(int64_t now) = nullptr;            // by sysmon; returns how long it may sleep when nothing runs
+  scavenger& (*heap_scavenger)() = nullptr;                 // before a run's first stack is made: who looks after free stacks, for ever
+  int64_t (*memory_tick)(int64_t now) = nullptr;            // by sysmon; returns how long it may sleep when nothing runs. Set if that is
   void (*forced_gc)() = nullptr;                            // on a goroutine of its own, when gc_is_due said so
 };
 

@@ -87,11 +87,13 @@ std::terminate_handler previous_terminate = nullptr;
 }  // namespace
 
 scheduler::scheduler(int procs)
-    : time_slice_(environment_number("WARREN_SLICE_US", 50, 10'000'000, kTimeSlice / 1000) * 1000),
+    : page_scavenger_(sched_hooks.heap_scavenger != nullptr ? sched_hooks.heap_scavenger() : own_page_scavenger_),
+      time_slice_(environment_number("WARREN_SLICE_US", 50, 10'000'000, kTimeSlice / 1000) * 1000),
       max_hogs_(static_cast<uint32_t>(environment_number("WARREN_MAX_HOGS", 0, 100'000, kMaxHogs))),
       max_ms_(static_cast<uint32_t>(environment_number("WARREN_MAX_THREADS", 2 * procs + 2, 100'000, kMaxMs))),
       idle_life_(environment_number("WARREN_IDLE_THREAD_MS", 1, 86'400'000, kIdleThreadMs) * 1'000'000),
       poller_(default_netpoller()) {
+  pool_.stacks().set_scavenger(page_scavenger_);
   for (int i = 0; i < procs; ++i) make_p()->status.store(p_status::idle, std::memory_order_relaxed);
   all_p_.use(static_cast<uint32_t>(procs));
   all_p_[0]->runq.set_unshared(procs == 1);

@@ -38,8 +38,7 @@ struct p {
   mcache* cache = nullptr;       // of the heap; made and emptied by the hooks in sched/hooks.h
   g* dead_goroutines = nullptr;  // with their stacks, newest first: the next newborn takes the hottest
   uint32_t dead_count = 0;
-  std::byte* stack_cache[WARREN_CAPACITY(16, 2)];  // slots of class normal without a g in them yet
-  uint32_t stack_cache_count = 0;
+  page_cache stack_pages;  // free slots of class normal
   detail::newborn* free_newborns = nullptr;
   uint32_t free_newborn_count = 0;
   uint32_t ready_countdown = 0;         // rule (5) of proc.cpp: goreadies until the next sample,

@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "runtime/heap/scavenger.h"
 #include "runtime/os/futex.h"
 #include "runtime/os/mutex.h"
 #include "runtime/sched/goroutine_pool.h"
@@ -135,6 +136,8 @@ class scheduler {
 
   goroutine_pool& pool() noexcept { return pool_; }
   stack_scavenger& scavenger() noexcept { return scavenger_; }
+  // Of free stacks: the heap's, if the program has a heap.
+  rt::scavenger& page_scavenger() noexcept { return page_scavenger_; }
   stack_scan& stacks_scan() noexcept { return stack_scan_; }
   const p_table& all_p() const noexcept { return all_p_; }
   m* all_m() const noexcept { return all_m_.load(std::memory_order_acquire); }
@@ -221,7 +224,9 @@ class scheduler {
   p_table all_p_;
   p spare_p_{-1};
   mutex spare_lock_;
-  goroutine_pool pool_;
+  rt::scavenger own_page_scavenger_;
+  rt::scavenger& page_scavenger_;
+  goroutine_pool pool_;  // after the scavenger, which looks after its stacks
   stack_scavenger scavenger_{*this};
   stack_scan stack_scan_{*this};
   std::atomic<m*> all_m_{nullptr};

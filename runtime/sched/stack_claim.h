@@ -19,6 +19,12 @@
 // Who waits at line 3 keeps its thread and P. So claims are short (a system call over some dozens of stacks, or a walk over one), the
 // holder takes no lock that a goroutine could hold, and goroutines that wake often are not claimed at all.
 //
+// The memory of an ended goroutine's stack may be given back, the word with it. A claimant who saw the goroutine alive, and was held up
+// between (a) and (c) since, would lose its claim unseen, and (c) might find the next goroutine there. So who frees the stack claims it
+// first, as `freed`, and leaves it in the pool if that fails. Then either the word stays as it is until the stack is used again, and no (a)
+// succeeds; or it becomes 0 with all of the page, and an (a) after that is a claim on whoever comes next, in good order (the checker's
+// mutant frees_what_is_claimed shows what happens otherwise).
+//
 // Where membarrier is refused there are no claims: claim_stacks returns 0, stacks keep their pages and are scanned while the world stands.
 #pragma once
 #include <cstddef>
@@ -40,6 +46,16 @@ namespace warren::rt {
 // while the M waits in own_stack.
 size_t claim_stacks(g** gs, size_t n, const void** sps = nullptr) noexcept;
 void release_stacks(g* const* gs, size_t n) noexcept;
+
+// For who frees the stack of a dead goroutine. false: somebody claims it at the moment.
+inline bool claim_freed(g* gp) noexcept {
+  uint32_t nobody = 0;
+  return gp->stack_claimed.compare_exchange_strong(nobody, g::kFreed, std::memory_order_acquire, std::memory_order_relaxed);
+}
+// For who takes it again, if its memory was not given back meanwhile.
+inline void release_freed(g* gp) noexcept {
+  if (gp->stack_claimed.load(std::memory_order_relaxed) == g::kFreed) gp->stack_claimed.store(0, std::memory_order_release);
+}
 
 // For who is about to run gp, after it stored the status: returns when nobody claims the stack.
 void wait_for_stack(const g* gp) noexcept;

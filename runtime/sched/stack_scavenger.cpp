@@ -55,10 +55,7 @@ void stack_scavenger::tick(int64_t now) noexcept {
   const uint32_t to = std::min(end_, cursor_ + kSlice);
   look(cursor_, to, now, kLongParked);
   cursor_ = to;
-  if (cursor_ == end_) {
-    emptied_.fetch_add(s_.pool().trim(), std::memory_order_relaxed);
-    if (s_.pool().newborns().trim() != 0) young_ = true;
-  }
+  if (cursor_ == end_) trim_pools();
   const int64_t end = nanotime();
   spent_ += end - now;
   if (cursor_ == end_) next_pass_ = end + std::max(kPeriod, spent_ * kShareOfTime);
@@ -73,8 +70,12 @@ int64_t stack_scavenger::may_sleep(int64_t now) const noexcept {
 void stack_scavenger::pass(int64_t now, int64_t long_parked) noexcept {
   const std::lock_guard guard(work_);
   look(0, s_.pool().g_count(), now, long_parked);
-  emptied_.fetch_add(s_.pool().trim(), std::memory_order_relaxed);
-  s_.pool().newborns().trim();
+  trim_pools();
+}
+
+void stack_scavenger::trim_pools() noexcept {
+  s_.pool().trim();
+  if (s_.pool().newborns().trim() != 0 || s_.pool().may_trim()) young_ = true;
 }
 
 // Goroutines [from, to) of the table.

@@ -3,7 +3,7 @@
 //   Long-parked goroutines. Whoever went deep once (a TLS handshake, a regular expression) and then waits for an hour would keep the pages.
 //     Those below the stack pointer of a goroutine that has been in one wait for kLongParked are given back, once per wait.
 //   Dead goroutines and free newborns. What a burst left behind: goroutine_pool::trim, newborn_pool::trim. What was not needed for one
-//     period goes.
+//     period goes; the stacks become free pages, whose memory is the heap's scavenger's business (heap/scavenger.h).
 //   Samples. A P's first 64 goroutines, then one in about 8192 (WARREN_STACKSAMPLE), begin on a cleared stack; stack/stack_use.h.
 //
 // How long a goroutine has waited is not known: a clock at every park would cost more than the park. A pass over all goroutines notes the
@@ -58,7 +58,6 @@ class stack_scavenger {
   mutex& claims() noexcept { return claims_; }
 
   uint64_t stacks_cut() const noexcept { return cut_.load(std::memory_order_relaxed); }
-  uint64_t stacks_emptied() const noexcept { return emptied_.load(std::memory_order_relaxed); }
 
  private:
   static constexpr size_t kBatch = 64;
@@ -68,6 +67,7 @@ class stack_scavenger {
   void measure(g* gp) noexcept;
   void look(uint32_t from, uint32_t to, int64_t now, int64_t long_parked) noexcept;
   void cut(g** gs, size_t n) noexcept;
+  void trim_pools() noexcept;
   uint64_t activity() const noexcept;
 
   scheduler& s_;
@@ -86,7 +86,6 @@ class stack_scavenger {
   uint64_t seen_activity_ = 0;
 
   std::atomic<uint64_t> cut_{0};
-  std::atomic<uint64_t> emptied_{0};
 };
 
 }  // namespace warren::rt

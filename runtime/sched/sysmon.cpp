@@ -222,7 +222,7 @@ void scheduler::sysmon_loop() noexcept {
     }
     const int64_t again = retake(now, &any);
     scavenger_.tick(now);
-    if (sched_hooks.memory_tick != nullptr) memory_rest = sched_hooks.memory_tick(now);
+    memory_rest = sched_hooks.memory_tick != nullptr ? sched_hooks.memory_tick(now) : own_page_scavenger_.tick(now);
     if (sched_hooks.gc_is_due != nullptr && sched_hooks.gc_is_due()) gc_wanted_.store(true, std::memory_order_release);
     if (follows_quota_.load(std::memory_order_relaxed) && now - quota_read_at_ >= kQuotaEvery) {
       quota_read_at_ = now;

@@ -1,12 +1,15 @@
-// Where goroutine stacks live: address space, slots, guards, the global pool.
+// Where goroutine stacks live: address space, slots, guards.
 #pragma once
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
-#include "runtime/os/mutex.h"
+#include "runtime/heap/page_arena.h"
 
 namespace warren::rt {
+
+class scavenger;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr size_t kStackScale = 4;  // instrumented frames are two to four times as large
@@ -79,10 +82,12 @@ class stack_arena {
 
   struct statistics {
     size_t slots_capacity[kStackClasses];  // what the reservation has room for
-    size_t slots_made[kStackClasses];      // handed out at least once or waiting in the pool
-    size_t slots_pooled[kStackClasses];
-    size_t slots_unguarded;  // of those made, how many have only a canary
-    guard_mode mode;         // the mode in use (never automatic)
+    size_t slots_made[kStackClasses];      // with their guards; of these
+    size_t slots_idle[kStackClasses];      // are free, and the scavenger's for the taking
+    size_t slots_released[kStackClasses];  // are free, and the system has their memory, or has never given any
+    uint64_t given_back;                   // slots that have become so, ever
+    size_t slots_unguarded;                // of those made, how many have only a canary
+    guard_mode mode;                       // the mode in use (never automatic)
   };
 
   // Reserves the address space. Dies with one line when not even a few slots can be had.
@@ -92,17 +97,25 @@ class stack_arena {
   stack_arena(const stack_arena&) = delete;
   stack_arena& operator=(const stack_arena&) = delete;
 
-  // Fills out[0..n) with the addresses of slots and returns how many it could get; fewer than n only when the region is exhausted.
-  // Takes from the class's pool (the most recently released first: its pages are warm), else makes a batch of new slots.
-  // What a slot contains is undefined (a used slot is not cleared).
+  // Fills out[0..n) with the addresses of slots, the lowest that are free, and returns how many it could get; fewer than n only when the
+  // region is exhausted. What a slot contains is undefined (a used slot is not cleared).
   size_t allocate(int cls, std::byte** out, size_t n) noexcept;
+  // All free slots of an aligned group of 64, the lowest that has any: for a P. Empty when the region is exhausted.
+  page_cache allocate_group(int cls) noexcept;
+  std::byte* slot_at(int cls, size_t number) const noexcept {
+    return reinterpret_cast<std::byte*>(base_ + start_[cls] + number * stack_slot_size(cls));
+  }
+  // Below stats().slots_capacity. REQUIRES: slot is one of that class.
+  size_t number_of(int cls, const std::byte* slot) const noexcept {
+    return (reinterpret_cast<uintptr_t>(slot) - base_ - start_[cls]) / stack_slot_size(cls);
+  }
 
-  // Gives slots back to the pool. Their memory stays resident until trim().
+  // Gives slots back. Their memory stays resident until a scavenger takes it.
   void release(int cls, std::byte** slots, size_t n) noexcept;
 
-  // Returns the pages of pooled slots to the system (guards stay). Returns the bytes of address space that were swept; what is swept and
-  // not used again is not counted twice.
-  size_t trim() noexcept;
+  // The scavenger that looks after the free slots, until the arena dies. Called once, before the first slot is handed out; the scavenger
+  // lives longer than the arena.
+  void set_scavenger(scavenger& s) noexcept;
 
   // Is this address in a stack region? One subtraction and compare: the regions are adjacent.
   bool contains(const void* addr) const noexcept { return reinterpret_cast<uintptr_t>(addr) - base_ < bytes_; }
@@ -127,26 +140,19 @@ class stack_arena {
 
  private:
   struct region {
-    mutable mutex lock;     // guards the members below, and the pool's array
-    size_t capacity = 0;    // slots
-    size_t made = 0;        // slots [0, made) exist, the rest was never touched
-    size_t next_batch = 0;  // slots to make next time: doubles up to kLargestBatch
-    size_t pooled = 0;      // pool[0, pooled)
-    size_t clean = 0;       // pool[0, clean) have no resident pages
-    size_t unguarded = 0;
-    uint32_t* pool = nullptr;         // slot numbers, a stack; room for capacity
+    std::optional<page_arena> slots;  // its pages are slots
+    size_t capacity = 0;              // slots
+    size_t next_batch = 0;            // slots to make next time: doubles up to kLargestBatch. Guarded by slots->lock
+    std::atomic<size_t> unguarded{0};
     uint8_t* guard_made = nullptr;    // per slot: 1 when a real guard is in place
     uintptr_t* annotation = nullptr;  // per slot: sanitizer_fiber's memory
   };
 
-  std::byte* slot_address(int cls, size_t number) const noexcept {
-    return reinterpret_cast<std::byte*>(base_ + start_[cls] + number * stack_slot_size(cls));
-  }
-  size_t slot_number(int cls, const std::byte* slot) const noexcept {
-    return (reinterpret_cast<uintptr_t>(slot) - base_ - start_[cls]) / stack_slot_size(cls);
-  }
   bool grow(int cls, region& r) noexcept;
   void install_guards(int cls, region& r, size_t first, size_t n) noexcept;
+  void keep_limit(size_t slots) noexcept;
+  template <class F>
+  bool take(int cls, F&& from) noexcept;
 
   uintptr_t base_ = 0;  // of the reservation's aligned part
   uintptr_t bytes_ = 0;
@@ -155,6 +161,7 @@ class stack_arena {
   guard_mode mode_ = guard_mode::automatic;
   std::atomic<size_t> protection_budget_{0};  // guards that mprotect may still make
   std::atomic<bool> unguarded_reported_{false};
+  scavenger* scavenger_ = nullptr;
   void* mapping_ = nullptr;
   size_t mapping_bytes_ = 0;
   void* metadata_ = nullptr;

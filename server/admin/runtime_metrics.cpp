@@ -55,6 +55,7 @@ void go_memstats(families& f, const heap_stats& h, const gc_stats& gc, const sch
   gauge("heap_inuse_bytes", "Number of heap bytes that are in use.", d(h.span_bytes));
   gauge("heap_released_bytes", "Number of heap bytes released to OS.", d(h.released_bytes));
   gauge("heap_objects", "Number of currently allocated objects.", d(h.objects));
+  gauge("stack_inuse_bytes", "Number of bytes in use by the stack allocator.", d(s.stack_inuse_bytes));
   gauge("stack_sys_bytes", "Number of bytes obtained from system for stack allocator.", d(s.stack_bytes));
   gauge("gc_sys_bytes", "Number of bytes used for garbage collection system metadata.", d(h.metadata_bytes));
   gauge("next_gc_bytes", "Number of heap bytes when next garbage collection will take place.", d(gc.goal_bytes));
@@ -228,7 +229,10 @@ void warren_gc(families& f, const gc_stats& gc) {
 void warren_stacks(families& f, const scheduler_stats& s) {
   const auto d = [](uint64_t v) { return static_cast<double>(v); };
   f.gauge("warren_stack_unguarded", "Stacks without a guard page: their overflow is noticed late.", d(s.stacks_unguarded));
-  f.gauge("warren_stack_empty", "Stacks kept for reuse whose memory was given back.", d(s.stacks_empty));
+  f.gauge("warren_stack_idle_bytes", "Address space of the stacks that are free.", d(s.stack_idle_bytes));
+  f.gauge("warren_stack_released_bytes", "Of these, of the stacks whose memory was given back, or never touched.",
+          d(s.stack_released_bytes));
+  f.gauge("warren_stack_empty", "Free stacks whose memory was given back, or never touched.", d(s.stacks_empty));
   f.counter("warren_stack_emptied_total", "Stacks of ended goroutines whose memory was given back.", d(s.stacks_emptied));
   f.counter("warren_stack_cut_total", "Long waits during which memory below the stack pointer was given back.", d(s.stacks_cut));
   const std::vector<stack_use> sites = read_stack_use();

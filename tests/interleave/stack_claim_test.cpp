@@ -75,9 +75,40 @@ void claimed_as_it_parks(scenario& s) {
   s.thread("claims", [=] { f->look(gp); });
 }
 
+// A goroutine ends, its stack is freed, and the next one runs there, while somebody who saw the first one claims it. given_back: the memory
+// was, meanwhile, so that the words of the g are 0.
+void freed_as_it_is_claimed(scenario& s, bool given_back) {
+  auto* w = s.make<world>(1);
+  auto* f = s.make<frames>();
+  int* const local = s.make<int>(0);
+  f->local = local;
+  g* gp = w->goroutine([=] {
+    ++*local;
+    w->finish();
+  });
+  gp->status.store(g_status::running, std::memory_order_relaxed);
+  w->thread("runs", 0);
+  w->start(s);
+  s.thread("frees", [=] {
+    gp->status.store(g_status::dead, std::memory_order_release);
+    // If somebody claims it, it stays in the pool, and is used again from there.
+    if (claim_freed(gp)) {
+      if (given_back) gp->stack_claimed.store(0, std::memory_order_relaxed);
+      release_freed(gp);
+    }
+    gp->status.store(g_status::waiting, std::memory_order_release);
+    goready(gp);
+  });
+  s.thread("claims", [=] { f->look(gp); });
+}
+void given_back_as_it_is_claimed(scenario& s) { freed_as_it_is_claimed(s, true); }
+void used_again_as_it_is_claimed(scenario& s) { freed_as_it_is_claimed(s, false); }
+
 constexpr interleave::subject kSubjects[] = {
     {"ClaimedAsItIsReadied", claimed_as_it_is_readied, {.preemptions = 2, .weak = 1}},
     {"ClaimedAsItParks", claimed_as_it_parks, {.preemptions = 3, .weak = 1}},
+    {"GivenBackAsItIsClaimed", given_back_as_it_is_claimed, {.preemptions = 2, .weak = 1}},
+    {"UsedAgainAsItIsClaimed", used_again_as_it_is_claimed, {.preemptions = 2, .weak = 1}},
 };
 INTERLEAVE_SUBJECTS(StackClaim, kSubjects)
 

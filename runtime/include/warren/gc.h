@@ -78,8 +78,9 @@ int set_gc_percent(int percent) noexcept;
 // up to half of the processors' time spent on collections, and standard error says so (gc_stats::limit_missed counts).
 //
 // What counts (gc_stats::memory_bytes): pages of the heap, in use or free, that the system has not got back; the heap's tables, as if they
-// were all touched; 8 KiB for each stack in use; what external_bytes was told of. What does not: other memory of malloc and mmap in the
-// program and its libraries (std::string, protobuf, TLS), code, static data, stacks of threads, stacks beyond 8 KiB, the marker's queue.
+// were all touched; 8 KiB for each stack, in use or free, of which it has not got the memory back; what external_bytes was told of. What
+// does not: other memory of malloc and mmap in the program and its libraries (std::string, protobuf, TLS), code, static data, stacks of
+// threads, stacks beyond 8 KiB, the marker's queue.
 int64_t set_memory_limit(int64_t bytes) noexcept;
 
 // Tells the collector of memory that collected objects own and that it does not see: of malloc, mmap, a library. Positive when it has come,
@@ -97,8 +98,8 @@ int64_t set_memory_limit(int64_t bytes) noexcept;
 // throws.
 void external_bytes(int64_t change) noexcept;
 
-// Collects, and gives the memory of all free pages of the heap back to the system. Returns how many bytes it has given back. On a
-// goroutine. Rarely of use: the runtime does as much by itself, slowly.
+// Collects, and gives the memory of all free pages of the heap and of all free stacks back to the system. Returns how many bytes it has
+// given back. On a goroutine. Rarely of use: the runtime does as much by itself, slowly.
 uint64_t free_os_memory();
 
 // Counts by the power of two: bucket i holds values in [2^i, 2^(i+1)) nanoseconds, bucket 0 also 0.
@@ -124,7 +125,7 @@ struct gc_stats {
   bool limiting = false;                        // they are free now
   int64_t limit_bytes = INT64_MAX;              // the memory limit; INT64_MAX: none
   uint64_t memory_bytes = 0;                    // what counts against it (set_memory_limit)
-  uint64_t stack_memory_bytes = 0;              // of that: stacks, estimated, some 10 ms ago
+  uint64_t stack_memory_bytes = 0;              // of that: stacks, estimated
   uint64_t limit_missed = 0;                    // collections that found more alive than the limit allows
   uint64_t goal_bytes = 0;                      // heap size at which the next collection should end
   int64_t last_end_unix_ns = 0;                 // wall time; 0 before the first
@@ -152,7 +153,7 @@ struct heap_stats {
   uint64_t reserved_bytes = 0;                // the reservation
   uint64_t idle_bytes = 0;                    // of these: in no span
   uint64_t released_bytes = 0;                // of idle_bytes: the system has their memory
-  uint64_t released_bytes_total = 0;          // given back ever
+  uint64_t released_bytes_total = 0;          // given back ever, that of stacks included
   uint64_t release_failures = 0;              // times the system refused to take some
   uint64_t external_bytes = 0;                // memory of others behind objects (warren::external_bytes)
   uint64_t metadata_bytes = 0;                // span descriptors, and tables as if they were all touched

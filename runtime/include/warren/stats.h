@@ -20,9 +20,11 @@ struct scheduler_stats {
   uint32_t global_queue = 0;      // goroutines in the global run queue
   uint32_t local_queues = 0;      // goroutines in the Ps' queues
   uint64_t stack_slots = 0;       // stacks made, in use or kept for reuse
-  uint64_t stack_bytes = 0;       // address space of these (resident is what was touched)
+  // Address space of these, as Go counts stacks (resident is what was touched: gc_stats::stack_memory_bytes). In use: of goroutines, or
+  // kept for the next ones; idle: the rest, with what was released to the system or never touched.
+  uint64_t stack_bytes = 0, stack_inuse_bytes = 0, stack_idle_bytes = 0, stack_released_bytes = 0;
   uint64_t stacks_unguarded = 0;  // of stack_slots, those whose overflow is noticed late: no guard could be had
-  uint64_t stacks_empty = 0;      // of stack_slots, those kept for reuse whose memory was given back
+  uint64_t stacks_empty = 0;      // of stack_slots, those that cost nothing: their memory was given back, or never touched
 
   // Totals.
   uint64_t goroutines_created = 0;

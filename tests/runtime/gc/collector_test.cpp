@@ -264,6 +264,38 @@ TEST_F(Collector, NeighboursAreJudgedTogetherAndCountedOnce) {
   }
 }
 
+// Many lists through the same pages, singly and doubly linked, and trees: what is followed within a page, what waits in it, and what finds
+// no room to be followed, all of it is marked.
+TEST_F(Collector, ListsAndTreesThroughTheSamePages) {
+  constexpr size_t kLists = 60, kLength = 400;
+  std::vector<node*> last(kLists);
+  for (size_t k = 0; k < kLength; ++k) {
+    for (size_t l = 0; l < kLists; ++l) {
+      node* const n = make();
+      if (last[l] != nullptr) {
+        last[l]->left = n;
+        if (l % 2 == 1) n->right = last[l];
+      } else {
+        local(l) = word(n);
+      }
+      last[l] = n;
+    }
+    (void)make();  // garbage in between
+  }
+  const std::function<node*(int)> tree = [&](int depth) {
+    node* const n = make();
+    if (depth > 0) {
+      n->left = tree(depth - 1);
+      n->right = tree(depth - 1);
+    }
+    return n;
+  };
+  local(kLists) = word(tree(11));
+  const gc_report r = gc.collect(gc_trigger::manual);
+  EXPECT_EQ(r.objects_marked, kLists * kLength + (size_t{1} << 12) - 1);
+  EXPECT_EQ(r.objects_freed, kLength);
+}
+
 TEST_F(Collector, AllocationTriggersAtTheGoal) {
   EXPECT_EQ(heap.trigger(), kMinTriggerBytes);
   EXPECT_FALSE(heap.should_collect());

@@ -389,4 +389,62 @@ TEST_F(Memory, TheBackgroundGivesBackWhatALessBusyProgramDoesNotNeed) {
   });
 }
 
+// ---- stacks -----------------------------------------------------------------------------------------------------------------------------
+#if defined(__SANITIZE_THREAD__)
+constexpr int kBurst = 800;  // TSan takes milliseconds for each
+#else
+constexpr int kBurst = 10'000;
+#endif
+constexpr uint64_t kStackBytes = rt::kPageSize;  // that each counts
+
+// So many goroutines at once, which have all ended on return. The stack memory that was counted meanwhile.
+uint64_t burst() {
+  std::atomic<int> begun{0}, ended{0};
+  std::atomic<bool> end{false};
+  for (int i = 0; i < kBurst; ++i)
+    go([&] {
+      ++begun;
+      while (!end) yield();
+      ++ended;
+    });
+  while (begun < kBurst) yield();
+  const uint64_t counted = read_mem_stats().gc.stack_memory_bytes;
+  end = true;
+  while (ended < kBurst) yield();
+  return counted;
+}
+// What may stay: ended goroutines and pages for new ones in the caches of Ps, and what the monitor is giving back at the moment.
+uint64_t elsewhere() { return (static_cast<uint64_t>(maxprocs()) * (64 + 64) + 64) * kStackBytes; }
+
+TEST_F(Memory, FreeOsMemoryGivesBackStacks) {
+  warren::run([] {
+    free_os_memory();
+    const mem_stats before = read_mem_stats();
+    EXPECT_GE(burst(), kBurst * kStackBytes);
+    EXPECT_GE(read_mem_stats().gc.stack_memory_bytes, kBurst * kStackBytes) << "they are kept for the next";
+    free_os_memory();
+    const mem_stats after = read_mem_stats();
+    EXPECT_LE(after.gc.stack_memory_bytes, before.gc.stack_memory_bytes + elsewhere());
+    EXPECT_GE(after.heap.released_bytes_total + elsewhere(), before.heap.released_bytes_total + kBurst * kStackBytes);
+    EXPECT_LE(after.gc.stack_memory_bytes, after.gc.memory_bytes);
+    EXPECT_GE(burst(), kBurst * kStackBytes) << "they serve again";
+  });
+}
+
+// The goroutines of a burst have ended, and nothing is wrong with that until a limit is set that their stacks exceed.
+TEST_F(Memory, StacksThatNobodyUsesGoWhenTheLimitWantsThem) {
+  warren::run([] {
+    free_os_memory();
+    burst();
+    ASSERT_GE(read_mem_stats().gc.stack_memory_bytes, kBurst * kStackBytes);
+    const uint64_t missed = read_mem_stats().gc.limit_missed;
+    // So that a quarter of the stacks must go. (What else there is counts, too.)
+    const uint64_t limit = read_mem_stats().gc.memory_bytes - kBurst * kStackBytes / 4;
+    set_memory_limit(static_cast<int64_t>(limit));
+    while (read_mem_stats().gc.memory_bytes > limit) sleep(std::chrono::milliseconds(1));
+    gc();
+    EXPECT_EQ(read_mem_stats().gc.limit_missed, missed) << "they are not in the way of the limit";
+  });
+}
+
 }  // namespace

@@ -381,7 +381,7 @@ TEST(PacerWithLimit, BelowWhatLiveObjectsOwnCollectionsAreNotInVainForEver) {
 
 TEST(PacerWithLimit, BelowLiveAStandingWorldIgnoresItWhileTheBrakeIsOn) {
   pacer p(100, false);
-  p.start_cycle(0);
+  p.start_cycle(100 << 20);
   pacer::memory m{.limit = 60 << 20, .used = 120 << 20, .heap_free = 0, .heap_allocated = 100 << 20, .heap_spans = 100 << 20};
   p.end_cycle({.marked = 100 << 20, .live_end = 100 << 20, .heap_work = 100 << 20}, m);
   EXPECT_TRUE(p.limit_missed());
@@ -392,6 +392,19 @@ TEST(PacerWithLimit, BelowLiveAStandingWorldIgnoresItWhileTheBrakeIsOn) {
   p.set_memory(m);
   EXPECT_FALSE(p.by_limit());
   EXPECT_EQ(p.goal(), uint64_t{200 << 20});
+}
+
+// What was made while the cycle marked may be dead as well: that it does not fit is no reason to complain.
+TEST(PacerWithLimit, IsNotMissedByWhatMayBeDead) {
+  const pacer::memory m{.limit = 60 << 20, .used = 70 << 20, .heap_free = 0, .heap_allocated = 65 << 20, .heap_spans = 65 << 20};
+  pacer p(400, true);
+  p.start_cycle(30 << 20);
+  p.end_cycle({.marked = 60 << 20, .live_end = 65 << 20, .heap_work = 25 << 20}, m);
+  EXPECT_TRUE(p.by_limit());
+  EXPECT_FALSE(p.limit_missed());
+  p.start_cycle(62 << 20);
+  p.end_cycle({.marked = 60 << 20, .live_end = 65 << 20, .heap_work = 60 << 20}, m);
+  EXPECT_TRUE(p.limit_missed());
 }
 
 TEST(PacerWithLimit, TheHeapsShareIsWhatTheRestLeaves) {

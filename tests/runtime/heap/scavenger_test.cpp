@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -176,6 +177,144 @@ TEST_F(Scavenger, ALimitBelowWhatIsInUseCostsNoMemory) {
   ASSERT_NE(large(8 * kMB), nullptr);
   ASSERT_NE(large(8 * kMB), nullptr);
   EXPECT_EQ(heap_.resident_bytes() - heap_.idle_resident_bytes(), 16 * kMB);
+}
+
+// An arena of stacks beside the heap's: pages of 64 KiB, each of which counts as one page of the heap.
+class StackArena : public Scavenger {
+ protected:
+  static constexpr size_t kStride = 64 * 1024;
+  static constexpr size_t kStacks = 1024;
+  StackArena()
+      : memory_(mmap(nullptr, kStacks * kStride, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)),
+        stacks_({.base = reinterpret_cast<uintptr_t>(memory_), .count = kStacks, .stride = kStride}) {
+    stacks_.lock.lock();
+    stacks_.grow(0, kStacks);
+    stacks_.lock.unlock();
+    heap_.scavenging().add(stacks_);
+  }
+  ~StackArena() override {
+    heap_.scavenging().remove(stacks_);
+    munmap(memory_, kStacks * kStride);
+  }
+  void take(size_t n) {
+    stacks_.lock.lock();
+    for (; n > 0; --n) *stacks_.address(stacks_.pages.alloc(1)) = std::byte{1};
+    stacks_.publish();
+    stacks_.lock.unlock();
+  }
+  void drop(size_t first, size_t n) {
+    stacks_.lock.lock();
+    stacks_.pages.free(first, n);
+    stacks_.publish();
+    stacks_.lock.unlock();
+  }
+
+  void* memory_;
+  page_arena stacks_;
+};
+
+TEST_F(StackArena, FreeStacksGoFirstHighestFirstAndAreCountedAsPages) {
+  ASSERT_NE(large(8 * kMB), nullptr);
+  drop_all();
+  const uint64_t heap = heap_.resident_bytes();
+  take(100);
+  EXPECT_EQ(heap_.scavenging().stacks_resident_bytes(), 100 * kPageSize);
+  EXPECT_EQ(heap_.scavenging().resident_bytes(), heap + 100 * kPageSize);
+  drop(10, 80);
+  EXPECT_EQ(heap_.scavenging().stacks_resident_bytes(), 100 * kPageSize) << "free, and still there";
+  EXPECT_EQ(heap_.scavenging().idle_bytes(), 8 * kMB + 80 * kPageSize);
+  EXPECT_EQ(heap_.scavenging().give_back(80 * kPageSize), 80 * kPageSize);
+  ASSERT_EQ(asked.size(), 2u) << "a group of 64 at most";
+  EXPECT_EQ(asked[0].at, reinterpret_cast<uintptr_t>(stacks_.address(64)));
+  EXPECT_EQ(asked[0].bytes, 26 * kStride);
+  EXPECT_EQ(asked[1].at, reinterpret_cast<uintptr_t>(stacks_.address(10)));
+  EXPECT_EQ(asked[1].bytes, 54 * kStride);
+  EXPECT_EQ(heap_.scavenging().stacks_resident_bytes(), 20 * kPageSize);
+  EXPECT_EQ(heap_.resident_bytes(), heap) << "the heap's turn comes after";
+  EXPECT_EQ(*stacks_.address(9), std::byte{1});
+  EXPECT_EQ(*stacks_.address(10), std::byte{0});
+  EXPECT_EQ(stacks_.given_back(), 80u);
+  EXPECT_EQ(heap_.scavenging().give_back(kMB), kMB);
+  EXPECT_EQ(heap_.resident_bytes(), heap - kMB);
+}
+
+TEST_F(StackArena, InTheBackgroundStacksNeedNoGoalAndKeepThePace) {
+  take(kStacks);
+  drop(0, kStacks);
+  ASSERT_NE(large(kMB), nullptr);
+  drop_all();
+  const uint64_t heap = heap_.resident_bytes();
+  cost = 40'000;
+  int64_t spent = 0;
+  for (;;) {
+    const int64_t began = now;
+    const int64_t rest = heap_.scavenging().tick(now);
+    spent += now - began;
+    EXPECT_LE(now - began, 140'000) << "a slice";
+    if (rest == INT64_MAX) break;
+    now += rest;
+  }
+  EXPECT_EQ(stacks_.released(), kStacks);
+  EXPECT_EQ(heap_.resident_bytes(), heap) << "it has no goal";
+  EXPECT_LE(static_cast<double>(spent), 0.0101 * static_cast<double>(now));
+}
+
+TEST_F(StackArena, WhoAllocatesKeepsTheLimitOfBoth) {
+  take(512);
+  drop(0, 512);
+  heap_.scavenging().set_limit(8 * kMB);
+  ASSERT_NE(large(6 * kMB), nullptr);
+  EXPECT_LE(heap_.scavenging().resident_bytes(), 8 * kMB);
+  EXPECT_EQ(heap_.scavenging().stacks_resident_bytes(), 2 * kMB) << "what had to go, by whole groups";
+  drop_all();
+}
+
+TEST_F(StackArena, AnArenaThatGoesIsNotCountedAnyMore) {
+  take(10);
+  {
+    page_arena more({.base = reinterpret_cast<uintptr_t>(memory_), .count = 64, .stride = kStride});
+    more.lock.lock();
+    more.grow(0, 64);
+    more.pages.alloc(3);
+    more.publish();
+    more.lock.unlock();
+    heap_.scavenging().add(more);
+    EXPECT_EQ(heap_.scavenging().stacks_resident_bytes(), 13 * kPageSize) << "what it had before counts, too";
+    heap_.scavenging().remove(more);
+  }
+  EXPECT_EQ(heap_.scavenging().stacks_resident_bytes(), 10 * kPageSize);
+  drop(0, 10);
+  EXPECT_EQ(heap_.scavenging().give_back(~uint64_t{0}), 10 * kPageSize) << "the others are looked after as before";
+}
+
+// remove returns when nobody is at work on the arena any more: its memory may go.
+TEST_F(StackArena, RemoveWaitsForWhoIsAtWork) {
+  static std::atomic<int> inside;
+  static std::atomic<bool> gone;
+  inside = 0, gone = false;
+  take(64);
+  drop(0, 64);
+  heap_.scavenging().set_system_for_testing(
+      [](void*, size_t) {
+        inside = 1;
+        while (inside == 1) sched_yield();
+        EXPECT_FALSE(gone);
+        return 0;
+      },
+      &fake_clock);
+  std::thread at_work([&] { heap_.scavenging().give_back(1); });
+  while (inside != 1) sched_yield();
+  std::thread remover([&] {
+    heap_.scavenging().remove(stacks_);
+    gone = true;
+  });
+  while (heap_.scavenging().stacks_resident_bytes() != 0) sched_yield();  // taken from the list
+  EXPECT_FALSE(gone);
+  inside = 2;
+  at_work.join();
+  remover.join();
+  EXPECT_EQ(stacks_.held, 0u);
+  heap_.scavenging().add(stacks_);
 }
 
 // The whole reservation goes round between one who allocates and a scavenger; what the scavenger holds is never missing.

@@ -213,36 +213,53 @@ TEST_F(Scavenger, AClaimedGoroutineWaitsAndRunningOnesAreNotClaimed) {
   });
 }
 
+// So many goroutines at once, which have all ended on return.
+void burst(int n) {
+  const auto end = make_chan<unit>();
+  wait_group wg;
+  std::atomic<int> begun{0};
+  wg.add(n);
+  for (int i = 0; i < n; ++i)
+    go([&, end] {
+      ++begun;
+      end.recv();
+      wg.done();
+    });
+  while (begun < n) yield();
+  end.close();
+  wg.wait();
+}
+
+// Free stacks are given back until so many cost nothing: by hand, and by the monitor, who may hold some for a moment.
+scheduler_stats give_back_stacks(uint64_t empty) {
+  for (;;) {
+    sched().page_scavenger().give_back(~uint64_t{0});
+    const scheduler_stats s = read_scheduler_stats();
+    if (s.stacks_empty >= empty && s.stack_idle_bytes == s.stack_released_bytes) return s;
+    yield();
+  }
+}
+
+#if defined(__SANITIZE_THREAD__)
+constexpr int kBurst = 800;  // making a fiber takes TSan milliseconds, and sysmon makes passes of its own every ten seconds
+#else
+constexpr int kBurst = 5000;
+#endif
+// Of a burst, those that are not kept for the next goroutines.
+uint64_t most_of_a_burst() { return static_cast<uint64_t>(kBurst) - 300 - 64 * static_cast<uint64_t>(maxprocs()); }
+
 TEST(StackPool, ABurstGivesItsMemoryBack) {
   run([] {
-#if defined(__SANITIZE_THREAD__)
-    constexpr int kBurst = 800;  // making a fiber takes TSan milliseconds, and sysmon makes passes of its own every ten seconds
-#else
-    constexpr int kBurst = 5000;
-#endif
-    auto burst = [] {
-      const auto end = make_chan<unit>();
-      wait_group wg;
-      std::atomic<int> begun{0};
-      wg.add(kBurst);
-      for (int i = 0; i < kBurst; ++i)
-        go([&, end] {
-          ++begun;
-          end.recv();
-          wg.done();
-        });
-      while (begun < kBurst) yield();
-      end.close();
-      wg.wait();
-    };
-    burst();
+    burst(kBurst);
     const uint64_t slots = read_scheduler_stats().stack_slots;
     ASSERT_GE(slots, static_cast<uint64_t>(kBurst));
     sched().scavenger().pass(rt::nanotime(), INT64_MAX);
     EXPECT_EQ(read_scheduler_stats().stacks_emptied, 0u) << "they were in use since the pass before";
     sched().scavenger().pass(rt::nanotime(), INT64_MAX);
-    const scheduler_stats s = read_scheduler_stats();
-    EXPECT_GE(s.stacks_empty, static_cast<uint64_t>(kBurst) - 300 - 64 * static_cast<uint64_t>(maxprocs()));
+    const scheduler_stats s = give_back_stacks(most_of_a_burst());
+    EXPECT_GE(s.stacks_emptied, most_of_a_burst());
+    EXPECT_EQ(s.stack_inuse_bytes + s.stack_idle_bytes, s.stack_bytes);
+    EXPECT_GE(s.stack_released_bytes, s.stacks_empty * rt::stack_slot_size(0));
     uint64_t resident = 0;  // slots with memory
     for (uint32_t i = 0; i < sched().pool().g_count(); ++i) {
       const std::byte* slot = sched().pool().stacks().slot_of(sched().pool().g_at(i));
@@ -250,10 +267,70 @@ TEST(StackPool, ABurstGivesItsMemoryBack) {
     }
     EXPECT_LE(resident, s.stack_slots - s.stacks_empty);
     // And they serve again, in the same places.
-    burst();
+    burst(kBurst);
     const scheduler_stats again = read_scheduler_stats();
-    EXPECT_EQ(again.stack_slots, slots) << "the emptied ones come before new ones";
+    EXPECT_EQ(again.stack_slots, slots) << "the free ones come before new ones";
     EXPECT_LT(again.stacks_empty, s.stacks_empty);
+  });
+}
+
+// Nobody makes a pass by hand, the clock is the monitor's own, and once the burst is over nothing happens that would call for one.
+TEST(StackPool, WhatABurstLeftIsComeBackForThoughNothingHappensAnyMore) {
+  if (!rt::has_membarrier) GTEST_SKIP() << "no membarrier here: waits stay young for ever, and keep passes coming";
+  run([] {
+    rt::stack_scavenger& s = sched().scavenger();
+    int64_t now = rt::nanotime();
+    const auto whole_pass = [&] {
+      now += 1000 * kSecond;
+      do s.tick(now);
+      while (s.may_sleep(0) == 0);
+    };
+    burst(600);
+    for (int i = 0; i < 4; ++i) whole_pass();  // who waits has waited for long now, and the pool has what is always kept
+    burst(600);
+    whole_pass();
+    ASSERT_TRUE(sched().pool().may_trim());
+    EXPECT_LT(s.may_sleep(0), INT64_MAX) << "the next pass is due, whatever happens until then";
+    whole_pass();
+    EXPECT_FALSE(sched().pool().may_trim());
+  });
+}
+
+// For who is short of memory: at once, without a pass.
+TEST(StackPool, DrainedPoolsKeepWhatALullShouldOrNothing) {
+  run([] {
+    burst(kBurst);
+    sched().pool().drain(rt::goroutine_pool::lull::keep);
+    const scheduler_stats some = give_back_stacks(most_of_a_burst());
+    sched().pool().drain(rt::goroutine_pool::lull::no);
+    give_back_stacks(some.stacks_empty + 256);
+    burst(kBurst);
+    EXPECT_EQ(read_scheduler_stats().stack_slots, some.stack_slots);
+  });
+}
+
+// A claimant that saw the goroutine alive may be held up for any time before it looks again: the word it wrote must stay.
+TEST(StackPool, AStackThatSomebodyClaimsIsNotFreed) {
+  run([] {
+    burst(1000);
+    rt::goroutine_pool& pool = sched().pool();
+    const uint64_t in_use = read_scheduler_stats().stack_inuse_bytes;
+    std::vector<g*> claimed;
+    for (uint32_t i = 0; i < pool.g_count(); ++i) {
+      uint32_t nobody = 0;
+      g* const gp = pool.g_at(i);
+      if (gp->status == rt::g_status::dead && gp->stack_claimed.compare_exchange_strong(nobody, 1)) claimed.push_back(gp);
+    }
+    ASSERT_GT(claimed.size(), 500u);
+    pool.drain(rt::goroutine_pool::lull::no);
+    EXPECT_EQ(read_scheduler_stats().stack_inuse_bytes, in_use);
+    for (g* gp : claimed) gp->stack_claimed = 0;
+    pool.drain(rt::goroutine_pool::lull::no);
+    EXPECT_LT(read_scheduler_stats().stack_inuse_bytes, in_use);
+    // Now the pool has claimed them itself, and gives them up to the next goroutines.
+    g* list[1] = {claimed[claimed.size() / 2]};
+    EXPECT_EQ(rt::claim_stacks(list, 1), 0u);
+    burst(1000);
   });
 }
 

@@ -76,6 +76,8 @@ TEST(metrics, memory_figures_add_up) {
     EXPECT_LE(of("heap_released_bytes"), of("heap_idle_bytes"));
     EXPECT_EQ(of("heap_idle_bytes") + of("heap_inuse_bytes"), of("heap_sys_bytes"));
     EXPECT_EQ(of("heap_sys_bytes") + of("gc_sys_bytes") + of("stack_sys_bytes"), of("sys_bytes"));
+    EXPECT_EQ(of("stack_inuse_bytes") + value(page, "warren_stack_idle_bytes"), of("stack_sys_bytes"));
+    EXPECT_LE(value(page, "warren_stack_released_bytes"), value(page, "warren_stack_idle_bytes"));
     EXPECT_EQ(value(page, "warren_heap_external_bytes"), 0) << "nobody has kept a request";
     EXPECT_GE(value(page, "warren_heap_released_bytes_total"), 0) << "pages never touched count as released, and were not given back";
     EXPECT_GT(value(page, "warren_memory_bytes"), 0);
