@@ -13,6 +13,8 @@
 # Several may be named: they run one after the other. Options:
 #   --quick                  leaves out the tests labelled "stress"; with --tiny builds and runs those of runtime/sched and runtime/sync only;
 #                            with --clang builds libraries and servers only, and runs nothing
+#   --server                 with --asan: the server and the client instead, in a build folder of their own, with those of their tests that
+#                            need no gRPC C++ (server/README.md, "Under AddressSanitizer")
 #   --no-install             installs nothing; for machines where that is somebody else's job
 #   -- ARGUMENTS…            go to ctest, e.g. `-- -R chan`
 #
@@ -29,12 +31,14 @@ die() {
 
 modes=()
 quick=no
+server=no
 install=yes
 ctest_arguments=()
 while [[ $# -gt 0 ]]; do
   case $1 in
     --asan | --tsan | --tiny | --arm64 | --clang | --kqueue | --release) modes+=("${1#--}") ;;
     --quick) quick=yes ;;
+    --server) server=yes ;;
     --no-install) install=no ;;
     -h | --help)
       usage
@@ -51,6 +55,10 @@ while [[ $# -gt 0 ]]; do
 done
 if [[ ${#modes[@]} -eq 0 ]]; then modes=(release); fi
 if [[ $quick == yes ]]; then ctest_arguments+=(-LE stress); fi
+if [[ $server == yes ]]; then
+  if [[ ${modes[*]} != asan ]]; then die "--server goes with --asan alone"; fi
+  modes=(asan-server)
+fi
 
 if [[ $install == yes ]]; then
   sets=(build test promtool)
@@ -104,6 +112,17 @@ configure_and_build() {
   cmake "$@" "${strict[@]}" && cmake --build "$directory" -j "$jobs"
 }
 
+# The server and the client, with the tests that do not call gRPC C++ (nor try the command line, the plugin, the examples).
+sanitized_server() {
+  local folder=build/asan-server status=0
+  cmake --preset asan -B "$folder" -DWARREN_BUILD_SERVER=ON "${strict[@]}" &&
+    cmake --build "$folder" -j "$jobs" --target tests/server/{http2,grpc,client,tls,services,admin}/all || return 1
+  ctest_arguments+=(-E '^(grpcpp_|interop_|warren_interop_|conformance_|smoke_|plugin_|outside_|(flags|bad_input|secure|drain|scrape)_test$)')
+  run_ctest asan-server "$folder/tests/server" || status=1
+  ctest_arguments=("${ctest_arguments[@]:0:${#ctest_arguments[@]}-2}")
+  return "$status"
+}
+
 run_mode() {
   local mode=$1
   case $mode in
@@ -123,6 +142,7 @@ run_mode() {
     release | asan | tsan | arm64)
       configure_and_build "build/$mode" --preset "$mode" && run_ctest "$mode" "build/$mode"
       ;;
+    asan-server) sanitized_server ;;
     kqueue)
       local kqueue_prefix=${CMAKE_PREFIX_PATH:-}
       if [[ -z $kqueue_prefix ]]; then

@@ -110,7 +110,7 @@ void connection::release() {
     admit();
     flush();
     note_end();
-    if (reader_queued_ && (!reader_needs_drain_ || dead_ || !session_.backed_up())) {
+    if (reader_queued_ && (!reader_needs_drain_ || dead_ || cut_off_ || !session_.backed_up())) {
       reader_queued_ = false;
       reader_needs_drain_ = false;
       word_.grant();
@@ -137,7 +137,7 @@ void connection::handle(node& n) {
       flushing_ = false;
       if (dead_) out_at_ = out_end_;
       socket_->write_deadline(time_point::max());
-      if (flush_error_) die(flush_error_ == asio::error::timed_out ? "the server takes no bytes" : flush_error_.message());
+      if (flush_error_) write_failed(flush_error_);
       break;
     case node::kind::soon: break;  // the server's
     case node::kind::control:
@@ -284,7 +284,7 @@ void connection::goaway_received(uint32_t error_code, std::string_view debug) {
 // --- writing -----------------------------------------------------------------------------------------------------------------------------
 
 void connection::flush() {
-  while (!flushing_ && !dead_) {
+  while (!flushing_ && !dead_ && !cut_off_) {
     if (out_at_ == out_end_) {
       if (out_ == nullptr) {
         if (!session_.has_output()) return;
@@ -304,7 +304,7 @@ void connection::flush() {
       return;
     }
     if (ec) {
-      die(ec.message());
+      write_failed(ec);
       return;
     }
     out_at_ += n;
@@ -334,6 +334,22 @@ void connection::start_flusher() {
   });
 }
 
+// A server that closes a connection may have answered before, and a client that was slow finds that out by writing. So calls are over when
+// the reader has read what is there, not now. A peer that takes no bytes has not ended and may never: that is the end at once.
+void connection::write_failed(const asio::error_code& ec) {
+  if (ec == asio::error::timed_out) {
+    die("the server takes no bytes");
+    return;
+  }
+  if (dead_) return;
+  cut_off_ = true;
+  out_at_ = out_end_;
+  if (why_.empty()) why_ = ec.message();
+  stop_accepting(why_, false);
+  asio::error_code ignored;
+  socket_->shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end behind what has come
+}
+
 // Nothing more is written; the reader finds the end and closes what is open.
 void connection::die(std::string_view why) {
   if (dead_) return;
@@ -346,7 +362,7 @@ void connection::die(std::string_view why) {
 }
 
 void connection::note_end() {
-  if (dead_ || flushing_ || out_at_ != out_end_) return;
+  if (dead_ || cut_off_ || flushing_ || out_at_ != out_end_) return;
   if (draining_ && open_count_ == 0) session_.terminate(NGHTTP2_NO_ERROR), flush();
   if (dead_ || flushing_ || out_at_ != out_end_ || !session_.finished()) return;
   die(session_.trouble().empty() ? "the connection is over" : session_.trouble());

@@ -77,6 +77,7 @@ class connection final : private session::events, public std::enable_shared_from
   void close_stream(stream& s, ending how, uint32_t code, std::string_view why);
   void flush();
   void start_flusher();
+  void write_failed(const asio::error_code& ec);
   void die(std::string_view why);
   void note_end();
 
@@ -119,7 +120,8 @@ class connection final : private session::events, public std::enable_shared_from
   bool ready_ = false;     // SETTINGS came
   bool accepting_ = true;  // new streams may begin
   bool draining_ = false;  // end it when no stream is open
-  bool dead_ = false;      // the socket is no longer written to
+  bool cut_off_ = false;   // a write failed: nothing more is written, and the reader reads what has come
+  bool dead_ = false;      // the socket is no longer written to, and what it brings counts no more
   bool killed_ = false;    // … because the channel was closed
   bool reader_alive_ = true;
   bool reader_queued_ = false;

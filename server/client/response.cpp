@@ -10,6 +10,7 @@
 #include "server/client/limits.h"
 #include "server/grpc/base64.h"
 #include "server/grpc/compression.h"
+#include "server/grpc/metadata_field.h"
 #include "server/grpc/percent.h"
 #include "server/grpc/reserved.h"
 
@@ -87,26 +88,7 @@ void response::on_header(std::string_view name, std::string_view value) {
 }
 
 void response::take_metadata(std::string_view name, std::string_view value) {
-  if (reserved_header(name)) return;
-  if (!name.ends_with("-bin")) {
-    pairs_.add_unchecked(name, value);
-    return;
-  }
-  // Several values of one key may have been joined by the way.
-  for (;;) {
-    const size_t comma = value.find(',');
-    std::string_view one = value.substr(0, comma);
-    while (one.starts_with(' ')) one.remove_prefix(1);
-    while (one.ends_with(' ')) one.remove_suffix(1);
-    std::string bytes;
-    if (base64_decode(one, bytes)) {
-      pairs_.add_unchecked(name, bytes);
-    } else {
-      bad_binary_ = true;
-    }
-    if (comma == value.npos) return;
-    value.remove_prefix(comma + 1);
-  }
+  if (!add_field(pairs_, name, value)) bad_binary_ = true;
 }
 
 response::block response::end_block(bool end_stream) {

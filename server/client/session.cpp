@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "runtime/os/fatal.h"
+#include "server/http2/joined_values.h"
 #include "server/http2/limits.h"
 
 namespace warren::grpc::client {
@@ -70,8 +71,10 @@ struct session::callbacks {
     session& s = self(user);
     stream* const st = s.in_headers_;
     if (st == nullptr) return 0;
-    st->header_count_++;
-    st->header_bytes_ += static_cast<uint32_t>(namelen + valuelen + 32);
+    const std::string_view key(reinterpret_cast<const char*>(name), namelen), text(reinterpret_cast<const char*>(value), valuelen);
+    const uint32_t fields = http2::joined_values(key, text);
+    st->header_count_ += fields;
+    st->header_bytes_ += fields * (key.size() + 32) + text.size();
     if (st->over_limit_)
       return st->header_bytes_ > http2::kHeaderBomb * s.limits_.max_header_list ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
     if (st->header_count_ > s.limits_.max_header_fields || st->header_bytes_ > s.limits_.max_header_list) {
@@ -79,7 +82,7 @@ struct session::callbacks {
       st->on_headers_over_limit();
       return 0;
     }
-    st->on_header({reinterpret_cast<const char*>(name), namelen}, {reinterpret_cast<const char*>(value), valuelen});
+    st->on_header(key, text);
     return 0;
   }
 
@@ -95,7 +98,8 @@ struct session::callbacks {
     switch (frame->hd.type) {
       case NGHTTP2_HEADERS:
         if (stream* const st = std::exchange(s.in_headers_, nullptr)) {
-          st->header_count_ = st->header_bytes_ = 0;  // each block has the limit for itself
+          st->header_bytes_ = 0;
+          st->header_count_ = 0;  // each block has the limit for itself
           st->response_ended_ |= end;
           st->on_headers_end(s, end);
           if (end) ended(ng, *st);

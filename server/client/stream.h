@@ -75,7 +75,7 @@ class stream : public http2::node {
   };
   place place_ = place::outside;
   int32_t id_ = 0;
-  uint32_t header_bytes_ = 0;
+  uint64_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
   bool given_up_ = false;        // kReset came before kStart

@@ -9,6 +9,7 @@
 #include "server/grpc/base64.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/limits.h"
+#include "server/grpc/metadata_field.h"
 #include "server/grpc/percent.h"
 #include "server/grpc/refusals.h"
 #include "server/grpc/reserved.h"
@@ -184,26 +185,7 @@ void call::on_header(std::string_view name, std::string_view value) {
       break;
     default: break;
   }
-  if (reserved_header(name)) return;
-  if (!name.ends_with("-bin")) {
-    metadata_.add_unchecked(name, value);
-    return;
-  }
-  // Several values of one key may have been joined by the way.
-  for (;;) {
-    const size_t comma = value.find(',');
-    std::string_view one = value.substr(0, comma);
-    while (one.starts_with(' ')) one.remove_prefix(1);
-    while (one.ends_with(' ')) one.remove_suffix(1);
-    std::string bytes;
-    if (!base64_decode(one, bytes)) {
-      bad_binary_ = true;
-      return;
-    }
-    metadata_.add_unchecked(name, bytes);
-    if (comma == value.npos) return;
-    value.remove_prefix(comma + 1);
-  }
+  if (!add_field(metadata_, name, value)) bad_binary_ = true;
 }
 
 void call::on_headers_end(http2::session& s) {

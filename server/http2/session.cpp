@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "runtime/os/fatal.h"
+#include "server/http2/joined_values.h"
 #include "server/http2/limits.h"
 
 namespace warren::http2 {
@@ -138,8 +139,10 @@ struct session::callbacks {
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;  // trailers: a half-close whose content means nothing
     stream* st = s.in_headers_;
     if (st == nullptr) return 0;
-    st->header_count_++;
-    st->header_bytes_ += static_cast<uint32_t>(namelen + valuelen + 32);
+    const std::string_view key(reinterpret_cast<const char*>(name), namelen), text(reinterpret_cast<const char*>(value), valuelen);
+    const uint32_t fields = joined_values(key, text);
+    st->header_count_ += fields;
+    st->header_bytes_ += fields * (key.size() + 32) + text.size();
     if (st->over_limit_) {
       // One answer is owed, but not the work of looking at a bomb of indexed fields: far above the limit the stream is reset, which charges
       // the peer, and the rest is only inflated.
@@ -151,7 +154,7 @@ struct session::callbacks {
       st->on_headers_over_limit();
       return 0;
     }
-    st->on_header({reinterpret_cast<const char*>(name), namelen}, {reinterpret_cast<const char*>(value), valuelen});
+    st->on_header(key, text);
     return 0;
   }
 

@@ -73,7 +73,7 @@ class stream : public node {
   int32_t id_ = 0;
   bool open_ = false;           // nghttp2 knows it
   bool request_ended_ = false;  // the peer sent END_STREAM
-  uint32_t header_bytes_ = 0;
+  uint64_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
   stream_window window_;

@@ -1,8 +1,10 @@
 // What a client owes to the protocol, and what it makes of servers that break it. The rules' numbers are those of the table of gRPC's wire
 // rules (request 1–30, response 31–41, connection 42–54) that wire_rules_test.cpp follows for the server.
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <functional>
 #include <optional>
 #include <string>
@@ -371,6 +373,11 @@ TEST(client_rule_18, metadata_over_the_limit_ends_the_call_only) {
                 {.max_header_list = 8192})
                 .code(),
             status_code::resource_exhausted);
+  // Values of a binary key that were joined on the way count as the fields they were.
+  EXPECT_EQ(status_of([](raw_client& c, int32_t id) {
+              raw_server::headers(c, id, {{"x-bin", std::string(200, ',')}});
+            }).code(),
+            status_code::resource_exhausted);
 }
 
 // --- rules 42, 43
@@ -728,6 +735,43 @@ TEST(client_rule, cancelling_sends_rst_stream_cancel) {
         call.reset();
         stub.channel.close();
       });
+}
+
+// A server that ends a connection may have answered before. On one P the write comes before the reader can have seen the answer.
+TEST(client_rule, an_answer_that_is_there_is_not_lost_to_a_write_that_fails) {
+  setenv("WARREN_MAXPROCS", "1", 1);
+  wait_group gone;
+  gone.add(1);
+  against(
+      {},
+      [&](raw_server& s) {
+        auto socket = std::make_unique<warren::tcp_conn>(s.accept_raw());
+        const int fd = socket->native_handle();
+        raw_client c(std::move(socket), false);
+        c.take(NGHTTP2_CLIENT_MAGIC_LEN);
+        c.send_frame(NGHTTP2_SETTINGS, 0, 0, "");
+        c.wait_for(1, "HD");
+        raw_server::answer(c, 1, "pong");
+        const linger now{1, 0};
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);  // closing it is a reset
+        c.close();
+        gone.done();
+      },
+      [&](const text_stub& stub) {
+        limited_context ctx;
+        auto io = stub.bidi(ctx, "/test.Text/Chat");
+        EXPECT_TRUE(io.write(text{"ping"}));
+        gone.wait();
+        io.write(text{"nobody reads this"});
+        text m;
+        EXPECT_TRUE(io.read(m));
+        EXPECT_EQ(m.bytes, "pong");
+        EXPECT_FALSE(io.read(m));
+        const grpc::status ended = io.finish();
+        EXPECT_TRUE(ended.ok()) << ended.message();
+        stub.channel.close();
+      });
+  unsetenv("WARREN_MAXPROCS");
 }
 
 }  // namespace

@@ -6,7 +6,7 @@
 //   - a call that ran is answered: by its reply, by the server's "shutting down", or, if the client itself gave up, by what the client did;
 //   - a call that ends in any other way has not run, and does not run later either;
 //   - a patient call ends.
-// When all is over goroutines and descriptors are as many as before, and so are the bytes, give or take what caches keep (kSlack).
+// When all is over goroutines and descriptors are no more than before, and so are the bytes, give or take what caches keep (kSlack).
 //
 // WARREN_STRESS_SECONDS (20), WARREN_CHAOS_CLIENTS (200), WARREN_SEED (drawn and printed). The seed fixes what each client decides, not how
 // they interleave.
@@ -30,6 +30,10 @@
 #include "tests/server/client/text_stub.h"
 #include "tests/server/grpc/text_service.h"
 #include "tests/server/raw_client.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+extern "C" size_t __sanitizer_get_current_allocated_bytes();  // <sanitizer/allocator_interface.h>, which does not come with g++
+#endif
 
 namespace {
 
@@ -483,12 +487,25 @@ int64_t open_descriptors() {
   return n;
 }
 
+size_t malloced_bytes() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return __sanitizer_get_current_allocated_bytes();  // malloc is the sanitizer's, and mallinfo2 says 0
+#else
+  const auto malloced = mallinfo2();
+  return malloced.uordblks + malloced.hblkhd;
+#endif
+}
+
 counts count() {
   warren::gc();
   warren::gc();
-  const auto malloced = mallinfo2();
-  return {warren::goroutine_count(), open_descriptors(),
-          static_cast<int64_t>(warren::read_mem_stats().heap.bytes + malloced.uordblks + malloced.hblkhd)};
+  return {warren::goroutine_count(), open_descriptors(), static_cast<int64_t>(warren::read_mem_stats().heap.bytes + malloced_bytes())};
+}
+
+// Not more than before. Less is no fault: on a busy machine something of the first round may still have been ending when it was counted.
+bool back_to(const counts& start) {
+  const counts now = count();
+  return now.goroutines <= start.goroutines && now.descriptors <= start.descriptors;
 }
 
 TEST(chaos, every_call_has_its_answer_and_nothing_is_left_behind) {
@@ -504,18 +521,18 @@ TEST(chaos, every_call_has_its_answer_and_nothing_is_left_behind) {
     const counts start = count();
     // And the caches are filled.
     round_of(book, time / 4, clients, seed);
-    EXPECT_TRUE(until([&] { return count().goroutines == start.goroutines && count().descriptors == start.descriptors; }));
+    EXPECT_TRUE(until([&] { return back_to(start); }));
     const counts before = count();
     round_of(book, time - time / 4, clients, seed + 1'000'000);
-    EXPECT_TRUE(until([&] { return count().goroutines == start.goroutines && count().descriptors == start.descriptors; }));
+    EXPECT_TRUE(until([&] { return back_to(start); }));
     EXPECT_TRUE(until([&] { return count().bytes <= before.bytes + kSlack; }, 5s));
     const counts after = count();
     std::printf("chaos: goroutines %" PRId64 ", %" PRId64 ", %" PRId64 "; descriptors %" PRId64 ", %" PRId64 ", %" PRId64 "; bytes %" PRId64
                 ", %" PRId64 ", %" PRId64 "\n",
                 start.goroutines, before.goroutines, after.goroutines, start.descriptors, before.descriptors, after.descriptors,
                 start.bytes, before.bytes, after.bytes);
-    EXPECT_EQ(after.goroutines, start.goroutines);
-    EXPECT_EQ(after.descriptors, start.descriptors);
+    EXPECT_LE(after.goroutines, start.goroutines);
+    EXPECT_LE(after.descriptors, start.descriptors);
     EXPECT_GT(book.answered, 0u);
     EXPECT_EQ(book.complaints(), "");
   });

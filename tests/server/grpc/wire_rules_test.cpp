@@ -266,6 +266,19 @@ TEST(wire_rules, rule_18_header_list_over_the_limit) {
   });
 }
 
+// Each of them is a pair with a copy of the key: 16 KiB of a long key and of commas would be 64 MB of metadata.
+TEST(wire_rules, rule_18_values_that_were_joined_count_as_the_fields_they_were) {
+  with_server([](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    EXPECT_EQ(c.call(kEcho, "x", {{"k-bin", std::string(200, ',')}}).http_status(), "431") << "more fields than may be";
+    EXPECT_EQ(c.call(kEcho, "x", {{std::string(4000, 'k') + "-bin", ",,,,"}}).http_status(), "431") << "more bytes than may be";
+    EXPECT_EQ(c.call(kEcho, "x", {{std::string(8000, 'k') + "-bin", std::string(8000, ',')}}).http_status(), "431") << "a bomb";
+    EXPECT_EQ(svc.ran, 0);
+    EXPECT_EQ(c.call(kEcho, "x", {{"k-bin", std::string(100, ',')}, {"k", std::string(200, ',')}}).grpc_status(), "0");
+    expect_alive(c);
+  });
+}
+
 TEST(wire_rules, rule_19_framing_ignores_frame_boundaries) {
   with_server([](grpc::server& s, text_service&) {
     raw_client c(s.address());
