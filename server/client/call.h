@@ -24,8 +24,8 @@
 #include "server/client/service_config.h"
 #include "server/client/stream.h"
 #include "server/client/throttle.h"
-#include "server/grpc/byte_buffer.h"
 #include "server/grpc/wire.h"
+#include "server/http2/byte_buffer.h"
 
 namespace warren::grpc::client {
 

@@ -68,12 +68,16 @@ void call::on_reuse() {
   authority_.clear();
   path_text_.clear();
   metadata_.clear();
-  if (largest_request_ > kKeptBytes) drop_request_message();
   request_.reset(core_.options.max_receive_message);
-  request_.shrink(kKeptBytes);
+  connection_->give_buffer(request_.buffer());
+  borrowed_ = {};
   have_message_ = false;
   answered_ = closed_ = started_ = counted_ = headers_sent_ = final_ = page_ = over_handler_ = false;
-  sending_.reset(kKeptBytes);
+  if (std::exchange(lent_, false)) {
+    connection_->retire(sending_);
+  } else {
+    connection_->give_buffer(sending_);
+  }
   sending_at_ = promised_ = 0;
   code_ = status_code::ok;
   message_.clear();
@@ -85,7 +89,7 @@ void call::on_reuse() {
   if (!status_.ok()) status_ = {};
   initial_.clear();
   trailing_.clear();
-  staging_.reset(kKeptBytes);
+  connection_->give_buffer(staging_);
   has_reply_ = reading_ended_ = request_taken_ = request_compressed_ = inbox_ended_ = false;
   request_encoding_ = reply_encoding_ = named_encoding_ = encoding::identity;
   accepts_ = 0;
@@ -286,6 +290,8 @@ void call::receive_stream(http2::session& s, std::string_view bytes) {
 
 void call::receive_single(http2::session& s, std::string_view bytes) {
   s.consume(*this, bytes.size(), connection_->now());
+  if (ends_request() && borrow_single(s, bytes)) return;
+  connection_->take_buffer(request_.buffer());
   while (!bytes.empty()) {
     if (have_message_) {
       refuse(s, "200", status_code::unimplemented, kSecondRequest);
@@ -315,6 +321,26 @@ void call::receive_single(http2::session& s, std::string_view bytes) {
       return;
     }
   }
+}
+
+// The usual request: one message, in one frame, which ends it. false: it is not that, or something is wrong with it.
+bool call::borrow_single(http2::session& s, std::string_view bytes) {
+  if (have_message_ || !request_.at_boundary()) return false;
+  const std::optional<framed_message> m = whole_message(bytes);
+  if (!m || m->bytes.size() > core_.options.max_receive_message || (m->compressed && request_encoding_ == encoding::identity)) return false;
+  borrowed_ = m->bytes;
+  borrowed_compressed_ = m->compressed;
+  have_message_ = true;
+  buffered_ += bytes.size();
+  connection_->buffered += bytes.size();
+  if (connection_->buffered > core_.options.max_buffered_requests) refuse(s, "200", status_code::resource_exhausted, kBufferedTooMuch);
+  return true;
+}
+
+void call::keep_bytes() {
+  if (borrowed_.data() == nullptr) return;
+  request_.assign(borrowed_, borrowed_compressed_);
+  borrowed_ = {};
 }
 
 void call::on_request_end(http2::session& s) {
@@ -352,6 +378,7 @@ void call::begin_run(http2::session& s) {
     return;
   }
   running_ = true;
+  connection_->take_buffer(staging_);
   connection_->ready(*this);
 }
 
@@ -376,6 +403,37 @@ void call::unbuffer() noexcept {
 
 // --- the handler -------------------------------------------------------------------------------------------------------------------------
 
+// What the call before of the method used for its request serves this one too, and the next: the memory that was touched last. What this
+// call had itself it keeps meanwhile, for when it finds nothing there.
+class call::request_place_of_method {
+ public:
+  explicit request_place_of_method(call& c) noexcept : call_(c), shared_(c.method_->shard(c.connection_->ordinal()).place) {
+    // acquire pairs with the release below: the last user's accesses come before ours.
+    if (detail::request_place* const p = shared_.exchange(nullptr, std::memory_order_acquire)) {
+      own_ = slot().exchange(std::unique_ptr<detail::request_place>(p));
+    }
+  }
+  ~request_place_of_method() {
+    if (call_.largest_request_ > kKeptBytes) slot().drop();
+    std::unique_ptr<detail::request_place> used = slot().exchange(std::move(own_));
+    if (used == nullptr) return;
+    detail::request_place* nobodys = nullptr;
+    if (shared_.compare_exchange_strong(nobodys, used.get(), std::memory_order_release)) {
+      used.release();
+    } else {
+      slot().exchange(std::move(used));
+    }
+  }
+  request_place_of_method(const request_place_of_method&) = delete;
+  request_place_of_method& operator=(const request_place_of_method&) = delete;
+
+ private:
+  detail::message_slot& slot() noexcept { return call_.own_request_slot(); }
+  call& call_;
+  std::atomic<detail::request_place*>& shared_;
+  std::unique_ptr<detail::request_place> own_;
+};
+
 void call::run() noexcept {
   const status_code why = cause();
   if (why != status_code::ok) {
@@ -383,7 +441,9 @@ void call::run() noexcept {
     status_ = {why, std::string(why == status_code::deadline_exceeded ? kTooLateToRun : "")};
     return;
   }
+  const request_place_of_method place(*this);
   if (!core_.interceptors.empty()) {
+    keep_bytes();  // they may look at it for longer than we would
     status_ = intercepted::run(core_.interceptors, method_->run, *method_->self, method_->kind, *this);
     return;
   }
@@ -413,8 +473,9 @@ status call::failure() const {
 bool call::next_message(std::span<const char>& bytes) {
   if (!takes_stream()) {
     if (std::exchange(request_taken_, true)) return false;
-    bytes = request_.message();
-    request_compressed_ = request_.compressed();
+    const std::string_view message = borrows() ? borrowed_ : request_.message();
+    bytes = {message.data(), message.size()};
+    request_compressed_ = borrows() ? borrowed_compressed_ : request_.compressed();
     return uncompressed(bytes);
   }
   while (!reading_ended_) {
@@ -436,6 +497,13 @@ bool call::next_message(std::span<const char>& bytes) {
     reading_ended_ = true;
   }
   return false;
+}
+
+// What was large goes at once: the answer, which is as large perhaps, gets memory that is in the cache.
+void call::end_message() noexcept {
+  borrowed_ = {};
+  request_.buffer().reset(kKeptBytes);
+  inflated_.reset(kKeptBytes);
 }
 
 // A quarter of the window. Consumption is reported when it reaches that much, and nobody waits for more bytes than that at once. The sum of
@@ -722,7 +790,8 @@ void call::refuse(http2::session& s, const char* http_status, status_code code, 
   disarm();
   count_once(code);
   unbuffer();
-  request_.shrink(0);
+  borrowed_ = {};
+  request_.buffer().reset(0);
   trailers_only(s);
 }
 
@@ -879,6 +948,17 @@ void call::take_body(char* into, size_t n) {
     if (writer_ != nullptr && unsent_ <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
   }
   if (writer != nullptr) rt::goready(writer);
+}
+
+// Of the one reply only: what streams write is small, or is many messages in a buffer that grows.
+const char* call::lend_body(size_t n) {
+  if (sends_stream()) return nullptr;
+  lent_ = true;
+  const char* const at = sending_.data() + sending_at_;
+  sending_at_ += n;
+  sent_ += n;
+  promised_ -= n;
+  return at;
 }
 
 void call::drop_unsent() {

@@ -19,9 +19,9 @@
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 #include "server/grpc/admission.h"
-#include "server/grpc/byte_buffer.h"
 #include "server/grpc/core.h"
 #include "server/grpc/wire.h"
+#include "server/http2/byte_buffer.h"
 #include "server/http2/connection.h"
 #include "server/http2/stream.h"
 
@@ -54,9 +54,12 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   void on_closed(uint32_t error_code) override;
   piece peek_body(http2::session& s, size_t most) override;
   void take_body(char* into, size_t n) override;
+  const char* lend_body(size_t n) override;
   void on_events(http2::session& s, uint32_t bits) override;
   void run() noexcept override;
   void on_run_end(http2::session& s) override;
+  bool borrows() const noexcept override { return borrowed_.data() != nullptr; }
+  void keep_bytes() override;
   void on_kill(http2::session& s, std::string_view why) override;
   bool on_tick(http2::session& s, int64_t now, int64_t patience) override;
   void on_reuse() override;
@@ -65,6 +68,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   // --- server_call ---
   server_context& context() noexcept override { return *this; }
   bool next_message(std::span<const char>& bytes) override;
+  void end_message() noexcept override;
   char* begin_message(size_t n) override;
   void end_reply() override;
   bool end_stream_message(write_options options) override;
@@ -95,6 +99,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
  private:
   enum class content : uint8_t { absent, grpc, grpc_proto, grpc_other, not_grpc };
   using context_cell = cancellable<cancel_func>;
+  class request_place_of_method;
 
   bool check_headers(http2::session& s);
   void begin_deadline(http2::session& s);
@@ -116,6 +121,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   void unbuffer() noexcept;
   void receive_page(http2::session& s, std::string_view bytes);
   void receive_single(http2::session& s, std::string_view bytes);
+  bool borrow_single(http2::session& s, std::string_view bytes);
   void receive_stream(http2::session& s, std::string_view bytes);
   void begin_run(http2::session& s);
   bool take_inbox();
@@ -157,7 +163,9 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   std::string authority_;
   std::string path_text_;  // of an unknown method
   detail::metadata_type metadata_;
-  message_reader request_;  // of methods that take one message
+  message_reader request_;     // of methods that take one message
+  std::string_view borrowed_;  // the message instead, where the connection has read it; the runner's while running
+  bool borrowed_compressed_ = false;
   bool have_message_ = false;
   message_follower follower_;  // of methods that take a stream
   size_t buffered_ = 0;        // bytes of this call that count in connection_->buffered
@@ -177,6 +185,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   byte_buffer sending_;
   size_t sending_at_ = 0;
   size_t promised_ = 0;  // bytes of sending_ that a DATA frame header has announced
+  bool lent_ = false;    // the connection may still be writing from sending_
   status_code code_ = status_code::ok;
   std::string message_;  // of the status, encoded
   std::string details_;  // likewise

@@ -6,7 +6,7 @@
 
 #include <warren/grpc/compression.h>
 
-#include "server/grpc/byte_buffer.h"
+#include "server/http2/byte_buffer.h"
 
 namespace warren::grpc {
 

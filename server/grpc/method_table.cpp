@@ -24,6 +24,12 @@ void method_table::add(service& s) {
   }
 }
 
+void method_table::drop_places() noexcept {
+  for (const method& m : methods_) {
+    for (unsigned i = 0; i < kCounterShards; i++) delete m.shards[i].place.exchange(nullptr, std::memory_order_acquire);
+  }
+}
+
 bool method_table::limit(std::string_view path, uint32_t calls) {
   for (method& m : methods_) {
     if (m.path != path) continue;

@@ -243,6 +243,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     }
     shared.alarms.stop();
     drop_spares();  // what calls hold on the collected heap must not outlive the run
+    shared.methods.drop_places();
   }
 
   void start() override {

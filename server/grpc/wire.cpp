@@ -17,10 +17,12 @@ message_reader::outcome message_reader::feed(std::string_view& piece) {
     const auto byte = [this](int i) -> uint32_t { return static_cast<uint8_t>(prefix_[i]); };
     length_ = byte(1) << 24 | byte(2) << 16 | byte(3) << 8 | byte(4);
     if (length_ > limit_) return outcome::too_large;
-    message_.reserve(std::min<size_t>(length_, kTrusted));
   }
   const size_t n = std::min(piece.size(), length_ - message_.size());
-  message_.append(piece.data(), n);
+  if (const size_t needed = message_.size() + n; needed > message_.capacity()) {
+    message_.reserve(std::min<size_t>(length_, std::max(kTrusted, kGrowth * needed)));
+  }
+  message_.append(piece.substr(0, n));
   piece.remove_prefix(n);
   return message_.size() == length_ ? outcome::complete : outcome::need_more;
 }

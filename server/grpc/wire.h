@@ -2,12 +2,13 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "server/grpc/byte_buffer.h"
+#include "server/http2/byte_buffer.h"
 
 namespace warren::grpc {
 
@@ -21,11 +22,27 @@ inline void write_prefix(char* out, uint32_t n, bool compressed = false) noexcep
   out[4] = static_cast<char>(n);
 }
 
+struct framed_message {
+  std::string_view bytes;
+  bool compressed;
+};
+
+// If the piece is one message with its prefix, and nothing besides.
+inline std::optional<framed_message> whole_message(std::string_view piece) noexcept {
+  if (piece.size() < kPrefixSize || static_cast<uint8_t>(piece[0]) > 1) return std::nullopt;
+  const auto byte = [piece](size_t i) -> uint32_t { return static_cast<uint8_t>(piece[i]); };
+  if ((byte(1) << 24 | byte(2) << 16 | byte(3) << 8 | byte(4)) != piece.size() - kPrefixSize) return std::nullopt;
+  return framed_message{piece.substr(kPrefixSize), piece[0] == 1};
+}
+
 // Reads a stream of messages, one at a time, from pieces of any size. Never reserves by what a prefix promises beyond kTrusted bytes:
 // memory grows with the bytes that came.
 class message_reader {
  public:
   static constexpr size_t kTrusted = 16 << 10;  // one DATA frame's worth; a peer must send the rest before we make room for it
+  // Room is made for so many times what has come: by then most of the room was paid for, and a message of a MiB, which comes in 64 frames,
+  // is moved twice, not six times.
+  static constexpr size_t kGrowth = 4;
 
   enum class outcome : uint8_t {
     need_more,  // all of the piece was taken, the message is not complete
@@ -48,22 +65,31 @@ class message_reader {
     limit_ = limit;
     next();
   }
-  // Gives the memory back if there is more than keep bytes of it.
-  void shrink(size_t keep) {
-    if (message_.capacity() > keep) std::string().swap(message_);
+  // For those who recycle it. It is empty, or a message is being read.
+  byte_buffer& buffer() noexcept { return message_; }
+
+  // As if the message had been fed.
+  void assign(std::string_view message, bool compressed) {
+    prefix_have_ = kPrefixSize;
+    prefix_[0] = compressed ? 1 : 0;
+    length_ = static_cast<uint32_t>(message.size());
+    message_.clear();
+    message_.append(message);
   }
 
   bool at_boundary() const noexcept { return prefix_have_ == 0; }  // no byte of a message has come since the last one
   bool compressed() const noexcept { return prefix_[0] == 1; }
   uint32_t length() const noexcept { return length_; }
-  std::string_view message() const noexcept { return message_; }
+  std::string_view message() const noexcept {
+    return message_.empty() ? std::string_view("") : std::string_view(message_.data(), message_.size());
+  }
 
  private:
   size_t limit_;
   uint32_t length_ = 0;
   uint8_t prefix_have_ = 0;
   char prefix_[kPrefixSize] = {};
-  std::string message_;
+  byte_buffer message_;
 };
 
 // Follows the framing without keeping anything: where messages end.

@@ -47,9 +47,9 @@
 #include "runtime/os/mutex.h"
 #include "runtime/sched/timer.h"
 #include "server/grpc/admission.h"
-#include "server/grpc/byte_buffer.h"
 #include "server/grpc/method_table.h"
 #include "server/grpcpp/calls.h"
+#include "server/http2/byte_buffer.h"
 
 namespace warren::grpcpp {
 

@@ -29,6 +29,12 @@
 // write each, on one P of a busy machine: 2.5 times the round trips per CPU second of bench_grpc's chat_10x10, 6 times the messages of
 // stream_5000.
 //
+// The bytes of a batch. The request of a usual unary call is one message in one DATA frame, and runs right after the read that brought it:
+// it borrows its bytes from the block of that read, and protobuf parses them there. So the block is the reader's until its batch has run.
+// What does not fit into that is copied, by the call (stream::keep_bytes): what a helper gets, what waits while the peer does not read, and
+// what interceptors could look at for longer than until it is parsed. A handler that parks has parsed its request, as a rule; if it parks
+// while it parses (a collection wants its help), its goroutine keeps the block, and the rest of the batch makes copies.
+//
 // Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
 // the flusher, the goroutine that writes soon, a timer that is armed. When none is left nobody can post any more but those who hold a pin
 // (the server's shutdown), and the owner ends the connection without ever letting go: later posts land on a word that says "owned" and are
@@ -75,7 +81,7 @@ connection::connection(std::unique_ptr<warren::stream> socket, peer_facts peer, 
 
 connection::~connection() {
   if (spare_ != nullptr) give_spare();
-  if (out_ != nullptr) host_.blocks().give(out_);
+  if (out_ != nullptr) host_.blocks().give(out_->block());
 }
 
 void connection::unpin() noexcept {
@@ -346,21 +352,21 @@ void connection::tick() {
 void connection::flush() {
   if (silent_) return;
   while (!flushing_ && !dead_) {
-    if (out_at_ == out_end_) {
+    if (out_ == nullptr || out_->empty()) {
       if (out_ == nullptr) {
         if (!session_.has_output()) return;
-        out_ = host_.blocks().take();
+        out_ = outgoing::in(host_.blocks().take());
       }
-      out_at_ = 0;
-      out_end_ = session_.serialise({out_, kBlockSize});
-      if (out_end_ == 0) {
-        host_.blocks().give(std::exchange(out_, nullptr));
+      // TLS makes its records of what it copies together: lending would spare it nothing.
+      const size_t some = session_.serialise(*out_, peer_.tls == nullptr);
+      if (some == 0) {
+        end_output();
         return;
       }
     }
     count_events();
     asio::error_code ec;
-    const size_t n = socket_->try_write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
+    write_some(false, ec);
     if (ec == asio::error::would_block) {
       start_flusher();
       return;
@@ -369,15 +375,62 @@ void connection::flush() {
       write_failed(ec);
       return;
     }
-    out_at_ += n;
-    transport_counters& count = host_.counters();
-    count.writes.fetch_add(1, std::memory_order_relaxed);
-    count.bytes_sent.fetch_add(n, std::memory_order_relaxed);
-    if (out_at_ == out_end_ && !session_.has_output()) {
-      out_at_ = out_end_ = 0;
-      host_.blocks().give(std::exchange(out_, nullptr));
+    if (!out_->empty()) continue;
+    if (!session_.has_output()) {
+      end_output();
       return;
     }
+    release_retired();
+  }
+}
+
+// Writes some of out_. Owner, or flusher.
+void connection::write_some(bool park, asio::error_code& ec) {
+  const auto pieces = out_->pieces();
+  size_t n;
+  if (pieces.size() == 1) {  // as nearly always: small messages
+    n = park ? socket_->write_some(pieces.front(), ec) : socket_->try_write_some(pieces.front(), ec);
+  } else {
+    n = park ? socket_->write_some(pieces, ec) : socket_->try_write_some(pieces, ec);
+  }
+  if (ec && n == 0) return;
+  out_->written(n);
+  transport_counters& count = host_.counters();
+  count.writes.fetch_add(1, std::memory_order_relaxed);
+  count.bytes_sent.fetch_add(n, std::memory_order_relaxed);
+}
+
+// Nothing is being written, nor will be.
+void connection::end_output() noexcept {
+  host_.blocks().give(std::exchange(out_, nullptr)->block());
+  release_retired();
+}
+
+void connection::release_retired() noexcept {
+  for (byte_buffer& b : retired_) give_buffer(b);
+  retired_.clear();
+}
+
+void connection::retire(byte_buffer& b) {
+  if (out_ == nullptr) {
+    give_buffer(b);
+  } else {
+    retired_.push_back(std::move(b));
+  }
+}
+
+void connection::take_buffer(byte_buffer& b) noexcept {
+  if (b.capacity() != 0 || spare_ == nullptr || spare_->buffer_count == 0) return;
+  b.swap(spare_->buffers[--spare_->buffer_count]);
+}
+
+void connection::give_buffer(byte_buffer& b) noexcept {
+  b.reset(kKeptBuffer);
+  if (b.capacity() == 0) return;
+  if (spare_ == nullptr || spare_->buffer_count == kSpareBuffers) {
+    b.reset(0);
+  } else {
+    spare_->buffers[spare_->buffer_count++].swap(b);
   }
 }
 
@@ -386,12 +439,9 @@ void connection::start_flusher() {
   flush_error_.clear();
   go([this] {
     asio::error_code ec;
-    while (out_at_ != out_end_ && !ec) {
+    while (!out_->empty() && !ec) {
       socket_->write_deadline(options_.write_timeout);
-      const size_t n = socket_->write_some(asio::buffer(out_ + out_at_, out_end_ - out_at_), ec);
-      out_at_ += n;
-      host_.counters().bytes_sent.fetch_add(n, std::memory_order_relaxed);
-      host_.counters().writes.fetch_add(1, std::memory_order_relaxed);
+      write_some(true, ec);
     }
     flush_error_ = ec;
     post_node(flusher_node_, 1);
@@ -402,7 +452,7 @@ void connection::write_failed(const asio::error_code& ec) {
   if (dead_) return;
   dead_ = true;
   if (ec == asio::error::timed_out) host_.counters().stalled.fetch_add(1, std::memory_order_relaxed);
-  out_at_ = out_end_;
+  if (out_ != nullptr && !flushing_) end_output();
   asio::error_code ignored;
   socket_->shutdown(asio::socket_base::shutdown_both, ignored);  // the reader finds the end and cancels what runs
 }
@@ -423,7 +473,7 @@ void connection::count_events() {
 
 // After the last byte of a finished session: tell the peer, and wait a moment for its own end before closing.
 void connection::note_end() {
-  if (lingering_ || dead_ || flushing_ || out_at_ != out_end_ || !session_.finished()) return;
+  if (lingering_ || dead_ || flushing_ || out_ != nullptr || !session_.finished()) return;
   lingering_ = true;
   dead_ = true;
   disarm();
@@ -439,6 +489,7 @@ void connection::read_loop(stream* todo, stream* done) {
     if (todo != nullptr || done != nullptr) {
       stream* finished = nullptr;
       if (!run_batch(todo, done, finished)) return;  // another goroutine reads now
+      give_read_block();                             // before the answers are packed: into the same one, which is in the cache
       const int64_t now = rt::nanotime();
       if (batch_size_ != 0) run_ns_ += ((now - batch_begin_) / batch_size_ - run_ns_) / 4;
       acquire();
@@ -473,11 +524,13 @@ bool connection::read_once(stream*& todo) {
     return false;
   }
   char* const block = host_.blocks().take();
-  const size_t n = socket_->try_read_some(asio::buffer(block, bites_ && !discards_ ? kBite : kBlockSize), ec);
+  const size_t most = bites_ && !discards_ ? kBite : much_ ? kBlockSize : kFirstRead;
+  const size_t n = socket_->try_read_some(asio::buffer(block, most), ec);
   if (ec) {
     host_.blocks().give(block);
     return ec == asio::error::would_block;
   }
+  much_ = n >= kFirstRead;
   const int64_t now = rt::nanotime();
   acquire();
   transport_counters& count = host_.counters();
@@ -500,7 +553,6 @@ bool connection::read_once(stream*& todo) {
     }
     if (session_.header_block_since() != 0) arm(session_.header_block_since() + options_.preface_timeout.count());
   }
-  host_.blocks().give(block);
   const uint64_t good = counts_.streams_succeeded.load(std::memory_order_relaxed);
   discards_ = session_.ended();
   bites_ = counts_.streams_started.load(std::memory_order_relaxed) == 0 || session_.odd() ||
@@ -508,10 +560,17 @@ bool connection::read_once(stream*& todo) {
   todo = std::exchange(batch_first_, nullptr);
   batch_last_ = nullptr;
   batch_size_ = std::exchange(batch_count_, 0);
+  if (todo == nullptr) {
+    host_.blocks().give(block);
+  } else {
+    read_block_ = block;
+  }
   if (flushing_ && session_.backed_up() && !dead_) {
     // The peer sends but does not read: no more of its bytes until it has taken some of ours.
     reader_queued_ = true;
     reader_needs_drain_ = true;
+    for (stream* s = todo; s != nullptr; s = s->batch_next_) s->keep_bytes();
+    give_read_block();
     release();
     word_.wait_grant();
     answer_first = true;
@@ -535,11 +594,14 @@ struct connection::batch_run {
   stream* done;  // finished, latest first
   bool replaced;
   bool helper;  // not the reader
+  stream* current = nullptr;
+  char* block = nullptr;  // what the current one borrows from, if it was replaced meanwhile
 
   // The current handler is about to park: another goroutine takes over everything but this one call.
   static void replace(void* arg) {
     auto& b = *static_cast<batch_run*>(arg);
     b.replaced = true;
+    if (!b.helper) b.settle_block();
     if (b.helper) {
       if (b.todo != nullptr || b.done != nullptr) go([self = b.self, todo = b.todo, done = b.done] { self->help(todo, done); });
     } else {
@@ -556,13 +618,26 @@ struct connection::batch_run {
     }
   }
 
+  // The block goes with the rest of the batch. If the current one still looks at it, it stays here and the rest copies what it needs: see
+  // "The bytes of a batch".
+  void settle_block() {
+    if (self->read_block_ == nullptr) return;
+    if (current->borrows()) {
+      for (stream* s = todo; s != nullptr; s = s->batch_next_) s->keep_bytes();
+      block = std::exchange(self->read_block_, nullptr);
+    } else if (todo == nullptr) {
+      self->give_read_block();
+    }
+  }
+
   // Runs the handlers in place. false: one of them parked; it has been posted, and everything else is another goroutine's business.
   bool run() {
     rt::set_park_hook(&replace, this);
     while (todo != nullptr) {
-      stream* const s = std::exchange(todo, todo->batch_next_);
+      stream* const s = current = std::exchange(todo, todo->batch_next_);
       s->run();
       if (replaced) {
+        if (block != nullptr) self->host_.blocks().give(block);
         self->post_node(*s, node::kRunEnded);
         return false;
       }
@@ -588,12 +663,18 @@ void connection::share_batch(stream* todo) {
   batch_size_ = (batch_size_ + 1) / 2;
   for (uint32_t i = 1; i < batch_size_; i++) todo = todo->batch_next_;
   stream* const rest = std::exchange(todo->batch_next_, nullptr);
-  if (rest != nullptr) go([this, rest] { help(rest, nullptr); });
+  if (rest == nullptr) return;
+  for (stream* s = rest; s != nullptr; s = s->batch_next_) s->keep_bytes();
+  go([this, rest] { help(rest, nullptr); });
 }
 
 void connection::help(stream* todo, stream* done) {
   batch_run b{this, todo, done, false, true};
   if (b.run()) post_finished(b.done);
+}
+
+void connection::give_read_block() noexcept {
+  if (read_block_ != nullptr) host_.blocks().give(std::exchange(read_block_, nullptr));
 }
 
 // As post, for several at once: one write for all.
@@ -682,6 +763,7 @@ void connection::take_spare() noexcept {
 
 void connection::give_spare() noexcept {
   session_.lend(nullptr);
+  if (retired_.empty()) std::vector<byte_buffer>().swap(retired_);
   spare* const s = std::exchange(spare_, nullptr);
   if (!host_.spares().give(s)) destroy(s, host_);
 }

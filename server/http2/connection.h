@@ -6,12 +6,15 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <warren/stream.h>
 
 #include "runtime/sched/timer.h"
 #include "server/http2/alarms.h"
 #include "server/http2/block_pool.h"
+#include "server/http2/byte_buffer.h"
+#include "server/http2/outgoing.h"
 #include "server/http2/owner_word.h"
 #include "server/http2/peer.h"
 #include "server/http2/session.h"
@@ -111,6 +114,11 @@ class connection final : private session::events, private alarm {
   int64_t now() const noexcept { return now_; }
   // What streams begin with. Any goroutine.
   uint32_t stream_window() const noexcept { return options_.session.windows.stream; }
+  // Owner: a buffer for a message, if b has none and there is one; the one that was given back last.
+  void take_buffer(byte_buffer& b) noexcept;
+  void give_buffer(byte_buffer& b) noexcept;
+  // Owner: the same for one that has lent bytes (stream::lend_body): it stays as it is until they are written.
+  void retire(byte_buffer& b);
   // Owner: bytes of requests that wait for their handler; for the layer above to add up and to limit.
   size_t buffered = 0;
   // Bytes that streaming handlers of this connection have written and that have not gone into a frame yet. Any goroutine.
@@ -151,6 +159,9 @@ class connection final : private session::events, private alarm {
   static void timer_fired(void* arg, uintptr_t);
   void flush();
   void start_flusher();
+  void end_output() noexcept;
+  void release_retired() noexcept;
+  void write_some(bool park, asio::error_code& ec);
   void write_failed(const asio::error_code& ec);
   void count_events();
   void note_end();
@@ -162,6 +173,7 @@ class connection final : private session::events, private alarm {
   bool run_batch(stream* todo, stream* done, stream*& finished);
   void share_batch(stream* todo);
   void help(stream* todo, stream* done);
+  void give_read_block() noexcept;
   void post_finished(stream* finished);
   void end_reading();
   void maybe_reuse(stream& s);
@@ -195,11 +207,13 @@ class connection final : private session::events, private alarm {
   const std::shared_ptr<warren::stream> socket_;  // its own rules of sharing; shared with who ends its sending side (end_sending)
 
   // The reader's.
-  int64_t run_ns_ = 0;       // how long a handler takes in place: a moving average
-  int64_t batch_begin_ = 0;  // when the running batch began
-  bool bites_ = true;        // reads little at a time, and lets others run in between: kBite
-  bool discards_ = false;    // what comes is not looked at any more
-  uint32_t batch_size_ = 0;  // requests in it; written under ownership when it is taken
+  int64_t run_ns_ = 0;          // how long a handler takes in place: a moving average
+  int64_t batch_begin_ = 0;     // when the running batch began
+  bool much_ = false;           // the last read took a first read's fill, or more
+  bool bites_ = true;           // reads little at a time, and lets others run in between: kBite
+  bool discards_ = false;       // what comes is not looked at any more
+  uint32_t batch_size_ = 0;     // requests in it; written under ownership when it is taken
+  char* read_block_ = nullptr;  // what the requests of the batch borrow from; only while there are such
 
   // The owner's.
   connection_counts counts_;
@@ -210,13 +224,12 @@ class connection final : private session::events, private alarm {
   uint32_t batch_count_ = 0;
   stream* live_ = nullptr;
   uint32_t live_count_ = 0;
-  spare* spare_ = nullptr;  // while bytes are looked at or streams live
-  char* out_ = nullptr;     // bytes on their way to the socket; the flusher's while flushing_
-  size_t out_at_ = 0;
-  size_t out_end_ = 0;
-  bool flushing_ = false;  // a flusher goroutine writes
-  bool soon_ = false;      // a goroutine is on its way that will post soon_node_
-  bool silent_ = true;     // nothing is written before the peer has been heard or given up: it may speak HTTP/1.1
+  spare* spare_ = nullptr;            // while bytes are looked at or streams live
+  outgoing* out_ = nullptr;           // on its way to the socket; the flusher's while flushing_
+  std::vector<byte_buffer> retired_;  // have lent to it, or may have
+  bool flushing_ = false;             // a flusher goroutine writes
+  bool soon_ = false;                 // a goroutine is on its way that will post soon_node_
+  bool silent_ = true;                // nothing is written before the peer has been heard or given up: it may speak HTTP/1.1
   bool reader_alive_ = true;
   bool reader_queued_ = false;       // the reader waits for the grant
   bool reader_needs_drain_ = false;  // … until the output is down again

@@ -88,6 +88,7 @@ struct session::callbacks {
         }
         break;
       case NGHTTP2_DATA:
+        s.data_length_ = hd->length;
         if (hd->length > 0) s.idle_frames_ = 0;
         if (hd->length >= kSmallData) {
           const int64_t refund = static_cast<int64_t>(hd->length) - kSmallData;
@@ -124,7 +125,7 @@ struct session::callbacks {
     st->open_ = true;
     s.streams_open_++;
     s.windows_.opened(st->window_);
-    st->request_ended_ = false;
+    st->request_ended_ = st->ends_request_ = false;
     st->header_bytes_ = 0;
     st->header_count_ = 0;
     st->over_limit_ = false;
@@ -209,10 +210,13 @@ struct session::callbacks {
     st->on_request_end(s);
   }
 
-  static int data_chunk(nghttp2_session* ng, uint8_t, int32_t id, const uint8_t* data, size_t len, void* user) {
+  static int data_chunk(nghttp2_session* ng, uint8_t flags, int32_t id, const uint8_t* data, size_t len, void* user) {
     session& s = self(user);
     s.windows_.received(ng, len);
-    if (stream* st = find(s, id)) st->on_data(s, {reinterpret_cast<const char*>(data), len});
+    if (stream* st = find(s, id)) {
+      st->ends_request_ = (flags & NGHTTP2_FLAG_END_STREAM) != 0 && len == s.data_length_;
+      st->on_data(s, {reinterpret_cast<const char*>(data), len});
+    }
     return 0;
   }
 
@@ -286,9 +290,19 @@ struct session::callbacks {
   static int send_data(nghttp2_session*, nghttp2_frame*, const uint8_t* framehd, size_t length, nghttp2_data_source* source, void* user) {
     session& s = self(user);
     constexpr size_t kFrameHeader = 9;  // we never ask for padding
+    stream& from = *static_cast<stream*>(source->ptr);
+    if (s.lends_ != nullptr && length >= kLeastLent) {
+      if (!s.lends_->can_lend() || s.out_room_ - s.out_size_ < kFrameHeader) return NGHTTP2_ERR_WOULDBLOCK;
+      if (const char* const lent = from.lend_body(length)) {
+        std::memcpy(s.out_ + s.out_size_, framehd, kFrameHeader);
+        s.out_size_ += kFrameHeader;
+        s.lends_->lend(s.out_size_, lent, length);
+        return 0;
+      }
+    }
     if (s.out_room_ - s.out_size_ < kFrameHeader + length) return NGHTTP2_ERR_WOULDBLOCK;
     std::memcpy(s.out_ + s.out_size_, framehd, kFrameHeader);
-    static_cast<stream*>(source->ptr)->take_body(s.out_ + s.out_size_ + kFrameHeader, length);
+    from.take_body(s.out_ + s.out_size_ + kFrameHeader, length);
     s.out_size_ += kFrameHeader + length;
     return 0;
   }
@@ -436,6 +450,14 @@ size_t session::serialise(std::span<char> room) {
   return out_size_;
 }
 
+size_t session::serialise(outgoing& to, bool lend) {
+  to.begin();
+  lends_ = lend ? &to : nullptr;
+  const size_t used = serialise(to.room());
+  lends_ = nullptr;
+  return to.end(used);
+}
+
 bool session::has_output() const noexcept {
   if (reason_ == end_reason::not_http2) return !raw_answer_.empty();
   return !failed_ && (frame_size_ != 0 || nghttp2_session_want_write(ng_) != 0);
@@ -481,7 +503,7 @@ void session::share_fairly(stream& s) {
 void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code)); }
 
 void session::consume(stream& s, size_t n, int64_t now) {
-  if (s.open_) windows_.taken(ng_, s.id_, s.window_, n, now, s.request_ended_);
+  if (s.open_) windows_.taken(ng_, s.id_, s.window_, n, now, s.request_ended_ || s.ends_request_);
 }
 
 void session::forgive_small_frame() noexcept { small_data_budget_ = std::min(kSmallDataBudget, small_data_budget_ + kSmallData); }

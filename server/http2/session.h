@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "server/http2/frame_watch.h"
+#include "server/http2/outgoing.h"
 #include "server/http2/session_memory.h"
 #include "server/http2/stream.h"
 #include "server/http2/windows.h"
@@ -61,6 +62,8 @@ class session {
   // Writes frames into the room given, as many as fit; returns the number of bytes. 0: nothing to send now.
   // REQUIRES: room of at least kFrameRoom.
   size_t serialise(std::span<char> room);
+  // The same; lend: with large bodies as streams can lend them. Bytes in all.
+  size_t serialise(outgoing& to, bool lend);
 
   bool has_output() const noexcept;
 
@@ -131,6 +134,7 @@ class session {
   uint32_t streams_open_ = 0;     // that the peer has opened and that nghttp2 still knows
   uint32_t forgiven_resets_ = 0;  // refusals on their way out that are not the peer's fault
   int64_t header_block_since_ = 0;
+  size_t data_length_ = 0;  // of the DATA frame that began last
   int32_t last_id_ = 0;
 
   // Ids the peer skipped: a stream must not be opened there later (RFC 9113 §5.1.1). nghttp2 takes such HEADERS for late ones of a
@@ -157,6 +161,7 @@ class session {
   char* out_ = nullptr;
   size_t out_room_ = 0;
   size_t out_size_ = 0;
+  outgoing* lends_ = nullptr;  // where to put what is lent
   // A frame of nghttp2's that found no room; valid until the next nghttp2_session_mem_send.
   const uint8_t* frame_ = nullptr;
   size_t frame_size_ = 0;

@@ -1,4 +1,9 @@
-// spare: what a connection keeps for its next calls, and lends others while it has none: stream objects and the session's free blocks.
+// spare: what a connection keeps for its next calls, and lends others while it has none: stream objects, the session's free blocks, and
+// buffers for messages.
+//
+// The buffers are apart from the streams: a stream is live from its headers to its last byte, a buffer is needed from when its handler is
+// about to run. Of 10 connections with 100 calls of 10 KiB each, a thousand are live and a handful run: with the stream's own buffers these
+// would go round 20 MB, with buffers taken last in, first out, round a hundred kilobytes.
 //
 // A connection that is idle would hold 5 KB for calls that may never come; so it gives its spare back with its last call, in one exchange,
 // and takes one when bytes come. Since the slots are gone through in one order, that is the spare of the connection served last, which is
@@ -10,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "server/http2/byte_buffer.h"
 #include "server/http2/limits.h"
 #include "server/http2/session_memory.h"
 #include "server/http2/stream.h"
@@ -20,6 +26,8 @@ struct spare {
   free_blocks blocks;
   stream* streams = nullptr;  // linked by batch_next_, unused
   uint32_t count = 0;
+  uint32_t buffer_count = 0;
+  byte_buffer buffers[kSpareBuffers];
 };
 
 // A few slots, as in block_pool. Any thread. What it holds in the end its owner takes out, since only that can destroy streams.

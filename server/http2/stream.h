@@ -45,11 +45,17 @@ class stream : public node {
   };
   virtual piece peek_body(session& s, size_t most) = 0;
   virtual void take_body(char* into, size_t n) = 0;  // copies and consumes n bytes of what peek_body offered
+  // Consumes them without a copy. Where they are; they stay there until the connection has written them (connection::retire). nullptr: they
+  // cannot, and nothing is consumed.
+  virtual const char* lend_body(size_t) { return nullptr; }
 
   // --- between owner and runner ---
   virtual void on_events(session& s, uint32_t bits) = 0;  // owner, for what was posted
   virtual void run() noexcept = 0;                        // runner: the handler, in place
   virtual void on_run_end(session& s) = 0;                // owner, after run() returned in place
+  // Of a request that is ready: are its bytes still those that on_data got? keep_bytes makes a copy. For who runs it, or could.
+  virtual bool borrows() const noexcept { return false; }
+  virtual void keep_bytes() {}
   // Owner: the connection ends for good; answer if possible.
   virtual void on_kill(session& s, std::string_view why) = 0;
   // Owner, every so often while the stream is live. false: what it has to send made no progress for longer than patience (nanoseconds), and
@@ -65,6 +71,10 @@ class stream : public node {
   stream() noexcept : node(kind::stream) {}
   ~stream() = default;
 
+  // During on_data: the bytes are all of the frame that ends the request. They stay where they are until run(): a stream that becomes ready
+  // with them need not copy them (connection.cpp, "The bytes of a batch").
+  bool ends_request() const noexcept { return ends_request_; }
+
   connection* connection_ = nullptr;  // that the request came on
 
  private:
@@ -73,6 +83,7 @@ class stream : public node {
   int32_t id_ = 0;
   bool open_ = false;           // nghttp2 knows it
   bool request_ended_ = false;  // the peer sent END_STREAM
+  bool ends_request_ = false;
   uint64_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;

@@ -66,9 +66,10 @@ class windows {
     submitted(nghttp2_session_consume_connection(ng, n));
   }
 
-  // The user of an open stream has taken n bytes of it: its window opens. ended: the peer has sent its last.
+  // The user of an open stream has taken n bytes of it: its window opens. ended: the peer has sent its last, or is about to be known to
+  // have; nobody needs a window then.
   void taken(nghttp2_session* ng, int32_t id, stream_window& w, size_t n, int64_t now, bool ended) {
-    submitted(nghttp2_session_consume_stream(ng, id, n));
+    if (!ended) submitted(nghttp2_session_consume_stream(ng, id, n));
     if (limits_.most <= limits_.stream) return;
     // Behind the window updates: a proxy that counts PINGs sees that they come with something.
     if (path_.taken(n, now)) submitted(nghttp2_submit_ping(ng, NGHTTP2_FLAG_NONE, path_.ping().data()));

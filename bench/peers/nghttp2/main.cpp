@@ -30,7 +30,7 @@
 
 namespace {
 
-constexpr size_t kReadSize = 64 << 10;
+constexpr size_t kReadSize = 128 << 10;           // as much as warren reads at once
 constexpr size_t kRoom = 128 << 10;               // of one write
 constexpr size_t kLargestFrame = (16 << 10) + 9;  // that nghttp2 makes unless told otherwise
 // The same as warren's: neither is to wait for windows where the other does not.

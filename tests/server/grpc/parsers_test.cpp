@@ -166,6 +166,53 @@ TEST(message_reader, pieces_of_every_size) {
   }
 }
 
+// Memory follows what has come, not what was promised.
+TEST(message_reader, trusts_no_promise) {
+  const std::string prefix = "\0\0\x10\0\0"s;
+  message_reader r(2 << 20);
+  std::string_view head = prefix;
+  ASSERT_EQ(r.feed(head), message_reader::outcome::need_more);
+  EXPECT_LE(r.buffer().capacity(), message_reader::kTrusted);
+  const std::string part(4096, 'p');
+  for (size_t came = part.size(); came <= 1 << 20; came += part.size()) {
+    std::string_view piece = part;
+    const auto o = r.feed(piece);
+    ASSERT_EQ(o, came == 1 << 20 ? message_reader::outcome::complete : message_reader::outcome::need_more) << came;
+    ASSERT_LE(r.buffer().capacity(), std::max(message_reader::kTrusted, message_reader::kGrowth * came));
+  }
+  EXPECT_EQ(r.buffer().capacity(), size_t{1} << 20);  // and no more than the message
+  EXPECT_EQ(r.message(), std::string(1 << 20, 'p'));
+}
+
+TEST(message_reader, takes_a_whole_message_as_if_it_was_fed) {
+  message_reader r(100);
+  r.assign("hello", true);
+  EXPECT_FALSE(r.at_boundary());
+  EXPECT_TRUE(r.compressed());
+  EXPECT_EQ(r.length(), 5u);
+  EXPECT_EQ(r.message(), "hello");
+  r.next();
+  r.assign("", false);
+  EXPECT_EQ(r.message(), "");
+  EXPECT_NE(r.message().data(), nullptr);
+  EXPECT_FALSE(r.compressed());
+}
+
+TEST(whole_message, is_one_message_and_nothing_besides) {
+  const auto bytes = [](std::string_view piece) {
+    const auto m = whole_message(piece);
+    return m ? std::string(m->compressed ? "z" : "") + std::string(m->bytes) : "(none)";
+  };
+  EXPECT_EQ(bytes("\0\0\0\0\5hello"sv), "hello");
+  EXPECT_EQ(bytes("\1\0\0\0\1a"sv), "za");
+  EXPECT_EQ(bytes("\0\0\0\0\0"sv), "");
+  EXPECT_NE(whole_message("\0\0\0\0\0"sv)->bytes.data(), nullptr);
+  for (const std::string_view other :
+       {""sv, "\0"sv, "\0\0\0\0"sv, "\0\0\0\0\5hell"sv, "\0\0\0\0\5hello!"sv, "\2\0\0\0\1a"sv, "\xff\0\0\0\1a"sv, "\0\1\0\0\1a"sv}) {
+    EXPECT_EQ(bytes(other), "(none)");
+  }
+}
+
 TEST(message_reader, refuses) {
   const struct {
     std::string bytes;

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <string>
@@ -32,6 +33,7 @@ const std::string kRequest("\x83\x86\x84\x41\x01x", 6);
 // A stream that answers a request with a body of a given size when it is complete.
 struct answering final : stream {
   std::vector<std::string> log;
+  std::string ends;  // what came, and whether it was all of the end
   size_t body = 0;
   bool done = false;
   bool reads = true;  // takes what comes, at now
@@ -47,6 +49,7 @@ struct answering final : stream {
   void on_headers_end(session&) override { log.push_back("headers"); }
   void on_data(session& s, std::string_view bytes) override {
     log.push_back("data " + std::string(bytes));
+    ends += std::string(bytes) + (ends_request() ? "! " : " ");
     if (reads) s.consume(*this, bytes.size(), now);
   }
   void on_request_end(session& s) override {
@@ -67,6 +70,14 @@ struct answering final : stream {
   void take_body(char* into, size_t n) override {
     std::fill_n(into, n, 'b');
     body -= n;
+  }
+  std::string lends;  // what it lends, if anything
+  int lent = 0;
+  const char* lend_body(size_t n) override {
+    if (lends.size() < n) return nullptr;
+    lent++;
+    body -= n;
+    return lends.data();
   }
   void on_events(session&, uint32_t) override {}
   void run() noexcept override {}
@@ -119,6 +130,69 @@ struct peer : session::events {
     return at == bytes.size() ? out : out + " and a torn frame";
   }
 };
+
+// A body that is lent, one that is copied because its stream cannot lend, and small ones: the same frames come out, in writes of bounded
+// size.
+TEST(session, lends_large_bodies) {
+  peer p;
+  p.next_body = 0;
+  std::string in = kPreface + kSettings + frame(NGHTTP2_SETTINGS, 0, 0, std::string("\0\4\0\x7f\xff\xff", 6)) +
+                   frame(NGHTTP2_WINDOW_UPDATE, 0, 0, std::string("\0\x7f\xff\xff", 4));
+  for (uint32_t id = 1; id <= 7; id += 2) in += frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest);
+  ASSERT_TRUE(p.s.receive(in, 1));
+  ASSERT_EQ(p.streams.size(), 4u);
+  p.streams[0]->body = 1 << 20;
+  p.streams[0]->lends = std::string(16 << 10, 'b');
+  p.streams[1]->body = 100'000;
+  p.streams[2]->body = kLeastLent - 1;
+  p.streams[2]->lends = std::string(kLeastLent, '!');
+  p.streams[3]->body = kLeastLent;
+  p.streams[3]->lends = std::string(kLeastLent, 'b');
+  in.clear();
+  for (uint32_t id = 1; id <= 7; id += 2) in += frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, "x");
+  ASSERT_TRUE(p.s.receive(in, 2));
+
+  const auto block = std::make_unique<char[]>(kBlockSize);
+  outgoing* const out = outgoing::in(block.get());
+  std::string all;
+  while (const size_t n = p.s.serialise(*out, true)) {
+    EXPECT_LE(n, kLentAtOnce + (16u << 10) + kBlockSize);
+    size_t pieces = 0;
+    for (const asio::const_buffer& b : out->pieces()) {
+      all.append(static_cast<const char*>(b.data()), b.size());
+      pieces += b.size();
+    }
+    ASSERT_EQ(pieces, n);
+  }
+  size_t data = 0;
+  const std::string kinds = peer::kinds(all, &data);
+  EXPECT_EQ(data, (1u << 20) + 100'000 + kLeastLent - 1 + kLeastLent);
+  EXPECT_EQ(std::count(kinds.begin(), kinds.end(), 'H'), 8) << kinds;
+  EXPECT_EQ(kinds.find("torn"), std::string::npos);
+  EXPECT_EQ(all.find('!'), std::string::npos);
+  EXPECT_EQ(p.streams[0]->lent, 64);
+  EXPECT_EQ(p.streams[1]->lent, 0);
+  EXPECT_EQ(p.streams[2]->lent, 0);
+  EXPECT_EQ(p.streams[3]->lent, 1);
+  EXPECT_EQ(p.closed, 4);
+}
+
+TEST(session, says_when_one_frame_is_all_of_the_end) {
+  peer p;
+  ASSERT_TRUE(p.s.receive(kPreface + kSettings, 1));
+  const auto ends = [&p](uint32_t id, const std::vector<std::string>& reads) {
+    EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest), 1));
+    for (const std::string& bytes : reads) EXPECT_TRUE(p.s.receive(bytes, 1));
+    return p.streams.back()->ends;
+  };
+  const std::string whole = frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 1, "abc");
+  EXPECT_EQ(ends(1, {whole}), "abc! ");
+  const std::string split = frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 3, "abc");
+  EXPECT_EQ(ends(3, {split.substr(0, 10), split.substr(10)}), "a bc ");
+  EXPECT_EQ(ends(5, {frame(NGHTTP2_DATA, 0, 5, "abc"), frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 5, "d")}), "abc d! ");
+  EXPECT_EQ(ends(7, {frame(NGHTTP2_DATA, 0, 7, "abc"), frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, 7, "")}), "abc ");
+  EXPECT_EQ(ends(9, {frame(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM | NGHTTP2_FLAG_PADDED, 9, std::string("\2abc\0\0", 6))}), "abc ");
+}
 
 TEST(session, settings_announce_the_real_stream_limit) {
   peer p({.max_concurrent_streams = 0x01020304});

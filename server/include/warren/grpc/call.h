@@ -37,6 +37,8 @@ class server_call {
   // one, and it is there. Otherwise parks until there is one. false: there is none, because the caller has sent its last one, the call is
   // over, or something is wrong with the message (the call fails then: see failure).
   virtual bool next_message(std::span<const char>& bytes) = 0;
+  // The bytes of the last next_message are not looked at any more. Said after each message, so that its memory can go early.
+  virtual void end_message() noexcept {}
 
   // Place for a message of n bytes. nullptr: it is over the send limit; the call fails. Each begin is followed by one end.
   virtual char* begin_message(size_t n) = 0;
@@ -60,6 +62,7 @@ class server_call {
   server_call& operator=(const server_call&) = delete;
 
   void drop_request_message() noexcept { request_slot_.drop(); }
+  detail::message_slot& own_request_slot() noexcept { return request_slot_; }
 
  private:
   detail::message_slot request_slot_;
@@ -73,7 +76,9 @@ template <class Parse>
 bool next_request(server_call& call, Parse&& parse) {
   std::span<const char> bytes;
   if (!call.next_message(bytes)) return false;
-  if (parse(bytes)) return true;
+  const bool good = parse(bytes);
+  call.end_message();
+  if (good) return true;
   call.fail(request_unparsable(bytes.size()));
   return false;
 }

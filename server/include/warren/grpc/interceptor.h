@@ -72,6 +72,7 @@ class forwarding_call : public server_call {
   ~forwarding_call() override = default;
   server_context& context() noexcept override { return to_.context(); }
   bool next_message(std::span<const char>& bytes) override { return to_.next_message(bytes); }
+  void end_message() noexcept override { to_.end_message(); }
   char* begin_message(size_t n) override { return to_.begin_message(n); }
   void end_reply() override { to_.end_reply(); }
   bool end_stream_message(write_options options) override { return to_.end_stream_message(options); }

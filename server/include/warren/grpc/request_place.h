@@ -5,6 +5,7 @@
 #pragma once
 #include <memory>
 #include <span>
+#include <utility>
 
 namespace warren::grpc {
 
@@ -26,6 +27,10 @@ class request_place {
   virtual void let_go() noexcept = 0;
   // With WARREN_GCPOISON: the handler has returned and has not kept it.
   virtual void spoil() noexcept {}
+
+ private:
+  friend class message_slot;
+  const void* type_ = nullptr;  // &message_type<T>
 };
 
 // Of messages that cannot be kept: those of codecs that say nothing of a place.
@@ -70,11 +75,10 @@ class message_slot {
   // The place for a T, made if there is none.
   template <class T>
   request_place_of<T>& place() {
-    if (type_ != &message_type<T>) [[unlikely]] {
+    if (place_ == nullptr || place_->type_ != &message_type<T>) [[unlikely]] {
       place_.reset();
-      type_ = nullptr;
       place_ = std::make_unique<request_place_of<T>>();
-      type_ = &message_type<T>;
+      place_->type_ = &message_type<T>;
     }
     return static_cast<request_place_of<T>&>(*place_);
   }
@@ -90,14 +94,14 @@ class message_slot {
   }
   void drop() noexcept {
     place_.reset();
-    type_ = nullptr;
     kept_ = false;
   }
+  // Takes p and gives away what it had. REQUIRES: nothing is in use.
+  std::unique_ptr<request_place> exchange(std::unique_ptr<request_place> p) noexcept { return std::exchange(place_, std::move(p)); }
 
  private:
   void end_use_slow() noexcept;
 
-  const void* type_ = nullptr;  // &message_type<T>
   std::unique_ptr<request_place> place_;
   bool kept_ = false;
 };

@@ -7,13 +7,16 @@
 #include <string_view>
 #include <utility>
 
-namespace warren::grpc {
+namespace warren::http2 {
 
 class byte_buffer {
  public:
   byte_buffer() = default;
-  byte_buffer(const byte_buffer&) = delete;
-  byte_buffer& operator=(const byte_buffer&) = delete;
+  byte_buffer(byte_buffer&& o) noexcept { swap(o); }
+  byte_buffer& operator=(byte_buffer&& o) noexcept {
+    swap(o);
+    return *this;
+  }
   ~byte_buffer() { std::free(data_); }
 
   const char* data() const noexcept { return data_; }
@@ -24,13 +27,21 @@ class byte_buffer {
 
   // Makes it n bytes longer; returns where they begin.
   char* grow(size_t n) {
-    if (capacity_ - size_ < n) reserve(size_ + n);
+    if (capacity_ - size_ < n) make_room(size_ + n);
     char* at = data_ + size_;
     size_ += n;
     return at;
   }
   void append(std::string_view bytes) {
     if (!bytes.empty()) std::memcpy(grow(bytes.size()), bytes.data(), bytes.size());
+  }
+  // So that there is room for n bytes in all, and not more.
+  void reserve(size_t n) {
+    if (n <= capacity_) return;
+    char* d = static_cast<char*>(std::realloc(data_, n));
+    if (d == nullptr) throw std::bad_alloc();
+    data_ = d;
+    capacity_ = n;
   }
   void drop_front(size_t n) noexcept {
     size_ -= n;
@@ -53,18 +64,18 @@ class byte_buffer {
   }
 
  private:
-  void reserve(size_t n) {
+  void make_room(size_t n) {
     constexpr size_t kLeast = 128;
-    size_t c = capacity_ * 2 < kLeast ? kLeast : capacity_ * 2;
-    if (c < n) c = n;
-    char* d = static_cast<char*>(std::realloc(data_, c));
-    if (d == nullptr) throw std::bad_alloc();
-    data_ = d;
-    capacity_ = c;
+    const size_t c = capacity_ * 2 < kLeast ? kLeast : capacity_ * 2;
+    reserve(c < n ? n : c);
   }
   char* data_ = nullptr;
   size_t size_ = 0;
   size_t capacity_ = 0;
 };
 
+}  // namespace warren::http2
+
+namespace warren::grpc {
+using http2::byte_buffer;
 }  // namespace warren::grpc
