@@ -28,6 +28,9 @@ const char* to_string(store_kind k) noexcept {
 
 uint32_t flags() noexcept { return detail::barrier_flags.load(std::memory_order_relaxed); }
 
+// Mode hybrid marks, and no test listens. (That every ptr is to be checked asks no more of a store than marking does.)
+bool is_usual(uint32_t flags) noexcept { return (flags & ~uint32_t{detail::barrier_check}) == detail::barrier_marking; }
+
 // Is addr where the collector looks? Roots are no matter here: they hold no ptr.
 bool is_scanned(const void* addr) noexcept {
   const memory_manager* const mm = memory_if_any();
@@ -45,7 +48,7 @@ inline bool is_shaded(const m& mp, const volatile void* value) noexcept {
   return value == nullptr || mp.shaded.pushed(reinterpret_cast<uintptr_t>(value));
 }
 
-// Of a store at slot, in mode hybrid. REQUIRES: made already.
+// Of a store at slot. REQUIRES: is_usual(flags()), and made already.
 inline bool nothing_to_shade(const void* slot, const volatile void* old, const volatile void* now) noexcept {
   const m* const mp = getm();
   return mp != nullptr && mp->current_p != nullptr && is_shaded(*mp, old) && is_shaded(*mp, now) && is_near(slot);
@@ -100,13 +103,13 @@ namespace warren::detail {
 using rt::store_kind;
 
 void barrier_construct(void* slot, const volatile void* now) noexcept {
-  if (rt::flags() == barrier_marking && rt::nothing_to_shade(slot, nullptr, now)) [[likely]]
+  if (rt::is_usual(rt::flags()) && rt::nothing_to_shade(slot, nullptr, now)) [[likely]]
     return;
   rt::pass(store_kind::construct, slot, nullptr, now);
 }
 
 void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept {
-  if (rt::flags() == barrier_marking && rt::nothing_to_shade(slot, old, now)) [[likely]]
+  if (rt::is_usual(rt::flags()) && rt::nothing_to_shade(slot, old, now)) [[likely]]
     return;
   rt::pass(store_kind::assign, slot, old, now);
 }
@@ -115,7 +118,7 @@ void barrier_destroy(void* slot) noexcept {
   void* const old = __atomic_load_n(static_cast<void**>(slot), __ATOMIC_RELAXED);
   const uint32_t flags = rt::flags();
   if ((flags & barrier_marking) != 0) __atomic_store_n(static_cast<void**>(slot), nullptr, __ATOMIC_RELAXED);
-  if (flags == barrier_marking && rt::nothing_to_shade(slot, old, nullptr)) [[likely]]
+  if (rt::is_usual(flags) && rt::nothing_to_shade(slot, old, nullptr)) [[likely]]
     return;
   rt::pass(store_kind::destroy, slot, old, nullptr);
 }
