@@ -3,8 +3,6 @@
 // The heap outlives warren::run: objects held by a root stay, what only goroutines of a finished run held is garbage for the next
 // collection.
 #pragma once
-#include <atomic>
-
 #include "runtime/gc/collector.h"
 #include "runtime/gc/roots.h"
 #include "runtime/heap/mheap.h"
@@ -32,8 +30,7 @@ struct memory_manager {
 // The process's, made at the first call (any thread). Never destroyed: roots of static objects go after everything else.
 memory_manager& memory();
 // nullptr before the first call of memory().
-extern std::atomic<memory_manager*> the_memory;  // set by memory()
-inline memory_manager* memory_if_any() noexcept { return the_memory.load(std::memory_order_acquire); }
+memory_manager* memory_if_any() noexcept;
 
 // Allocation as the rest of the runtime uses it: count objects of type t in a row, zeroed, with `bytes` in all. On a goroutine, outside a
 // bracket. Throws std::bad_alloc.

@@ -18,6 +18,7 @@
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 #include "runtime/sched/stop.h"
+#include "runtime/write_barrier.h"
 #include "warren/go.h"
 
 namespace warren::rt {
@@ -70,6 +71,8 @@ live_world& the_world() noexcept {
   static live_world w;
   return w;
 }
+
+std::atomic<memory_manager*> the_memory{nullptr};
 
 uint64_t number_from(const char* name, uint64_t least, uint64_t most, uint64_t otherwise) {
   const char* const text = getenv(name);
@@ -147,8 +150,6 @@ const bool hooks_set = [] {
 
 }  // namespace
 
-constinit std::atomic<memory_manager*> the_memory{nullptr};
-
 memory_options read_memory_options() {
   memory_options o;
   o.collector.mode = gc_mode::hybrid;
@@ -189,11 +190,17 @@ memory_manager& memory() {
   // A function-local static is made once whoever comes first; the pointer beside it is for those who must not make it.
   static memory_manager* const made = [] {
     auto* const mm = new memory_manager(read_memory_options());
+    const reservation& r = mm->heap.space();
+    the_barriered_heap.base.store(r.base(), std::memory_order_relaxed);
+    the_barriered_heap.bytes.store(r.bytes(), std::memory_order_relaxed);
+    the_barriered_heap.take.store([](barrier_buffer& full) { memory().gc.take_buffer(full); }, std::memory_order_relaxed);
     the_memory.store(mm, std::memory_order_release);
     return mm;
   }();
   return *made;
 }
+
+memory_manager* memory_if_any() noexcept { return the_memory.load(std::memory_order_acquire); }
 
 void start_background_gc() { run_gc(gc_trigger::background); }
 

@@ -1,19 +1,22 @@
 // What a store of a ptr does while a collection marks: from the call that <warren/ptr.h> makes to the buffer of the thread. Why it does so,
-// and in this order: gc/barrier.h. It lies above the folders, since it needs the thread, its buffer and the bounds of heap and stacks, and
-// a program that makes objects while it is marked spends as much here as in the allocator.
+// and in this order: gc/barrier.h. It lies above the folders, since it needs the thread, its buffer and the bounds of heap and stacks.
 //
-// So most calls go no further than nothing_to_shade(): a leaf without a frame. The value is null, or this thread has shaded it in this
-// cycle, or has made it, black (malloc.cpp says so to the buffer); and the ptr lies where one would expect it. Such a call needs no
-// critical section although the thread may be held anywhere in it and a cycle end meanwhile: it changes nothing, the store was made before,
-// and who is held after having read "shaded" is in the place of one who has read "off".
+// A program that makes objects while it is marked spends as much here as in the allocator. So most calls go no further than
+// nothing_to_shade(), which calls nothing. The value is null, or this thread has shaded it in this cycle, or has made it, black
+// (malloc.cpp says so to the buffer); and the ptr lies where one would expect it. Such a call needs no critical section although the
+// thread may be held anywhere in it and a cycle end meanwhile: it changes nothing, the store was made before, and who is held after having
+// read "shaded" is in the place of one who has read "off".
+#include "runtime/write_barrier.h"
+
 #include "runtime/gc/barrier.h"
-#include "runtime/memory.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
 #include "runtime/sched/stop.h"
 
 namespace warren::rt {
+
+constinit barriered_heap the_barriered_heap;
 
 namespace {
 
@@ -33,15 +36,14 @@ bool is_usual(uint32_t flags) noexcept { return (flags & ~uint32_t{detail::barri
 
 // Is addr where the collector looks? Roots are no matter here: they hold no ptr.
 bool is_scanned(const void* addr) noexcept {
-  const memory_manager* const mm = memory_if_any();
-  return (mm != nullptr && mm->heap.contains(reinterpret_cast<uintptr_t>(addr))) || is_goroutine_memory(addr);
+  return the_barriered_heap.contains(reinterpret_cast<uintptr_t>(addr)) || is_goroutine_memory(addr);
 }
 
 // The same for the two places where nearly all are, and while a collection marks. A stack is recognized by its distance from this frame:
 // slots of stacks are aligned to their size, so what shares the smallest slot's bits with this frame is on the same stack.
 inline bool is_near(const void* addr) noexcept {
   const auto a = reinterpret_cast<uintptr_t>(addr);
-  return (a ^ reinterpret_cast<uintptr_t>(__builtin_frame_address(0))) < stack_slot_size(0) || memory_if_any()->heap.contains(a);
+  return (a ^ reinterpret_cast<uintptr_t>(__builtin_frame_address(0))) < stack_slot_size(0) || the_barriered_heap.contains(a);
 }
 
 inline bool is_shaded(const m& mp, const volatile void* value) noexcept {
@@ -57,7 +59,7 @@ inline bool nothing_to_shade(const void* slot, const volatile void* old, const v
 inline void push(m* mp, const volatile void* value) noexcept {
   const auto word = reinterpret_cast<uintptr_t>(value);
   if (word == 0 || mp->shaded.push(word)) return;
-  memory().gc.take_buffer(mp->shaded);
+  the_barriered_heap.take.load(std::memory_order_relaxed)(mp->shaded);
   mp->shaded.push(word);
 }
 
