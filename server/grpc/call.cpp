@@ -419,7 +419,7 @@ class call::request_place_of_method {
     if (used == nullptr) return;
     detail::request_place* nobodys = nullptr;
     if (shared_.compare_exchange_strong(nobodys, used.get(), std::memory_order_release)) {
-      used.release();
+      (void)used.release();  // the method's from here on
     } else {
       slot().exchange(std::move(used));
     }

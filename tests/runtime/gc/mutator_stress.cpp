@@ -284,10 +284,10 @@ class mutator {
   for (uint64_t seed = 1; seed <= 8; ++seed) {
     mutators.add(1);
     go([&all, &mutators, seed] {
-      for (uint64_t life = 0; !all.over; ++life) {
-        // It forgets everything now and then, and begins anew.
+      // It forgets everything now and then, and begins anew. One life it has in any case: a sanitizer may spend all the time on its making.
+      for (uint64_t life = 0; life == 0 || !all.over; ++life) {
         mutator m(all, seed + life * 100);
-        for (int i = 0; i < 5000 && !all.over; ++i) {
+        for (int i = 0; i < 5000 && (life == 0 || !all.over); ++i) {
           m.step();
           if (i % 64 == 0) yield();
         }
