@@ -3,7 +3,7 @@
 //   bracket in → the P's mcache → (fast) a slot of the span at hand → bracket out
 //                              → (slow) refill; if the heap has grown to its goal, collect first, outside the bracket
 //
-// The fast path is straight-line: enter (one call for the M, three tests), the type's size class, count trailing zeros, zero, pointer bits,
+// The fast path is straight-line: enter (one call for the M, three tests), the span of the type's class, count trailing zeros, zero,
 // leave. Everything that is rare is behind one test of `free == 0`: the goal of the collector is looked at on refills and large allocations
 // only, as are requests to stop (a loop that does nothing but allocate reaches a safepoint there).
 //

@@ -13,9 +13,9 @@
 // the object stored into would need a fence between the store and the test.
 //
 // The three call sites (construct, assign, destroy) are all there are: every function of ptr goes through them (but the construction of a
-// null ptr, which hides nothing and publishes nothing), and ptr has no other access
-// to its word. tests/runtime/gc/barrier_test records the calls and compares them with every kind of store the language has. Words that may
-// be pointers and are not ptrs (elements of channels, closures, objects of ambiguous types) are shaded as a range, after they were written.
+// null ptr, which hides nothing and publishes nothing), and ptr has no other access to its word. tests/runtime/gc/barrier_test records the
+// calls and compares them with every kind of store the language has. Words that may be pointers and are not ptrs (elements of channels,
+// closures, objects of ambiguous types) are shaded as a range, after they were written.
 //
 // Destruction is a deletion (gc.md §2.4): the value that goes is shaded and the word cleared. With the flag off the word keeps its value:
 // it can only keep garbage alive, and where the memory goes back to the heap or to a stack nobody reads it before it is zeroed or

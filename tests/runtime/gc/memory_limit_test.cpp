@@ -22,6 +22,7 @@
 #include "runtime/memory.h"
 #include "tests/death_style.h"
 #include "tests/runtime/collect_until.h"
+#include "tests/runtime/goroutine_burst.h"
 
 namespace {
 
@@ -405,18 +406,8 @@ constexpr uint64_t kStackBytes = rt::kPageSize;  // that each counts
 
 // So many goroutines at once, which have all ended on return. The stack memory that was counted meanwhile.
 uint64_t burst() {
-  std::atomic<int> begun{0}, ended{0};
-  std::atomic<bool> end{false};
-  for (int i = 0; i < kBurst; ++i)
-    go([&] {
-      ++begun;
-      while (!end) yield();
-      ++ended;
-    });
-  while (begun < kBurst) yield();
-  const uint64_t counted = read_mem_stats().gc.stack_memory_bytes;
-  end = true;
-  while (ended < kBurst) yield();
+  uint64_t counted = 0;
+  warren::testing::goroutine_burst(kBurst, [&counted] { counted = read_mem_stats().gc.stack_memory_bytes; });
   return counted;
 }
 // What may stay: ended goroutines and pages for new ones in the caches of Ps, and what the monitor is giving back at the moment.

@@ -224,7 +224,7 @@ class mutator {
   }
   void leave_to_one_who_dies() {
     meeting_.dying.add(1);
-    go([m = &meeting_, kept = own(), key = own()->key, n = random_.below(50)] {
+    go([m = &meeting_, kept = own(), n = random_.below(50)] {
       ptr<item> list = kept;
       for (uint64_t i = 0; i < n; ++i) {
         const ptr<item> next = fresh(i);
@@ -237,7 +237,6 @@ class mutator {
         list = list->edges[1];
       }
       expect_whole(list, "what was given to one who dies");
-      (void)key;
       m->dying.done();
     });
   }

@@ -2,10 +2,9 @@
 // same.
 #include <gtest/gtest.h>
 
-#include <atomic>
-
 #include "runtime/sched/hooks.h"
 #include "runtime/sched/scheduler.h"
+#include "tests/runtime/goroutine_burst.h"
 #include "warren/go.h"
 #include "warren/stats.h"
 
@@ -16,17 +15,7 @@ TEST(Heapless, TheMonitorGivesBackFreeStacks) {
   ASSERT_EQ(rt::sched_hooks.heap_scavenger, nullptr) << "something here needs the heap: the test is none";
   run([] {
     constexpr int kBurst = 600;
-    std::atomic<int> begun{0}, ended{0};
-    std::atomic<bool> end{false};
-    for (int i = 0; i < kBurst; ++i)
-      go([&] {
-        ++begun;
-        while (!end) yield();
-        ++ended;
-      });
-    while (begun < kBurst) yield();
-    end = true;
-    while (ended < kBurst) yield();
+    warren::testing::goroutine_burst(kBurst, [] {});
     const uint64_t before = read_scheduler_stats().stacks_emptied;
     rt::scheduler::current()->pool().drain(rt::goroutine_pool::lull::no);
     while (read_scheduler_stats().stacks_emptied == before) yield();
