@@ -37,6 +37,8 @@ struct grey_page {
   uintptr_t at = 0;
   const uint64_t* pointers = nullptr;  // kWords bits: which words may hold pointers
   uint32_t words = 0;                  // of an object
+  uint32_t groups = 0;                 // of 64 objects
+  uint32_t magic = 0;                  // division by an object's size
   uint8_t span_class = 0;
   uint64_t grey[kBlocks + 1] = {};  // a bit for each object, and a word of zeros
 };

@@ -19,10 +19,15 @@ struct marker::edge {
 };
 
 namespace {
-// Nearly always it is one bit, and without the instruction popcount is a call.
-inline uint32_t count_bits(uint64_t bits) noexcept {
-  return (bits & (bits - 1)) == 0 ? uint32_t{bits != 0} : static_cast<uint32_t>(__builtin_popcountll(bits));
-}
+constexpr uint32_t groups_of(const slot_shape& shape) { return (shape.objects + 63u) / 64; }
+// Can a grey_page be made of the page of such an object?
+constexpr bool is_gathered(const slot_shape& shape) { return shape.size <= grey_page::kMostWords * sizeof(uintptr_t); }
+// The pointer bits of ambiguous objects.
+constexpr auto kAllWords = [] {
+  std::array<uint64_t, grey_page::kBlocks> bits;
+  bits.fill(~uint64_t{0});
+  return bits;
+}();
 }  // namespace
 
 // false: not into a slot of a small span. Reads the page's word only.
@@ -119,8 +124,20 @@ struct ring {
 struct marker::in_flight {
   ring<edge, WARREN_CAPACITY(32, 2)> edges;
   ring<uintptr_t, WARREN_CAPACITY(16, 2)> objects;
-  // Pages with many grey objects, whose memory has been asked for.
-  ring<grey_page, WARREN_CAPACITY(2, 1)> pages;
+  // Pages with several grey objects, whose memory has been asked for.
+  ring<grey_page, WARREN_CAPACITY(4, 1)> pages;
+
+  // Of late most pages have led on to the larger part of themselves.
+  bool leads_on() const noexcept { return led_on > kMostLedOn / 2; }
+  void note(bool leads_on) noexcept {
+    if (!leads_on) {
+      led_on -= led_on != 0;
+    } else if (led_on < kMostLedOn) {
+      ++led_on;
+    }
+  }
+  static constexpr uint32_t kMostLedOn = 8;
+  uint32_t led_on = 0;
 };
 
 inline void marker::take_word(uintptr_t word, in_flight& f) noexcept {
@@ -206,8 +223,7 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
   edge home{};
   if (kind == scan_kind::ambiguous) {
     for (size_t i = 0; i < n; ++i) take_word_near(words[i], entry, home, f);
-    if (home.slots != 0) settle_alone(home, 1, f);
-    return bytes_here;
+    return bytes_here + (home.slots != 0 ? scan_home(home, f) : 0);
   }
   const size_t first = (entry - r.base()) / sizeof(void*);
   for (size_t i = 0; i < n;) {
@@ -219,23 +235,8 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
     for (; map != 0; map &= map - 1) take_word_near(words[i + static_cast<size_t>(__builtin_ctzll(map))], entry, home, f);
     i += here;
   }
-  if (home.slots != 0) settle_alone(home, 1, f);
-  return bytes_here;
+  return bytes_here + (home.slots != 0 ? scan_home(home, f) : 0);
 }
-
-namespace {
-// From one grey object in so many on, a page is gathered by the kernel; below, its objects go their way one by one. Go's figure.
-constexpr size_t kDense = 8;
-// The same for a page that is in the first cache.
-constexpr size_t kDenseAtHand = 64;
-constexpr uint32_t groups_of(const slot_shape& shape) { return (shape.objects + 63u) / 64; }
-// The pointer bits of ambiguous objects.
-constexpr auto kAllWords = [] {
-  std::array<uint64_t, grey_page::kBlocks> bits;
-  bits.fill(~uint64_t{0});
-  return bits;
-}();
-}  // namespace
 
 // Objects of the page at `at`, a bit of `grey` for each, go their way one by one. Returns the bytes whose scan that has brought to an end,
 // of whichever objects.
@@ -249,6 +250,19 @@ size_t marker::begin_scans(const uint64_t* grey, uintptr_t at, const slot_shape&
   return done;
 }
 
+inline grey_page marker::page_of(uintptr_t at, uint8_t span_class) const noexcept {
+  const slot_shape& shape = kSlotShapes[span_class];
+  const reservation& r = heap_.space();
+  grey_page p;
+  p.at = at;
+  p.span_class = span_class;
+  p.words = shape.size / sizeof(uintptr_t);
+  p.groups = groups_of(shape);
+  p.magic = shape.magic;
+  p.pointers = shape.kind == scan_kind::ambiguous ? kAllWords.data() : &r.pointer_bits()[heap_.page_of(at) * grey_page::kBlocks];
+  return p;
+}
+
 // Begins to scan what is grey there. Returns the bytes whose scan that has begun, or brought to an end.
 size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
   const reservation& r = heap_.space();
@@ -257,78 +271,85 @@ size_t marker::scan_page(uintptr_t at, in_flight& f) noexcept {
   const slot_shape& shape = kSlotShapes[word.span_class()];
   const uint64_t* bits = r.object_bits(page, shape.bit_tier);
   uint64_t* const scanned_bits = r.scan_bits(page, shape.bit_tier);
-  std::array<uint64_t, grey_page::kBlocks> claimed{};
+  grey_page p = page_of(at, word.span_class());
   size_t objects_here = 0;
   for (uint32_t group = 0; group < groups_of(shape); ++group, bits += 2) {
     const uint64_t marked = __atomic_load_n(&bits[1], __ATOMIC_SEQ_CST) & __atomic_load_n(&bits[0], __ATOMIC_RELAXED);
     uint64_t grey = marked & ~__atomic_load_n(&scanned_bits[group], __ATOMIC_RELAXED);
     if (grey == 0) continue;
     grey &= ~__atomic_fetch_or(&scanned_bits[group], grey, __ATOMIC_RELAXED);
-    claimed[group] = grey;
-    objects_here += static_cast<size_t>(__builtin_popcountll(grey));
+    p.grey[group] = grey;
+    objects_here += count_bits(grey);
   }
-  if (objects_here * kDense < shape.objects || shape.size > grey_page::kMostWords * sizeof(uintptr_t))
-    return begin_scans(claimed.data(), at, shape, f);
+  if (!is_gathered(shape) || (objects_here < 2 && !f.leads_on())) return begin_scans(p.grey, at, shape, f);
   size_t done = objects_here * shape.size;
-  if (f.pages.full()) done += gather(f.pages.pop(), f);
-  grey_page& p = f.pages.push();
-  p.at = at;
-  p.span_class = word.span_class();
-  p.words = shape.size / sizeof(uintptr_t);
-  p.pointers = shape.kind == scan_kind::ambiguous ? kAllWords.data() : &r.pointer_bits()[page * grey_page::kBlocks];
-  std::copy(claimed.begin(), claimed.end(), p.grey);
+  if (f.pages.full()) done += scan_gathered(f.pages.pop(), f);
   for (size_t block = 0; block < grey_page::kBlocks; block += kCacheLine / sizeof(uint64_t)) __builtin_prefetch(&p.pointers[block]);
-  // One of each line.
-  const uint64_t line = (uint64_t{1} << std::max<size_t>(1, kCacheLine / shape.size)) - 1;
-  for (uint32_t group = 0; group < groups_of(shape); ++group)
-    for (uint64_t grey = claimed[group]; grey != 0;) {
-      const int i = __builtin_ctzll(grey);
-      __builtin_prefetch(reinterpret_cast<const void*>(at + (size_t{group} * 64 + static_cast<size_t>(i)) * shape.size));
-      grey &= ~(line << i);
-    }
+  if (f.leads_on()) {
+    for (size_t i = 0; i < kPageSize; i += kCacheLine) __builtin_prefetch(reinterpret_cast<const void*>(at + i));
+  } else {
+    // One of each line.
+    const uint64_t line = (uint64_t{1} << std::max<size_t>(1, kCacheLine / shape.size)) - 1;
+    for (uint32_t group = 0; group < groups_of(shape); ++group)
+      for (uint64_t grey = p.grey[group]; grey != 0;) {
+        const int i = __builtin_ctzll(grey);
+        __builtin_prefetch(reinterpret_cast<const void*>(at + (size_t{group} * 64 + static_cast<size_t>(i)) * shape.size));
+        grey &= ~(line << i);
+      }
+  }
+  f.pages.push(p);
   return done;
 }
 
-// What points into the page itself is followed at once, round by round, while the page is in the first cache, as long as a round finds
-// enough: of what was made one after the other most edges are short. Returns the bytes whose scan the rounds after the first have begun.
-size_t marker::gather(grey_page& p, in_flight& f) noexcept {
+// Scans p's grey objects, which are claimed, and what they lead to in the page. Returns the bytes of the latter.
+size_t marker::scan_gathered(grey_page& p, in_flight& f) noexcept {
   const reservation& r = heap_.space();
   const slot_shape& shape = kSlotShapes[p.span_class];
   const size_t page = heap_.page_of(p.at);
   uint64_t* const bits = r.object_bits(page, shape.bit_tier);
-  uint64_t* const scanned_bits = r.scan_bits(page, shape.bit_tier);
-  size_t done = 0;
-  for (;;) {
-    std::array<uintptr_t, kGatherRoom> words;
-    std::array<uint64_t, grey_page::kBlocks> found{};
-    for (size_t block = 0; block < grey_page::kBlocks; block += kGatherBlocks) {
-      const size_t n = gather_(p, block, r.base(), heap_.used_bytes(), words.data());
-      for (size_t i = 0; i < n; ++i) {
-        const uintptr_t offset = words[i] - p.at;
-        if (offset >= kPageSize) {
-          take_word(words[i], f);
-          continue;
-        }
-        const auto slot = static_cast<uint32_t>((offset * shape.magic) >> 32);
-        found[slot / 64] |= uint64_t{1} << (slot % 64);
-      }
-    }
-    size_t more = 0;
-    for (uint32_t group = 0; group < groups_of(shape); ++group) {
-      p.grey[group] = 0;
-      if (found[group] == 0) continue;
-      const uint64_t white = grey({.bits = bits + 2 * group, .slots = found[group], .group = 0, .span_class = p.span_class});
-      if (white == 0) continue;
-      p.grey[group] = white & ~__atomic_fetch_or(&scanned_bits[group], white, __ATOMIC_RELAXED);
-      more += count_bits(p.grey[group]);
-    }
-    if (more * kDenseAtHand < shape.objects) return done + begin_scans(p.grey, p.at, shape, f);
-    done += more * shape.size;
+  page_bits before, white;
+  for (size_t group = 0; group < p.groups; ++group) {
+    // As grey().
+    const uint64_t allocated = __atomic_load_n(&bits[2 * group], __ATOMIC_ACQUIRE);
+    before[group] = white[group] = allocated & ~__atomic_load_n(&bits[2 * group + 1], __ATOMIC_RELAXED);
   }
+  const page_closure closure(kernel_, r.base(), heap_.used_bytes());
+  const size_t reached = closure.follow(p, white, [&](uintptr_t word) { take_word(word, f); });
+  f.note(2 * reached > shape.objects);
+  if (reached == 0) return 0;
+  for (size_t group = 0; group < p.groups; ++group) {
+    const uint64_t black = before[group] & ~white[group];
+    if (black == 0) continue;
+    __atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], black, __ATOMIC_RELAXED);
+    const uint32_t n = count_bits(black & ~__atomic_fetch_or(&bits[2 * group + 1], black, __ATOMIC_SEQ_CST));
+    objects += n;
+    bytes += uint64_t{n} * shape.size;
+  }
+  return reached * shape.size;
+}
+
+// What an object that was scanned by itself has found in its own page.
+size_t marker::scan_home(const edge& home, in_flight& f) noexcept {
+  const slot_shape& shape = kSlotShapes[home.span_class];
+  if (!is_gathered(shape)) {
+    settle_alone(home, 1, f);
+    return 0;
+  }
+  const uint64_t white = grey(home);
+  if (white == 0) return 0;
+  const reservation& r = heap_.space();
+  const size_t page = heap_.page_of(home.group);
+  const ptrdiff_t group = (home.bits - r.object_bits(page, shape.bit_tier)) / 2;
+  const uint64_t claimed = white & ~__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], white, __ATOMIC_RELAXED);
+  if (claimed == 0) return 0;
+  grey_page p = page_of(r.base() + (page << kPageShift), home.span_class);
+  p.grey[group] = claimed;
+  return count_bits(claimed) * shape.size + scan_gathered(p, f);
 }
 
 uint64_t marker::drain(uint64_t work) noexcept {
   in_flight f;
+  f.led_on = led_on_.load(std::memory_order_relaxed);
   uint64_t done = 0;
   while (done < work) {
     if (!f.objects.full()) {
@@ -344,7 +365,7 @@ uint64_t marker::drain(uint64_t work) noexcept {
     if (!f.objects.empty()) {
       done += scan(f.objects.pop(), f);
     } else if (!f.pages.empty()) {
-      done += gather(f.pages.pop(), f);
+      done += scan_gathered(f.pages.pop(), f);
     } else if (!f.edges.empty()) {
       while (!f.edges.empty() && !f.objects.full()) settle_alone(f.edges.pop(), f.objects.room(), f);
     } else if (const uintptr_t entry = queue_.pop(); entry != 0) {
@@ -353,9 +374,10 @@ uint64_t marker::drain(uint64_t work) noexcept {
       break;
     }
   }
-  while (!f.pages.empty()) done += gather(f.pages.pop(), f);
+  while (!f.pages.empty()) done += scan_gathered(f.pages.pop(), f);
   while (!f.edges.empty()) settle(f.edges.pop());
   while (!f.objects.empty()) queue_.push(f.objects.pop());
+  led_on_.store(f.led_on, std::memory_order_relaxed);
   scanned += done;
   return done;
 }

@@ -12,7 +12,7 @@
 // Nearly all the time of marking a large heap is spent waiting for memory: an object's bits, its map, its words are seldom in a cache. So
 // drain() works on many at once. An address found in a typed slot goes into a ring of `edges` when the cache lines of the object's bits
 // have been asked for, and is judged when it comes out; an object taken from the queue goes into a ring of `objects` when its words and its
-// map have been asked for, and is scanned when it comes out. From the address to the bits there is no memory to wait for (page_word.h). The
+// map have been asked for, and is scanned when it comes out. From the address to the bits there is no memory to wait for (page_word.h).
 // An edge is not one slot but a group of 64, and a word into the group of the edge before it joins that: what was made one after the other
 // lies side by side, and a locked instruction for each object costs as much as the rest of its marking. (binary_trees/16: a tenth of the
 // processor time of the whole program.) The queue itself stays a stack: depth first, it is short. OCaml's collector does this in front of
@@ -28,15 +28,16 @@
 //   greys      set the mark bit;  page waits? no: set that, queue it
 //   scans      page waits no longer;  read the mark bits;  claim those without a scan bit, by setting it;  scan their objects
 // Either the one who greys sees that the page no longer waits, and queues it again, or the one who scans sees the mark (both sequentially
-// consistent: tests/interleave/page_test.cpp). An object is scanned by who set its scan bit: once. Scan bits are cleared by the sweep.
-// The mark bits of objects made meanwhile are not looked at: their alloc bits are not set until their span is full, and what is scanned for
-// nothing after that is little.
+// consistent: tests/interleave/page_test.cpp). An object is scanned by who set its scan bit, or by who found it from within its page. Scan
+// bits are cleared by the sweep. The mark bits of objects made meanwhile are not looked at: their alloc bits are not set until their span
+// is full, and what is scanned for nothing after that is little.
 //
-// A page of which an eighth or more is grey is gathered at once, all its pointers by one of the kernels of grey_page.h; the objects of
-// others, and those of more than 512 bytes, go through the ring of `objects` one by one. A page too waits, behind the next one, until its
-// memory has come; what is gathered from it and points into it is followed at once, as long as that is eight objects a round: a page of a
-// tree is not visited once for each level. An object that is found while nothing else is grey does not wait in its page, but is claimed
-// and scanned at once: a list is marked object by object.
+// A page too waits, behind a few others, until its memory has come; then it is scanned with all that is white in it and found there
+// (page_closure.h). If of late most pages have led on to the larger part of themselves, all of it is asked for, else the lines of what is
+// grey already: to ask for all makes marking nodes that are linked at random a third slower; not to ask, a tree a fifth. A page with one
+// grey object, and objects of more than 512 bytes, go through the ring of `objects`; what such a one points to in its own page is followed
+// likewise. An object that is found while nothing else is grey does not wait in its page, but is claimed and scanned at once: a list is
+// marked object by object.
 //
 // What is queued object by object goes before any page, though others share that queue and to look there is a read of their cache line:
 // while it is worked off, the pages gather. The other way round, pages that had gathered hundreds of objects were followed by millions of
@@ -56,7 +57,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "runtime/gc/grey_page.h"
+#include "runtime/gc/page_closure.h"
 #include "runtime/gc/work_pool.h"
 #include "runtime/heap/mheap.h"
 
@@ -68,7 +69,7 @@ inline constexpr size_t kObletBytes = WARREN_CAPACITY(size_t{128} * 1024, size_t
 class marker {
  public:
   marker(mheap& h, work_pool& pool) noexcept
-      : heap_(h), by_page_(h.scan_by_page()), gather_(kernel_of(h.kernel())), queue_(pool), pages_(pool) {}
+      : heap_(h), by_page_(h.scan_by_page()), kernel_(kernel_of(h.kernel())), queue_(pool), pages_(pool), led_on_(pool.led_on) {}
 
   // Greys the object the word points into, if it is white. True if it was.
   bool mark_word(uintptr_t word) noexcept;
@@ -100,13 +101,16 @@ class marker {
   void take_word(uintptr_t word, in_flight& f) noexcept;
   size_t begin_scans(const uint64_t* grey, uintptr_t at, const slot_shape& shape, in_flight& f) noexcept;
   size_t scan_page(uintptr_t at, in_flight& f) noexcept;
-  size_t gather(grey_page& p, in_flight& f) noexcept;
+  grey_page page_of(uintptr_t at, uint8_t span_class) const noexcept;
+  size_t scan_gathered(grey_page& p, in_flight& f) noexcept;
+  size_t scan_home(const edge& home, in_flight& f) noexcept;
 
   mheap& heap_;
   const bool by_page_;
-  gather_words* const gather_;
+  gather_words* const kernel_;
   mark_queue queue_;
   page_queue pages_;
+  std::atomic<uint32_t>& led_on_;
 };
 
 }  // namespace warren::rt

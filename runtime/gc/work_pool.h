@@ -55,6 +55,9 @@ class work_pool {
   // REQUIRES: between two cycles.
   void give_back() noexcept;
 
+  // What markers tell each other of the pages they have seen (marker::in_flight).
+  std::atomic<uint32_t> led_on{0};
+
  private:
   void push(std::atomic<uint64_t>& head, work_buffer* b) noexcept;
   work_buffer* pop(std::atomic<uint64_t>& head) noexcept;
