@@ -8,13 +8,13 @@
 // in a queue behind a goroutine that allocates: the heap would grow to several times its goal within that goroutine's slice (it did: to
 // 20 MB of 4). Who asks for a collection readies the driver, which is next, and gives way. Between its pieces, and at the end of its slice
 // (which is the rest of that of who readied it), the driver does not queue but naps, and who allocates while it naps and sees that nothing
-// is left to mark wakes it (hurry) and gives way.
+// is left to mark, or that the nap should be over, wakes it (hurry) and gives way: the timer would wait for the end of its slice.
 //
 // Who marks. A quarter of the processors' time goes to marking, as in Go: with fewer than four Ps the driver works for that part of the
-// time and sleeps for the rest, unless its P has nothing else to do; with eight and more, further goroutines do nothing else while a
-// collection marks. Goroutines that allocate help in proportion (assist_gc), and wait for workers where there is nothing left to help with
-// and the memory limit is near (gc/assist_queue.h). And a P that has nothing to run marks (idle_work): it takes a worker, which does one
-// piece and parks, so that whatever has become runnable meanwhile comes first.
+// time, from the first moment on until it is some way ahead of that, and sleeps for the rest, unless its P has nothing else to do; with
+// eight and more, further goroutines do nothing else while a collection marks. Goroutines that allocate help in proportion (assist_gc), and
+// wait for workers where there is nothing left to help with and the memory limit is near (gc/assist_queue.h). And a P that has nothing to
+// run marks (idle_work): it takes a worker, which does one piece and parks, so that whatever has become runnable meanwhile comes first.
 //
 // When the program ends. A cycle under way is brought to its end before the run does: the heap outlives the run, and a marking without
 // a world could not be continued. From then on no collection begins in this run. (Nothing of this runs on the main goroutine's stack:
@@ -78,7 +78,7 @@ class gc_cycle {
   bool wanted_ = false;
   gc_trigger why_ = gc_trigger::manual;
   g* driver_ = nullptr;
-  std::atomic<bool> napping_{false};  // the driver is parked between two pieces; hurry looks without the lock
+  std::atomic<int64_t> nap_ends_{0};  // the driver is parked between two pieces until then; 0: it is not. hurry looks without the lock
   bool sweeper_made_ = false;
   bool sweep_wanted_ = false;  // the sweeper is not parked, and may have looked for the last time
   g* parked_sweeper_ = nullptr;
@@ -357,7 +357,7 @@ bool others_wait() noexcept {
 void gc_cycle::keep_to_share(int64_t began, int64_t worked) {
   const double share = pacer::kShare * maxprocs();
   if (share >= 1) return;
-  const auto due = static_cast<int64_t>(static_cast<double>(worked) / share) - (nanotime() - began);
+  const int64_t due = pacer::rest(worked, nanotime() - began, share);
   if (due >= kShortestSleep) pause(due);
 }
 
@@ -384,7 +384,7 @@ bool gc_cycle::begin_nap(g* gp, void* arg) noexcept {
   auto* const self = static_cast<gc_cycle*>(arg);
   self->lock_.lock();
   self->driver_ = gp;
-  self->napping_.store(true, std::memory_order_relaxed);
+  self->nap_ends_.store(gp->sleep_timer.when, std::memory_order_relaxed);
   timer_start(&gp->sleep_timer);  // fires on another P at once, perhaps, and waits for the lock
   self->lock_.unlock();
   return true;
@@ -392,7 +392,7 @@ bool gc_cycle::begin_nap(g* gp, void* arg) noexcept {
 
 bool gc_cycle::end_nap() noexcept {
   lock_.lock();
-  g* const wake = napping_.exchange(false, std::memory_order_relaxed) ? driver_ : nullptr;
+  g* const wake = nap_ends_.exchange(0, std::memory_order_relaxed) != 0 ? driver_ : nullptr;
   lock_.unlock();
   if (wake != nullptr) goready(wake);
   return wake != nullptr;
@@ -400,14 +400,15 @@ bool gc_cycle::end_nap() noexcept {
 
 // By a goroutine that allocates while a collection marks.
 void gc_cycle::hurry() noexcept {
-  if (!napping_.load(std::memory_order_relaxed) || !memory().gc.idle()) return;
+  const int64_t nap_ends = nap_ends_.load(std::memory_order_relaxed);
+  if (nap_ends == 0 || (!memory().gc.idle() && nanotime() < nap_ends)) return;
   if (end_nap()) gosched();  // the driver is next
 }
 
 void gc_cycle::begin_run() noexcept {
   lock_.lock();
   driven_ = asleep_ = closing_ = wanted_ = stop_is_due_ = sweeper_made_ = sweep_wanted_ = false;
-  napping_.store(false, std::memory_order_relaxed);
+  nap_ends_.store(0, std::memory_order_relaxed);
   parked_sweeper_ = nullptr;
   waiters_ = nullptr;
   workers_made_ = dedicated_ = 0;

@@ -120,6 +120,8 @@ double pacer::ratio(uint64_t live, uint64_t work) noexcept {
 void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   if (c.duration > 0 && c.live_end > triggered_ && c.heap_work + c.root_work != 0) {
     const double all = static_cast<double>(c.duration) * c.procs;
+    // Of the workers the share that they are to have, as in Go, not the time they took. In a short cycle that is nearly all there was
+    // (kAhead): what has come meanwhile is then mostly what was in the Ps' caches, and would count twentyfold.
     const double used = std::min(kShare + static_cast<double>(c.assist) / all, 0.95);
     const double idle = std::min(static_cast<double>(c.idle) / all, 1 - used);
     const double now =
@@ -142,6 +144,10 @@ void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   if (now != kNever && last_goal != kNever && last_goal != 0)
     retain_ = static_cast<uint64_t>(kRetain * static_cast<double>(memory_.heap_spans) * static_cast<double>(now) /
                                     static_cast<double>(last_goal));
+}
+
+int64_t pacer::rest(int64_t worked, int64_t elapsed, double share) noexcept {
+  return static_cast<int64_t>(static_cast<double>(worked - kAhead) / share) - elapsed;
 }
 
 void cpu_limiter::update(int64_t total, int64_t gc, int procs) noexcept {

@@ -89,6 +89,20 @@ TEST(Pacer, ASteadyProgramEndsAtItsGoalWithFewAssists) {
   }
 }
 
+TEST(Pacer, AWorkerTakesItsShareButBeginsAhead) {
+  constexpr double kQuarter = 0.25;
+  for (const int64_t worked : {int64_t{0}, int64_t{1000}, pacer::kAhead}) EXPECT_LE(pacer::rest(worked, worked, kQuarter), 0) << worked;
+  EXPECT_GT(pacer::rest(2 * pacer::kAhead, 2 * pacer::kAhead, kQuarter), 0);
+  // In pieces of 100 µs, and it rests whenever it is told to.
+  int64_t worked = 0, elapsed = 0;
+  while (elapsed < 10'000'000'000) {
+    worked += 100'000, elapsed += 100'000;
+    elapsed += std::max<int64_t>(0, pacer::rest(worked, elapsed, kQuarter));
+    ASSERT_LE(static_cast<double>(worked), kQuarter * static_cast<double>(elapsed) + pacer::kAhead + 100'000);
+  }
+  EXPECT_NEAR(static_cast<double>(worked) / static_cast<double>(elapsed), kQuarter, 0.001);
+}
+
 TEST(Pacer, WhoAllocatesFasterStartsEarlier) {
   program slow, fast;
   slow.alloc_rate = 0.02e9;
