@@ -152,11 +152,15 @@ void connection::release_quick() {
 }
 
 void connection::release_soon() {
-  if (dead_ || flushing_ || !session_.has_output()) {
+  if (dead_ || flushing_) {
     release();
     return;
   }
   if (!soon_) {
+    if (!session_.has_output()) {
+      release();
+      return;
+    }
     try {
       go([this] {
         yield();
