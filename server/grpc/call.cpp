@@ -107,8 +107,10 @@ void call::on_reuse() {
   if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
   initial_left_ = false;
   outbox_.reset(kKeptBytes);
-  connection_->unsent.fetch_sub(unsent_, std::memory_order_relaxed);
-  unsent_ = 0;
+  if (const size_t left = unsent_.load(std::memory_order_relaxed); left != 0) {
+    connection_->unsent.fetch_sub(left, std::memory_order_relaxed);
+    unsent_.store(0, std::memory_order_relaxed);
+  }
 }
 
 // --- the request -------------------------------------------------------------------------------------------------------------------------
@@ -283,7 +285,12 @@ void call::receive_stream(http2::session& s, std::string_view bytes) {
   {
     std::lock_guard hold(mutex_);
     inbox_.append(bytes);
-    if (reader_ != nullptr && inbox_.size() >= reader_needs_) reader = std::exchange(reader_, nullptr);
+    if (reader_ != nullptr && inbox_.size() >= reader_needs_) {
+      reader = std::exchange(reader_, nullptr);
+      // It is parked, so what is its own may be touched, and it need not take the lock again for it.
+      cutter_.add(inbox_);
+      reader_fed_ = true;
+    }
   }
   if (reader != nullptr) rt::goready(reader);
 }
@@ -520,6 +527,7 @@ bool call::take_inbox() {
     reader_ = rt::getg();
     reader_needs_ = enough;
     rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_receive);
+    if (std::exchange(reader_fed_, false)) return cause_.load(std::memory_order_relaxed) == status_code::ok;
     mutex_.lock();
   }
   const bool over = cause_.load(std::memory_order_relaxed) != status_code::ok;
@@ -618,7 +626,7 @@ bool call::end_stream_message(write_options options) {
       connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
       return false;
     }
-    unsent_ += size;
+    unsent_.fetch_add(size, std::memory_order_relaxed);
     if (outbox_.empty()) {
       outbox_.swap(staging_);
     } else {
@@ -631,15 +639,26 @@ bool call::end_stream_message(write_options options) {
   // bytes are what it waits for.
   const bool scarce = connection_->unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
   const size_t allowed = scarce ? 0 : core_.options.send_buffer;
+  if (unsent_.load(std::memory_order_relaxed) > allowed) wait_for_room(allowed);
+  return cause_.load(std::memory_order_relaxed) == status_code::ok;
+}
+
+// Parks until no more than so many bytes are unsent, or the call is over.
+//
+// The owner subtracts what it sends without the lock, which small messages would take for nothing, and takes it only if somebody waits. We
+// set writer_waits_, then look at unsent_; it subtracts from unsent_, then looks at writer_waits_; all seq_cst, so at least one of the two
+// sees the other. The lock orders the rest: the owner finds writer_ set, or we find its lock free and little enough unsent.
+void call::wait_for_room(size_t allowed) {
   mutex_.lock();
-  while (unsent_ > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
+  writer_waits_.store(true, std::memory_order_seq_cst);
+  while (unsent_.load(std::memory_order_seq_cst) > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
     writer_ = rt::getg();
     writer_goes_at_ = allowed / kWakeDivisor;
     rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_send);
     mutex_.lock();
   }
+  writer_waits_.store(false, std::memory_order_relaxed);
   mutex_.unlock();
-  return cause_.load(std::memory_order_relaxed) == status_code::ok;
 }
 
 // --- the context -------------------------------------------------------------------------------------------------------------------------
@@ -941,11 +960,12 @@ void call::take_body(char* into, size_t n) {
   promised_ -= n;
   if (!sends_stream()) return;
   connection_->unsent.fetch_sub(n, std::memory_order_relaxed);
+  const size_t left = unsent_.fetch_sub(n, std::memory_order_seq_cst) - n;
+  if (!writer_waits_.load(std::memory_order_seq_cst)) return;  // see wait_for_room
   rt::g* writer = nullptr;
   {
     std::lock_guard hold(mutex_);
-    unsent_ -= n;
-    if (writer_ != nullptr && unsent_ <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
+    if (writer_ != nullptr && left <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
   }
   if (writer != nullptr) rt::goready(writer);
 }
@@ -965,8 +985,10 @@ void call::drop_unsent() {
   std::lock_guard hold(mutex_);
   outbox_.clear();
   sending_.truncate(sending_at_ + promised_);
-  connection_->unsent.fetch_sub(unsent_ - promised_, std::memory_order_relaxed);
-  unsent_ = promised_;
+  // Nobody adds any more: the call is over, which writers look at under the lock.
+  const size_t dropped = unsent_.load(std::memory_order_relaxed) - promised_;
+  connection_->unsent.fetch_sub(dropped, std::memory_order_relaxed);
+  unsent_.fetch_sub(dropped, std::memory_order_relaxed);
 }
 
 // --- bookkeeping -------------------------------------------------------------------------------------------------------------------------

@@ -126,6 +126,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   void begin_run(http2::session& s);
   bool take_inbox();
   void report_consumed();
+  void wait_for_room(size_t allowed);
   bool uncompressed(std::span<const char>& bytes);
   void finish_message(bool compress);
   void open_window(http2::session& s);
@@ -223,15 +224,17 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   std::atomic<bool> failed_{false};                    // failure_ is set
   std::atomic<status_code> cause_{status_code::ok};    // set once, by the owner
   std::atomic<root<context_cell>*> context_{nullptr};  // made by the first as_context()
+  std::atomic<size_t> unsent_{0};                      // bytes in outbox_ and sending_, of a stream
+  std::atomic<bool> writer_waits_{false};              // writer_ is set, or about to be
   mutable rt::mutex mutex_;                            // guards the following
   byte_buffer outbox_;                                 // written and not yet taken over by the owner
-  size_t unsent_ = 0;                                  // in outbox_ and sending_, of a stream
   size_t writer_goes_at_ = 0;                          // so few unsent bytes make the writer go on
   rt::g* writer_ = nullptr;                            // parked for room
   byte_buffer inbox_;                                  // came, and not yet taken by the handler
   bool inbox_ended_ = false;                           // the caller has sent its last
   size_t reader_needs_ = 0;                            // so many bytes in inbox_ make the reader go on
   rt::g* reader_ = nullptr;                            // parked for a message
+  bool reader_fed_ = false;                            // what it waited for is in cutter_ already
   size_t consumed_ = 0;                                // taken by the handler, and the window not yet opened for it
   status failure_;
 };

@@ -11,7 +11,7 @@ inline bool reserved_header(std::string_view name) noexcept {
   return name == "content-type" || name == "te";
 }
 
-// RFC 9113 §8.2.2: connection-specific fields may not occur in HTTP/2; nghttp2 refuses them on receipt, we must not send them.
+// RFC 9113 §8.2.2: connection-specific fields may not occur in HTTP/2; field_rules refuses them on receipt, we must not send them.
 inline bool connection_header(std::string_view name) noexcept {
   return name == "connection" || name == "keep-alive" || name == "proxy-connection" || name == "transfer-encoding" || name == "upgrade" ||
          name == "host" || name == "content-length";

@@ -28,6 +28,7 @@ message_reader::outcome message_reader::feed(std::string_view& piece) {
 }
 
 size_t message_follower::feed(std::string_view bytes) noexcept {
+  if (prefix_have_ == 0 && whole_message(bytes)) return 1;  // as nearly always
   size_t ended = 0;
   while (!bytes.empty()) {
     if (prefix_have_ < kPrefixSize) {

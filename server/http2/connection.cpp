@@ -108,10 +108,17 @@ void connection::start() {
 // --- owning ------------------------------------------------------------------------------------------------------------------------------
 
 void connection::post_node(node& n, uint32_t bits) {
-  if ((n.events.fetch_or(bits | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) return;
-  if (!word_.enqueue(n)) return;
-  handle(n);
-  if (n.what == node::kind::stream) {
+  const node::kind what = n.what;  // handling it may be its end
+  if (word_.try_own()) {
+    // As nearly always. Nothing is queued then, and whoever is about to queue n keeps it alive until it has: the bits need not go through
+    // events.
+    handle(n, bits);
+  } else {
+    if ((n.events.fetch_or(bits | node::kQueued, std::memory_order_acq_rel) & node::kQueued) != 0) return;
+    if (!word_.enqueue(n)) return;
+    handle(n);
+  }
+  if (what == node::kind::stream) {
     release_soon();
   } else {
     release();
@@ -145,11 +152,15 @@ void connection::release_quick() {
 }
 
 void connection::release_soon() {
-  if (dead_ || flushing_ || !session_.has_output()) {
+  if (dead_ || flushing_) {
     release();
     return;
   }
   if (!soon_) {
+    if (!session_.has_output()) {
+      release();
+      return;
+    }
     try {
       go([this] {
         yield();
@@ -179,10 +190,13 @@ void connection::handle(node& n) {
     reader_queued_ = true;
     return;
   }
-  const uint32_t bits = n.events.exchange(0, std::memory_order_acq_rel) & ~node::kQueued;
+  handle(n, n.events.exchange(0, std::memory_order_acq_rel) & ~node::kQueued);
+}
+
+void connection::handle(node& n, uint32_t bits) {
   switch (n.what) {
     case node::kind::stream: {
-      now_ = rt::nanotime();
+      now_ = kNotRead;
       auto& s = static_cast<stream&>(n);
       s.on_events(session_, bits);
       maybe_reuse(s);
@@ -200,7 +214,7 @@ void connection::handle(node& n) {
 }
 
 void connection::handle_control(uint32_t bits) {
-  now_ = rt::nanotime();
+  now_ = kNotRead;
   if ((bits & kBeginDrain) != 0 && !dead_) begin_drain();
   if ((bits & kKill) != 0 && !dead_) kill("the server is shutting down");
   if ((bits & kTick) != 0) {
@@ -218,7 +232,7 @@ void connection::begin_drain() {
     return;
   }
   session_.begin_drain();
-  drain_due_ = now_ + (live_count_ == 0 ? kIdleDrainPingNs : kDrainPingNs);
+  drain_due_ = now() + (live_count_ == 0 ? kIdleDrainPingNs : kDrainPingNs);
   arm(drain_due_);
 }
 
@@ -298,6 +312,7 @@ void connection::rearm() {
 // REQUIRES: not dead_, armed_for_ is 0.
 void connection::tick() {
   transport_counters& count = host_.counters();
+  now();  // from here on now_ is the time
   if (ping_due_ != 0 && now_ >= ping_due_) {
     count.keepalive_failed.fetch_add(1, std::memory_order_relaxed);
     write_failed(asio::error::connection_reset);
@@ -723,7 +738,7 @@ stream* connection::open_stream(int32_t) {
   }
   s->connection_ = this;
   add(counts_.streams_started, 1);
-  counts_.last_stream_ns.store(now_, std::memory_order_relaxed);
+  counts_.last_stream_ns.store(now(), std::memory_order_relaxed);
   s->batch_next_ = nullptr;
   s->live_prev_ = nullptr;
   s->live_next_ = live_;
@@ -738,10 +753,10 @@ void connection::maybe_reuse(stream& s) {
   (s.live_prev_ != nullptr ? s.live_prev_->live_next_ : live_) = s.live_next_;
   if (s.live_next_ != nullptr) s.live_next_->live_prev_ = s.live_prev_;
   if (--live_count_ == 0) {
-    idle_since_ = now_;
+    idle_since_ = now();
     if (!dead_) {
-      if (options_.max_idle.count() != 0) arm(now_ + options_.max_idle.count());
-      arm(now_ + kTrimNs);
+      if (options_.max_idle.count() != 0) arm(idle_since_ + options_.max_idle.count());
+      arm(idle_since_ + kTrimNs);
     }
   }
   s.on_reuse();

@@ -10,6 +10,7 @@
 
 #include <warren/stream.h>
 
+#include "runtime/os/clock.h"
 #include "runtime/sched/timer.h"
 #include "server/http2/alarms.h"
 #include "server/http2/block_pool.h"
@@ -110,8 +111,12 @@ class connection final : private session::events, private alarm {
 
   // Owner: the stream's request is complete; its run() is called once, soon.
   void ready(stream& s) noexcept;
-  // Owner: when the bytes came, or the batch or event was finished, that is being handled. One clock reading per batch.
-  int64_t now() const noexcept { return now_; }
+  // Owner: when the bytes came, or the batch was finished, or the event looked at, that is being handled. At most one clock reading for
+  // each; none for a message of a stream, which asks nobody what time it is.
+  int64_t now() noexcept {
+    if (now_ == kNotRead) now_ = rt::nanotime();
+    return now_;
+  }
   // What streams begin with. Any goroutine.
   uint32_t stream_window() const noexcept { return options_.session.windows.stream; }
   // Owner: a buffer for a message, if b has none and there is one; the one that was given back last.
@@ -145,6 +150,7 @@ class connection final : private session::events, private alarm {
   void release_soon();   // lets go; what there is to write is written when those that are ready to run have run
   void drain();
   void handle(node& n);
+  void handle(node& n, uint32_t bits);
   void handle_control(uint32_t bits);
   void begin_drain();
   void kill(std::string_view why);
@@ -152,7 +158,7 @@ class connection final : private session::events, private alarm {
   void arm(int64_t when);
   void rearm();
   void disarm();
-  int64_t stream_tick() const noexcept { return now_ + options_.stream_tick.count() + 1; }
+  int64_t stream_tick() noexcept { return now() + options_.stream_tick.count() + 1; }
   static void add(std::atomic<uint64_t>& count, uint64_t n) noexcept {
     count.store(count.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
@@ -218,7 +224,8 @@ class connection final : private session::events, private alarm {
   // The owner's.
   connection_counts counts_;
   session session_;
-  int64_t now_ = 0;
+  static constexpr int64_t kNotRead = -1;
+  int64_t now_ = 0;                // see now()
   stream* batch_first_ = nullptr;  // requests complete and not yet run, in order of arrival
   stream* batch_last_ = nullptr;
   uint32_t batch_count_ = 0;

@@ -4,10 +4,11 @@
 //   0          nobody, nothing is queued
 //   kOwned     somebody, nothing is queued
 //   a node*    somebody; the chain of nodes (latest first) ends with kOwned
-// To post: if the word is free, make it owned, and the poster, now the owner, handles its node itself; else push the node in front of the
-// chain. To let go: compare-and-swap owned → free, which fails if anything was pushed; then take the chain, handle it, try again. So a node
-// is never left without an owner: it is pushed only onto a word that says "owned", and the owner cannot leave while the word is anything
-// else. This is the wait-free write of brpc's sockets, with frames of many streams combined into one write instead of one write each.
+// To post: if the word is free, make it owned, and the poster, now the owner, handles its node itself (with try_own what happened need not
+// even be written down in node::events); else push the node in front of the chain. To let go: compare-and-swap owned → free, which fails if
+// anything was pushed; then take the chain, handle it, try again. So a node is never left without an owner: it is pushed only onto a word
+// that says "owned", and the owner cannot leave while the word is anything else. This is the wait-free write of brpc's sockets, with frames
+// of many streams combined into one write instead of one write each.
 //
 // Memory order. Pushing is a release CAS, taking the chain an acquire exchange: what the poster wrote before posting (a message, bits
 // in node::events) is visible to the owner who handles the node. Letting go is a release CAS, becoming owner an acquire CAS: the next owner
@@ -37,6 +38,13 @@ class owner_word {
 
   // For a connection that is being started: the caller owns it. REQUIRES: nobody else knows the connection yet.
   void own_first() noexcept { word_.store(kOwned, std::memory_order_relaxed); }
+
+  // true: the word was free, and the caller is the owner now.
+  bool try_own() noexcept {
+    uintptr_t seen = kFree;
+    return word_.load(std::memory_order_relaxed) == kFree &&
+           word_.compare_exchange_strong(seen, kOwned, std::memory_order_acquire, std::memory_order_relaxed);
+  }
 
   // true: the caller is the owner now, and n is not queued. false: n is queued.
   bool enqueue(node& n) noexcept {

@@ -129,18 +129,30 @@ struct session::callbacks {
     st->header_bytes_ = 0;
     st->header_count_ = 0;
     st->over_limit_ = false;
+    st->rules_ = {};
     must(nghttp2_session_set_stream_user_data(ng, id, st), "nghttp2_session_set_stream_user_data");
     s.in_headers_ = st;
     return 0;
   }
 
+  // The request is not one. What of it still comes nghttp2 drops.
+  static void malformed(session& s, int32_t id) {
+    submitted(nghttp2_submit_rst_stream(s.ng_, NGHTTP2_FLAG_NONE, id, NGHTTP2_PROTOCOL_ERROR));
+  }
+
   static int header(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name, size_t namelen, const uint8_t* value,
                     size_t valuelen, uint8_t, void* user) {
     session& s = self(user);
-    if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) return 0;  // trailers: a half-close whose content means nothing
-    stream* st = s.in_headers_;
+    const bool trailer = frame->headers.cat != NGHTTP2_HCAT_REQUEST;
+    stream* const st = trailer ? find(s, frame->hd.stream_id) : s.in_headers_;
     if (st == nullptr) return 0;
     const std::string_view key(reinterpret_cast<const char*>(name), namelen), text(reinterpret_cast<const char*>(value), valuelen);
+    switch (st->rules_.field(key, text, trailer)) {
+      case field_rules::verdict::good: break;
+      case field_rules::verdict::ignored: return 0;
+      case field_rules::verdict::malformed: malformed(s, frame->hd.stream_id); return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    }
+    if (trailer) return 0;  // a half-close whose content means nothing
     const uint32_t fields = joined_values(key, text);
     st->header_count_ += fields;
     st->header_bytes_ += fields * (key.size() + 32) + text.size();
@@ -159,13 +171,6 @@ struct session::callbacks {
     return 0;
   }
 
-  // A field with a byte that HTTP forbids. In a value it costs the field only (gRPC wants bad metadata to be no error; we forward
-  // nothing, so nobody behind us can be fooled by it); in a name, the stream.
-  static int invalid_header(nghttp2_session*, const nghttp2_frame*, const uint8_t* name, size_t namelen, const uint8_t*, size_t, uint8_t,
-                            void*) {
-    return nghttp2_check_header_name(name, namelen) != 0 ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-  }
-
   static int frame_recv(nghttp2_session*, const nghttp2_frame* frame, void* user) {
     session& s = self(user);
     switch (frame->hd.type) {
@@ -174,9 +179,14 @@ struct session::callbacks {
         stream* st = s.in_headers_;
         if (frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
           s.in_headers_ = nullptr;
+          if (st != nullptr && !st->rules_.complete()) {
+            malformed(s, frame->hd.stream_id);
+            break;
+          }
           if (st != nullptr && st->open_) st->on_headers_end(s);
         } else {
           st = find(s, frame->hd.stream_id);
+          if (st != nullptr && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) malformed(s, frame->hd.stream_id);  // no trailers either
         }
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) end_request(s, st);
         break;
@@ -206,6 +216,10 @@ struct session::callbacks {
 
   static void end_request(session& s, stream* st) {
     if (st == nullptr || st->request_ended_) return;
+    if (!st->rules_.end()) {
+      malformed(s, st->id_);
+      return;
+    }
     st->request_ended_ = true;
     st->on_request_end(s);
   }
@@ -214,6 +228,10 @@ struct session::callbacks {
     session& s = self(user);
     s.windows_.received(ng, len);
     if (stream* st = find(s, id)) {
+      if (!st->rules_.data(len)) {
+        malformed(s, id);
+        return 0;
+      }
       st->ends_request_ = (flags & NGHTTP2_FLAG_END_STREAM) != 0 && len == s.data_length_;
       st->on_data(s, {reinterpret_cast<const char*>(data), len});
     }
@@ -315,7 +333,6 @@ struct session::callbacks {
       nghttp2_session_callbacks_set_on_begin_frame_callback(c, begin_frame);
       nghttp2_session_callbacks_set_on_begin_headers_callback(c, begin_headers);
       nghttp2_session_callbacks_set_on_header_callback(c, header);
-      nghttp2_session_callbacks_set_on_invalid_header_callback(c, invalid_header);
       nghttp2_session_callbacks_set_on_frame_recv_callback(c, frame_recv);
       nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, data_chunk);
       nghttp2_session_callbacks_set_on_stream_close_callback(c, stream_close);
@@ -333,6 +350,7 @@ struct session::callbacks {
       must(nghttp2_option_new(&made), "nghttp2_option_new");
       nghttp2_option_set_no_auto_window_update(made, 1);
       nghttp2_option_set_no_closed_streams(made, 1);
+      nghttp2_option_set_no_http_messaging(made, 1);  // field_rules applies them
       nghttp2_option_set_max_outbound_ack(made, kMaxQueuedAcks);
       nghttp2_option_set_stream_reset_rate_limit(made, kPeerResetBurst, kPeerResetPerSecond);
       nghttp2_option_set_max_continuations(made, kMaxContinuations);

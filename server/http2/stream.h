@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "server/http2/field_rules.h"
 #include "server/http2/windows.h"
 
 namespace warren::http2 {
@@ -84,6 +85,7 @@ class stream : public node {
   bool open_ = false;           // nghttp2 knows it
   bool request_ended_ = false;  // the peer sent END_STREAM
   bool ends_request_ = false;
+  field_rules rules_;
   uint64_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;

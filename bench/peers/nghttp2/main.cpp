@@ -60,11 +60,14 @@ struct call {
   size_t sent = 0;
 };
 
-uint8_t in[kReadSize];  // of all connections: there is one thread
+// Of all connections: there is one thread.
+uint8_t in[kReadSize];
+warren::http2::free_blocks blocks;
 
 class connection {
  public:
   explicit connection(int fd) : fd_(fd) {
+    memory_.lend(&blocks);
     must(nghttp2_session_server_new3(&session_, callbacks(), this, options(), memory_.table()), "nghttp2_session_server_new3");
     const nghttp2_settings_entry settings[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 1000},
