@@ -38,6 +38,7 @@
 
 #include "netpoll/net_error.h"
 #include "runtime/sched/park.h"
+#include "warren/cond.h"
 #include "warren/go.h"
 #include "warren/sync.h"
 
@@ -74,7 +75,9 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   std::vector<char> out;         // made by OpenSSL, not sent yet
   asio::error_code input_error;  // of the carrier, at the BIO's last read; would_block is none
   bool input_ended = false;
-  bool flusher = false;  // exists
+  bool flusher = false;                    // exists
+  std::shared_ptr<state>* heir = nullptr;  // of the flusher's reference: close() waits for its end
+  cond flusher_left;
   // Guarded by read_lock.
   bool starved = false;
   const bool is_socket;  // the carrier
@@ -93,6 +96,7 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   size_t take(char* data, size_t size) noexcept;
   bool flush(bool park, asio::error_code& ec);
   void flush_later();
+  void await_flusher() noexcept;
   void flush_soon();
   bool wait_for_input(asio::error_code& ec);
   void handshake(role r, asio::error_code& ec);
@@ -231,21 +235,35 @@ bool tls_conn::state::flush(bool park, asio::error_code& ec) {
 
 // A goroutine of its own waits until what is left has gone. If it fails so will the next who writes.
 void tls_conn::state::flush_later() {
-  {
-    lock_guard held(ssl_lock);
-    if (flusher) return;
-    flusher = true;
-  }
-  warren::go([self = shared_from_this()] {
+  lock_guard held(ssl_lock);
+  if (flusher || closed.load(std::memory_order_acquire)) return;
+  warren::go([self = shared_from_this()]() mutable {
+    state& s = *self;
     for (;;) {
       asio::error_code ec;
-      const bool sent = self->flush(true, ec);
-      lock_guard held(self->ssl_lock);
-      if (sent && !self->out.empty()) continue;
-      self->flusher = false;
+      const bool sent = s.flush(true, ec);
+      lock_guard held(s.ssl_lock);
+      if (sent && !s.out.empty()) continue;
+      s.flusher = false;
+      if (s.heir != nullptr) {
+        *s.heir = std::move(self);
+        s.flusher_left.signal();  // the last access but for the unlock, after which a mutex may be destroyed
+      }
       return;
     }
   });
+  flusher = true;
+}
+
+// The carrier is closed, which ends the flusher's wait for it: so this parks a moment only. With the flusher's reference taken over what it
+// used goes when the caller says, and not whenever a goroutine that nobody knows of comes to run. REQUIRES: closed, so that no other
+// flusher begins.
+void tls_conn::state::await_flusher() noexcept {
+  std::shared_ptr<state> theirs;
+  lock_guard held(ssl_lock);
+  heir = &theirs;
+  while (flusher) flusher_left.wait(ssl_lock);
+  heir = nullptr;
 }
 
 void tls_conn::state::flush_soon() {
@@ -635,6 +653,7 @@ void tls_conn::close(asio::error_code& ec) noexcept {
     s.write_lock.unlock();
   }
   s.carrier->close(ec);
+  if (rt::getg() != nullptr) s.await_flusher();
 }
 
 // --- ALPN

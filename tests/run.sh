@@ -13,8 +13,8 @@
 # Several may be named: they run one after the other. Options:
 #   --quick                  leaves out the tests labelled "stress"; with --tiny builds and runs those of runtime/sched and runtime/sync only;
 #                            with --clang builds libraries and servers only, and runs nothing
-#   --server                 with --asan: the server and the client instead, in a build folder of their own, with those of their tests that
-#                            need no gRPC C++ (server/README.md, "Under AddressSanitizer")
+#   --server                 with --asan or --tsan: the server and the client instead, in a build folder of their own, with those of their
+#                            tests that need no gRPC C++, but for the conformance test with --asan (server/README.md, "Under the sanitizers")
 #   --no-install             installs nothing; for machines where that is somebody else's job
 #   -- ARGUMENTS…            go to ctest, e.g. `-- -R chan`
 #
@@ -56,8 +56,12 @@ done
 if [[ ${#modes[@]} -eq 0 ]]; then modes=(release); fi
 if [[ $quick == yes ]]; then ctest_arguments+=(-LE stress); fi
 if [[ $server == yes ]]; then
-  if [[ ${modes[*]} != asan ]]; then die "--server goes with --asan alone"; fi
-  modes=(asan-server)
+  for i in "${!modes[@]}"; do
+    case ${modes[i]} in
+      asan | tsan) modes[i]+=-server ;;
+      *) die "--server goes with --asan and --tsan alone" ;;
+    esac
+  done
 fi
 
 if [[ $install == yes ]]; then
@@ -85,7 +89,7 @@ run_ctest() {
   local mode=$1 directory=$2 status=0
   local log=$directory/ctest-summary.txt cases=$directory/Testing/Temporary/LastTest.log
   local -a prefix=()
-  if [[ $mode == tsan ]]; then prefix=("${fixed_addresses[@]}"); fi
+  if [[ $mode == tsan* ]]; then prefix=("${fixed_addresses[@]}"); fi
   # What other programs of a shared machine do can show in tests of threads, most of all under the sanitizers: a test that fails is tried
   # twice more. What fails every time fails; ctest names what did not pass at once.
   "${prefix[@]}" ctest --repeat until-pass:3 --test-dir "$directory" --output-on-failure --no-tests=error -j "$jobs" "${ctest_arguments[@]}" 2>&1 |
@@ -112,13 +116,17 @@ configure_and_build() {
   cmake "$@" "${strict[@]}" && cmake --build "$directory" -j "$jobs"
 }
 
-# The server and the client, with the tests that do not call gRPC C++ (nor try the command line, the plugin, the examples).
+# The server and the client, with the tests that need no gRPC C++ (nor try the command line, the plugin, the examples); with AddressSanitizer
+# those of conformance, too, one of whose clients is gRPC C++'s.
 sanitized_server() {
-  local folder=build/asan-server status=0
-  cmake --preset asan -B "$folder" -DWARREN_BUILD_SERVER=ON "${strict[@]}" &&
-    cmake --build "$folder" -j "$jobs" --target tests/server/{http2,grpc,client,tls,services,admin}/all || return 1
-  ctest_arguments+=(-E '^(grpcpp_|interop_|warren_interop_|conformance_|smoke_|plugin_|outside_|(flags|bad_input|secure|drain|scrape)_test$)')
-  run_ctest asan-server "$folder/tests/server" || status=1
+  local sanitizer=$1 folder=build/$1-server status=0
+  local -a targets=(tests/server/{http2,grpc,client,tls,services,admin}/all)
+  local left_out='grpcpp_|interop_|warren_interop_|smoke_|plugin_|outside_|(flags|bad_input|secure|drain|scrape)_test$'
+  if [[ $sanitizer == asan ]]; then targets+=(tests/server/conformance/all); else left_out+='|conformance_'; fi
+  cmake --preset "$sanitizer" -B "$folder" -DWARREN_BUILD_SERVER=ON "${strict[@]}" &&
+    cmake --build "$folder" -j "$jobs" --target "${targets[@]}" || return 1
+  ctest_arguments+=(-E "^($left_out)")
+  run_ctest "$sanitizer-server" "$folder/tests/server" || status=1
   ctest_arguments=("${ctest_arguments[@]:0:${#ctest_arguments[@]}-2}")
   return "$status"
 }
@@ -142,7 +150,7 @@ run_mode() {
     release | asan | tsan | arm64)
       configure_and_build "build/$mode" --preset "$mode" && run_ctest "$mode" "build/$mode"
       ;;
-    asan-server) sanitized_server ;;
+    asan-server | tsan-server) sanitized_server "${mode%-server}" ;;
     kqueue)
       local kqueue_prefix=${CMAKE_PREFIX_PATH:-}
       if [[ -z $kqueue_prefix ]]; then

@@ -139,7 +139,8 @@ void connection::handle(node& n) {
       socket_->write_deadline(time_point::max());
       if (flush_error_) write_failed(flush_error_);
       break;
-    case node::kind::soon: break;  // the server's
+    case node::kind::soon:
+    case node::kind::goodbye: break;  // the server's
     case node::kind::control:
       if ((bits & kDrain) != 0) {
         draining_ = true;

@@ -36,9 +36,9 @@
 // while it parses (a collection wants its help), its goroutine keeps the block, and the rest of the batch makes copies.
 //
 // Lifetime. The owner counts: live streams (a stream is live while HTTP/2 knows it, its handler runs or its deadline is armed), the reader,
-// the flusher, the goroutine that writes soon, a timer that is armed. When none is left nobody can post any more but those who hold a pin
-// (the server's shutdown), and the owner ends the connection without ever letting go: later posts land on a word that says "owned" and are
-// never looked at.
+// the flusher, the goroutine that writes soon, the one that says TLS's goodbye, a timer that is armed. When none is left nobody can post
+// any more but those who hold a pin (the server's shutdown), and the owner ends the connection without ever letting go: later posts land on
+// a word that says "owned" and are never looked at.
 //
 // Idleness. With its last call a connection lends what it kept for the next ones (spare.h); it reads and writes in blocks that are lent too
 // (block_pool.h); after a second without a call the pages of its session's large blocks go back (session_room.h). What stays is the
@@ -208,6 +208,7 @@ void connection::handle(node& n, uint32_t bits) {
       if (flush_error_) write_failed(flush_error_);
       break;
     case node::kind::soon: soon_ = false; break;
+    case node::kind::goodbye: parting_ = false; break;
     case node::kind::control: handle_control(bits); break;
     case node::kind::reader: break;
   }
@@ -254,20 +255,25 @@ void connection::kill(std::string_view why) {
 }
 
 // The peer reads to the end, then eof. On a socket that is one system call. TLS says goodbye in a record of its own, which may have to wait
-// for room: not in the owner's name. Whoever waits there holds the stream alone, and closing it ends the wait.
+// for room: not in the owner's name. The deadline that our callers have set bounds the reader's wait for the peer's end; then the reader
+// closes the stream (end_reading), and that ends the wait for room as well.
 void connection::end_sending() {
   asio::error_code ignored;
   if (peer_.tls == nullptr) {
     socket_->shutdown(asio::socket_base::shutdown_send, ignored);
     return;
   }
-  go([socket = socket_] {
+  go([this] {
     asio::error_code ec;
-    socket->shutdown(asio::socket_base::shutdown_send, ec);
+    socket_->shutdown(asio::socket_base::shutdown_send, ec);
+    post_node(goodbye_node_, 1);
   });
+  parting_ = true;
 }
 
-bool connection::over() const noexcept { return !reader_alive_ && !flushing_ && !soon_ && live_count_ == 0 && armed_for_ == 0; }
+bool connection::over() const noexcept {
+  return !reader_alive_ && !flushing_ && !soon_ && !parting_ && live_count_ == 0 && armed_for_ == 0;
+}
 
 // --- time --------------------------------------------------------------------------------------------------------------------------------
 
@@ -707,7 +713,7 @@ void connection::post_finished(stream* finished) {
 
 // The reader's last act: everything still open is cancelled.
 void connection::end_reading() {
-  socket_->close();  // ends the flusher's wait, if there is one
+  socket_->close();  // ends the flusher's wait, and that for TLS's goodbye
   acquire();
   dead_ = true;
   disarm();

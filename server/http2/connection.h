@@ -202,6 +202,7 @@ class connection final : private session::events, private alarm {
   node reader_node_{node::kind::reader};
   node flusher_node_{node::kind::flusher};
   node soon_node_{node::kind::soon};
+  node goodbye_node_{node::kind::goodbye};
   node control_node_{node::kind::control};
 
   // Constant after construction.
@@ -210,7 +211,7 @@ class connection final : private session::events, private alarm {
   const unsigned ordinal_;
   const peer_facts peer_;
   const int64_t accepted_ns_;                     // nanotime
-  const std::shared_ptr<warren::stream> socket_;  // its own rules of sharing; shared with who ends its sending side (end_sending)
+  const std::unique_ptr<warren::stream> socket_;  // its own rules of sharing
 
   // The reader's.
   int64_t run_ns_ = 0;          // how long a handler takes in place: a moving average
@@ -236,6 +237,7 @@ class connection final : private session::events, private alarm {
   std::vector<byte_buffer> retired_;  // have lent to it, or may have
   bool flushing_ = false;             // a flusher goroutine writes
   bool soon_ = false;                 // a goroutine is on its way that will post soon_node_
+  bool parting_ = false;              // a goroutine says TLS's goodbye, and will post goodbye_node_
   bool silent_ = true;                // nothing is written before the peer has been heard or given up: it may speak HTTP/1.1
   bool reader_alive_ = true;
   bool reader_queued_ = false;       // the reader waits for the grant

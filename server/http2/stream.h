@@ -16,7 +16,7 @@ class session;
 // Something that can be queued for the owner of a connection (see connection.cpp). Bits say what happened; the node is in the queue at
 // most once, because only the push that sets kQueued on a clear word links it.
 struct node {
-  enum class kind : uint8_t { stream, reader, flusher, soon, control };
+  enum class kind : uint8_t { stream, reader, flusher, soon, goodbye, control };
   static constexpr uint32_t kQueued = 1u << 31;
   static constexpr uint32_t kRunEnded = 1u << 30;  // of a stream: run() has returned on a goroutine that is no longer the reader
 

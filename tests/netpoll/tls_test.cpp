@@ -651,7 +651,11 @@ TEST(tls_over_tls, an_outer_connection_that_is_cut_is_no_end) {
 class thoughtful final : public stream {
  public:
   explicit thoughtful(tcp_conn c) : to_(std::move(c)) {}
-  std::function<void()> before_reading, before_writing;
+  ~thoughtful() override {
+    if (destroyed != nullptr) *destroyed = true;
+  }
+  std::function<void()> before_reading, before_writing, after_waiting_to_write;
+  bool* destroyed = nullptr;
 
   bool is_open() const noexcept override { return to_.is_open(); }
   bool wait_readable(error_code& ec) override { return to_.wait_readable(ec); }
@@ -668,7 +672,10 @@ class thoughtful final : public stream {
   size_t write_pieces(iovec* v, int, size_t, write_mode mode, error_code& ec) override {
     if (before_writing) before_writing();
     const asio::const_buffer b(v->iov_base, v->iov_len);
-    return mode == write_mode::all ? to_.write(b, ec) : mode == write_mode::some ? to_.write_some(b, ec) : to_.try_write_some(b, ec);
+    if (mode == write_mode::attempt) return to_.try_write_some(b, ec);
+    const size_t n = mode == write_mode::all ? to_.write(b, ec) : to_.write_some(b, ec);
+    if (after_waiting_to_write) after_waiting_to_write();
+    return n;
   }
   void set_deadline(int64_t, side) override {}
 
@@ -743,6 +750,42 @@ TEST(tls_over_anything, a_close_in_the_midst_of_an_operation) {
       client.write(asio::buffer(data), ec);
       EXPECT_EQ(ec, asio::error::bad_descriptor) << ec.message();
     }
+  });
+}
+
+// What try_write_some could not get rid of a goroutine sends that nobody knows of. It has left when close returns, with all that it held.
+TEST(tls_over_anything, a_close_waits_for_who_sends_what_is_left) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
+    thoughtful* const between = carrier.get();
+    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
+    client.host_name("localhost");
+    {
+      task shake([&] { server.handshake(tls_conn::server); });
+      client.handshake(tls_conn::client);
+    }
+    bool destroyed = false;
+    between->destroyed = &destroyed;
+    std::atomic<bool> aborted{false}, may_leave{false};
+    between->after_waiting_to_write = [&] {
+      aborted = true;
+      while (!may_leave) yield();
+    };
+    const std::string data = pattern(1 << 16, 17);
+    error_code ec;
+    while (!ec) client.try_write_some(asio::buffer(data), ec);  // the server does not read
+    EXPECT_EQ(ec, asio::error::would_block) << ec.message();
+    {
+      task closing([&] { client.close(); });
+      while (!aborted) yield();
+      for (int i = 0; i < 1000; i++) yield();
+      EXPECT_FALSE(closing.finished());
+      may_leave = true;
+    }
+    client = tls_conn();
+    EXPECT_TRUE(destroyed);
   });
 }
 

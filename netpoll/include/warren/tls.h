@@ -76,7 +76,8 @@ class tls_conn final : public stream {
   bool wait_readable(asio::error_code& ec) override;
   // shutdown_send: sends close_notify, the peer reads eof; this side may read on. shutdown_both: the carrier's too, at once.
   void shutdown(asio::socket_base::shutdown_type what, asio::error_code& ec) override;
-  // Sends close_notify if that is possible without waiting, then closes the carrier.
+  // Sends close_notify if that is possible without waiting, then closes the carrier, and on a goroutine waits until the one has left that
+  // sends what a try_… left over: no use of the carrier is under way afterwards that is not the caller's own.
   void close(asio::error_code& ec) noexcept override;
   std::string peer_name() const override;
 

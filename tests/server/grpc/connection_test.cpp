@@ -113,7 +113,7 @@ TEST(max_idle, tells_to_go_and_closes) {
 }
 
 TEST(max_idle, a_call_that_runs_is_no_idleness) {
-  with_server({.max_connection_idle = 20ms}, [](grpc::server& s, text_service& svc) {
+  with_server({.max_connection_idle = 200ms}, [](grpc::server& s, text_service& svc) {  // enough for the call to come before
     raw_client c(s.address());
     const int32_t id = c.start(kWait, "x");
     ASSERT_TRUE(until([&] { return svc.ran == 1; }));
