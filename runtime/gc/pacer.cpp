@@ -129,7 +129,10 @@ void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   }
   const uint64_t last_goal = goal_;
   marked_ = c.marked;
-  born_ = std::min(c.live_end - std::min(c.live_end, triggered_), marked_);
+  // Objects only: what came and went behind them meanwhile is no part of what was marked.
+  const uint64_t objects = c.live_end - std::min(c.live_end, c.external);
+  const uint64_t objects_before = triggered_ - std::min(triggered_, triggered_external_);
+  born_ = std::min(objects - std::min(objects, objects_before), marked_);
   lasting_external_ = std::min(external_, c.external);
   external_ = c.external;
   heap_work_ = c.heap_work;

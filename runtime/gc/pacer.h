@@ -29,7 +29,8 @@
 // sets is a part of all that was live, external memory included: between two collections so much has come, of either kind, whatever the
 // limit is; and if nothing comes, no collection begins. (As a part of the marked heap alone, which may be next to nothing, it would
 // be used up by a single object with a megabyte behind it.) And that the limit cannot be kept is said only of external memory that was
-// there all the time since the last cycle: the rest may be about to go.
+// there all the time since the last cycle: the rest may be about to go. Of objects it is said of those that were there when the marking
+// began: younger ones are black whether they live or not.
 //
 // And one brake. Assists on a heap that is too small for the program would mark all the time (the death spiral of a memory limit). The
 // limiter is a bucket that marking fills and the program's own work empties; while it is full, assists are free, and the heap grows beyond

@@ -304,6 +304,25 @@ TEST(PacerWithExternalMemory, BeyondTheLimitItBeginsACollectionForAPartOfItOnly)
   EXPECT_FALSE(p.limit_missed());
 }
 
+// What comes or goes behind objects while they are marked says nothing of how many of them are new.
+TEST(PacerWithExternalMemory, ThatComesWhileACycleMarksMakesNoObjectYounger) {
+  pacer p(100, true);
+  p.start_cycle(50 * kMiB, 0);
+  p.end_cycle(
+      {.marked = 50 * kMiB, .external = 40 * kMiB, .live_end = 90 * kMiB, .heap_work = 50 * kMiB},
+      {.limit = 45 * kMiB, .used = 95 * kMiB, .heap_free = 0, .heap_allocated = 50 * kMiB, .heap_spans = 50 * kMiB, .external = 40 * kMiB});
+  EXPECT_TRUE(p.limit_missed()) << "the objects alone, which lived before, are more";
+}
+
+TEST(PacerWithExternalMemory, ThatGoesWhileACycleMarksMakesNoObjectOlder) {
+  pacer p(100, true);
+  p.start_cycle(90 * kMiB, 40 * kMiB);
+  p.end_cycle({.marked = 90 * kMiB, .external = 0, .live_end = 90 * kMiB, .heap_work = 50 * kMiB},
+              {.limit = 75 * kMiB, .used = 95 * kMiB, .heap_free = 0, .heap_allocated = 90 * kMiB, .heap_spans = 90 * kMiB, .external = 0});
+  EXPECT_TRUE(p.by_limit());
+  EXPECT_FALSE(p.limit_missed()) << "40 MiB of the objects were made meanwhile, and may be dead";
+}
+
 TEST(PacerWithLimit, FarAboveChangesNothing) {
   program w;
   pacer with(100, true), without(100, true);
