@@ -20,6 +20,8 @@
 #include <warren/ptr.h>
 
 #include "runtime/memory.h"
+#include "runtime/sched/scheduler.h"
+#include "runtime/sched/stop.h"
 #include "tests/death_style.h"
 #include "tests/runtime/collect_until.h"
 #include "tests/runtime/goroutine_burst.h"
@@ -425,6 +427,41 @@ TEST_F(Memory, FreeOsMemoryGivesBackStacks) {
     EXPECT_GE(after.heap.released_bytes_total + elsewhere(), before.heap.released_bytes_total + kBurst * kStackBytes);
     EXPECT_LE(after.gc.stack_memory_bytes, after.gc.memory_bytes);
     EXPECT_GE(burst(), kBurst * kStackBytes) << "they serve again";
+  });
+}
+
+// Stacks that are resident, free, and put aside by a P, where no scavenger can have them. fill: every P puts some aside that has none.
+size_t put_aside(bool fill) {
+  struct look {
+    bool fill;
+    size_t pages = 0;
+  } l{fill};
+  rt::stop_the_world("test");
+  rt::systemstack(
+      [](void* arg) {
+        rt::for_each_p(
+            [](void* arg, rt::p* pp) {
+              auto* const l = static_cast<look*>(arg);
+              rt::page_cache& c = pp->stack_pages;
+              if (l->fill && c.empty()) c = rt::getm()->sched->pool().stacks().allocate_group(0);
+              l->pages += static_cast<size_t>(__builtin_popcountll(c.free_bits() & ~c.scavenged_bits()));
+            },
+            arg);
+      },
+      &l);
+  rt::start_the_world();
+  return l.pages;
+}
+
+TEST_F(Memory, FreeOsMemoryGivesBackStacksThatPsHavePutAside) {
+  warren::run([] {
+    // In the background the scavenger is after the same stacks.
+    do {
+      burst();
+      rt::getm()->sched->pool().drain(rt::goroutine_pool::lull::no);
+    } while (put_aside(true) == 0);
+    free_os_memory();
+    EXPECT_EQ(put_aside(false), 0u);
   });
 }
 
