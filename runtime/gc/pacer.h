@@ -13,7 +13,10 @@
 //
 // Such a goal is not one to overrun, either: it is not raised when there is more to mark than in the last cycle, and who owes marking and
 // finds nothing to mark waits until it is paid or the marking is over (assist_queue.h). Otherwise the debt is forgiven, which costs
-// a program with long lists, which one worker marks while the others find nothing, memory and no time.
+// a program with long lists, which one worker marks while the others find nothing, memory and no time. That ends where the limit's goal
+// lies (hard_goal), whichever goal began the cycle. (It did not: of a program that had little alive, and so a goal far below the limit,
+// a cycle whose worker the system let stand still for a tenth of a second, with all that is grey, saw the heap go from 15 MB to 69, past
+// the 58 that the limit allowed.)
 //
 // The same numbers say how much memory the heap should keep resident (retain; heap/scavenger.h): what the last cycle used, in proportion to
 // the new goal, and a tenth more.
@@ -75,6 +78,8 @@ class pacer {
 
   uint64_t goal() const noexcept { return goal_; }
   uint64_t trigger() const noexcept { return trigger_; }
+  // Not below the goal: what the limit alone asks for. kNever: nothing.
+  uint64_t hard_goal() const noexcept { return hard_goal_; }
 
   // Less of the external memory that the last cycle left is there. set_memory is to follow if there is a limit.
   void set_external(uint64_t bytes) noexcept;
@@ -114,7 +119,7 @@ class pacer {
   uint64_t marked_ = 0, heap_work_ = 0, root_work_ = 0;  // of the last cycle
   uint64_t born_ = 0;                                    // of what it marked: made meanwhile, whether it still lives or not
   double cons_mark_[kHistory] = {};
-  uint64_t goal_ = 0, trigger_ = 0;
+  uint64_t goal_ = 0, trigger_ = 0, hard_goal_ = kNever;
   uint64_t external_ = 0;
   uint64_t lasting_external_ = 0;  // the least there was at a time between the last two cycles' ends
   uint64_t triggered_ = 0;         // the heap when this cycle began
