@@ -272,19 +272,13 @@ void gc_cycle::make_workers() {
 }
 
 void gc_cycle::work() {
-  struct park {
-    static bool publish(g* gp, void* self) noexcept {
-      auto* const c = static_cast<gc_cycle*>(self);
-      c->lock_.lock();
-      gp->next = c->parked_workers_;
-      c->parked_workers_ = gp;
-      c->lock_.unlock();
-      return true;
-    }
-  };
   collector& gc = memory().gc;
+  g* const me = getg();
   for (;;) {
-    gopark(&park::publish, this, wait_reason::gc);
+    lock_.lock();
+    me->next = parked_workers_;
+    parked_workers_ = me;
+    gopark(&park_unlock, &lock_, wait_reason::gc);
     lock_.lock();
     const bool dedicated = dedicated_ > 0;
     if (dedicated) --dedicated_;
@@ -317,20 +311,16 @@ runnable* gc_cycle::idle_work() noexcept {
 // The background sweeper. It gives way after every few spans: who needs the memory sooner sweeps for itself.
 void gc_cycle::sweep() {
   constexpr int kSpans = 16;
-  struct park {
-    static bool publish(g* gp, void* self) noexcept {
-      auto* const c = static_cast<gc_cycle*>(self);
-      c->lock_.lock();
-      const bool more = std::exchange(c->sweep_wanted_, false);  // since the last look
-      if (!more) c->parked_sweeper_ = gp;
-      c->lock_.unlock();
-      return !more;
-    }
-  };
   for (;;) {
     for (int swept = 1; memory().heap.sweep_one(); ++swept)
       if (swept % kSpans == 0) gosched();
-    gopark(&park::publish, this, wait_reason::gc);
+    lock_.lock();
+    if (std::exchange(sweep_wanted_, false)) {  // since the last look
+      lock_.unlock();
+      continue;
+    }
+    parked_sweeper_ = getg();
+    gopark(&park_unlock, &lock_, wait_reason::gc);
   }
 }
 
