@@ -51,6 +51,7 @@ class gc_cycle {
   void request(gc_trigger why);
   gc_report run(gc_trigger why);
   void begin_run() noexcept;
+  void give_way();
   bool may_stop() noexcept;
   runnable* idle_work() noexcept;
   void hurry() noexcept;
@@ -352,6 +353,14 @@ void gc_cycle::keep_to_share(int64_t began, int64_t worked) {
 }
 
 // ---- the driver's naps ------------------------------------------------------------------------------------------------------------------
+void gc_cycle::give_way() {
+  if (slice_is_over()) {
+    nap(kShortestSleep);
+  } else {
+    safepoint();
+  }
+}
+
 // Leaves the P to others, if there are any.
 void gc_cycle::pause(int64_t ns) {
   if (others_wait()) {
@@ -425,6 +434,7 @@ const bool cycle_hooks_set = [] {
 
 void request_gc(gc_trigger why) { the_cycle().request(why); }
 gc_report run_gc(gc_trigger why) { return the_cycle().run(why); }
+void collection_gives_way() { the_cycle().give_way(); }
 void begin_run_of_gc() noexcept { the_cycle().begin_run(); }
 
 namespace {

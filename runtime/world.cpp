@@ -46,6 +46,7 @@ class live_world final : public world {
         },
         &b);
   }
+  void give_way() override { collection_gives_way(); }
   int64_t nanotime() override { return rt::nanotime(); }
   int procs() override { return maxprocs(); }
 

@@ -33,6 +33,11 @@
 // cleanup runs, and cleanups come after the finalizers of their objects. It is all in the pause if there is little to do, in mode stw, and
 // for checkmark and rescan, to which an address that a weak pointer has refused, left behind on a stack, were a lost object.
 //
+// With the world running the passes go over their tables in pieces, each a critical section, and between two of them somebody else may stop
+// the world (a dump, GOMAXPROCS): world::give_way. The driver holds no lock there, a pass remembers nothing but a number, which additions
+// and removals by others leave right already, and the judgement stands until the collector's own next stop ends it. It is no matter how
+// long the others keep the world, or the processor.
+//
 // The modes are Go's history, and oracles for each other (gc.md §3.7):
 //   stw       the world stands from start to finish. No barrier is needed.
 //   dijkstra  stores shade what is stored. Stacks are scanned while it runs, and all again in mark_termination, marking included.
