@@ -51,6 +51,7 @@ class gc_cycle {
   void request(gc_trigger why);
   gc_report run(gc_trigger why);
   void begin_run() noexcept;
+  void give_way();
   bool may_stop() noexcept;
   runnable* idle_work() noexcept;
   void hurry() noexcept;
@@ -272,19 +273,13 @@ void gc_cycle::make_workers() {
 }
 
 void gc_cycle::work() {
-  struct park {
-    static bool publish(g* gp, void* self) noexcept {
-      auto* const c = static_cast<gc_cycle*>(self);
-      c->lock_.lock();
-      gp->next = c->parked_workers_;
-      c->parked_workers_ = gp;
-      c->lock_.unlock();
-      return true;
-    }
-  };
   collector& gc = memory().gc;
+  g* const me = getg();
   for (;;) {
-    gopark(&park::publish, this, wait_reason::gc);
+    lock_.lock();
+    me->next = parked_workers_;
+    parked_workers_ = me;
+    gopark(&park_unlock, &lock_, wait_reason::gc);
     lock_.lock();
     const bool dedicated = dedicated_ > 0;
     if (dedicated) --dedicated_;
@@ -317,20 +312,16 @@ runnable* gc_cycle::idle_work() noexcept {
 // The background sweeper. It gives way after every few spans: who needs the memory sooner sweeps for itself.
 void gc_cycle::sweep() {
   constexpr int kSpans = 16;
-  struct park {
-    static bool publish(g* gp, void* self) noexcept {
-      auto* const c = static_cast<gc_cycle*>(self);
-      c->lock_.lock();
-      const bool more = std::exchange(c->sweep_wanted_, false);  // since the last look
-      if (!more) c->parked_sweeper_ = gp;
-      c->lock_.unlock();
-      return !more;
-    }
-  };
   for (;;) {
     for (int swept = 1; memory().heap.sweep_one(); ++swept)
       if (swept % kSpans == 0) gosched();
-    gopark(&park::publish, this, wait_reason::gc);
+    lock_.lock();
+    if (std::exchange(sweep_wanted_, false)) {  // since the last look
+      lock_.unlock();
+      continue;
+    }
+    parked_sweeper_ = getg();
+    gopark(&park_unlock, &lock_, wait_reason::gc);
   }
 }
 
@@ -362,6 +353,14 @@ void gc_cycle::keep_to_share(int64_t began, int64_t worked) {
 }
 
 // ---- the driver's naps ------------------------------------------------------------------------------------------------------------------
+void gc_cycle::give_way() {
+  if (slice_is_over()) {
+    nap(kShortestSleep);
+  } else {
+    safepoint();
+  }
+}
+
 // Leaves the P to others, if there are any.
 void gc_cycle::pause(int64_t ns) {
   if (others_wait()) {
@@ -436,6 +435,7 @@ const bool cycle_hooks_set = [] {
 
 void request_gc(gc_trigger why) { the_cycle().request(why); }
 gc_report run_gc(gc_trigger why) { return the_cycle().run(why); }
+void collection_gives_way() { the_cycle().give_way(); }
 void begin_run_of_gc() noexcept { the_cycle().begin_run(); }
 
 namespace {

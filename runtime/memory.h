@@ -44,6 +44,8 @@ extern std::atomic<bool> every_allocation_is_slow;
 void request_gc(gc_trigger why);
 // Waits for one that begins after the call. The same.
 gc_report run_gc(gc_trigger why);
+// The driver of collections, between two pieces of its work: to a stop of the world, and to others when its time is over.
+void collection_gives_way();
 // A goroutine that allocates pays for what it has charged to the heap, while a collection marks. The same.
 void assist_gc() noexcept;
 

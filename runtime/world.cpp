@@ -46,6 +46,7 @@ class live_world final : public world {
         },
         &b);
   }
+  void give_way() override { collection_gives_way(); }
   int64_t nanotime() override { return rt::nanotime(); }
   int procs() override { return maxprocs(); }
 
@@ -53,7 +54,11 @@ class live_world final : public world {
     for (m* mp = getm()->sched->all_m(); mp != nullptr; mp = mp->all_link) mp->shaded.forget();
     scan().begin(cycle, clear_stacks);
   }
-  void end_marking() override { scan().end(); }
+  void end_marking() override {
+    scan().end();
+    // As the collector does with the heap's pages in mcaches: what a P has put aside, no scavenger can give back.
+    for_each_p([](void* pool, p* pp) { static_cast<goroutine_pool*>(pool)->flush(pp); }, &getm()->sched->pool());
+  }
   void rest_of_stacks(stack_visitor visit, void* ctx) override { scan().rest(visit, ctx); }
   size_t stack_batches() override { return scan().batches(); }
   void scan_batch(size_t i, stack_visitor visit, void* ctx) override { scan().batch(i, visit, ctx); }

@@ -33,6 +33,11 @@
 // cleanup runs, and cleanups come after the finalizers of their objects. It is all in the pause if there is little to do, in mode stw, and
 // for checkmark and rescan, to which an address that a weak pointer has refused, left behind on a stack, were a lost object.
 //
+// With the world running the passes go over their tables in pieces, each a critical section, and between two of them somebody else may stop
+// the world (a dump, GOMAXPROCS): world::give_way. The driver holds no lock there, a pass remembers nothing but a number, which additions
+// and removals by others leave right already, and the judgement stands until the collector's own next stop ends it. It is no matter how
+// long the others keep the world, or the processor.
+//
 // The modes are Go's history, and oracles for each other (gc.md §3.7):
 //   stw       the world stands from start to finish. No barrier is needed.
 //   dijkstra  stores shade what is stored. Stacks are scanned while it runs, and all again in mark_termination, marking included.
@@ -208,8 +213,12 @@ class collector {
   void add(marker& m) noexcept;
   void set_phase(gc_phase next) noexcept;
   void record_pause(int64_t ns) noexcept;
+  // The limit determines the goal, or the heap has come to where it would: who owes marking waits.
+  bool strict() const noexcept {
+    return !limiting_.load(std::memory_order_relaxed) && (strict_.load(std::memory_order_relaxed) || beyond_limit());
+  }
+  // REQUIRES (all): pacer_lock_.
   void revise() noexcept;
-  // REQUIRES (both): pacer_lock_.
   pacer::memory take_memory() noexcept;
   void publish_goals() noexcept;
   void account() noexcept;
@@ -262,8 +271,8 @@ class collector {
   cpu_limiter limiter_;
   int64_t limited_at_ = 0, limited_gc_ = 0;  // when the limiter was last told, and what had been spent by then
   std::atomic<bool> limiting_{false};
-  std::atomic<uint64_t> hard_goal_{pacer::kNever};  // the goal, if the limit determines it
-  std::atomic<bool> strict_{false};                 // no debt is forgiven: the memory limit is near
+  std::atomic<uint64_t> hard_goal_{pacer::kNever};  // the pacer's, unless the limiter limits
+  std::atomic<bool> strict_{false};                 // no debt is forgiven: the limit determines the goal
   std::atomic<uint64_t> external_paced_{0};         // the pacer's external()
   std::atomic<uint64_t> limit_;
   std::atomic<uint64_t> limit_missed_{0};  // collections that found more alive than the limit allows

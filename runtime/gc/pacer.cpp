@@ -66,8 +66,9 @@ void pacer::set_memory(const memory& m) noexcept {
 void pacer::commit() noexcept {
   goal_ = percent_goal();
   const uint64_t by_limit = limit_goal();
-  by_limit_ = by_limit < goal_ && !(memory_.ignore && !concurrent_);
-  if (by_limit_) goal_ = by_limit;
+  hard_goal_ = memory_.ignore && !concurrent_ ? kNever : by_limit;
+  by_limit_ = hard_goal_ < goal_;
+  if (by_limit_) goal_ = hard_goal_;
   if (goal_ == kNever) {
     trigger_ = kNever;
     return;
@@ -105,11 +106,12 @@ double pacer::ratio(uint64_t live, uint64_t work) noexcept {
     const double more = static_cast<double>(most_work) / static_cast<double>(std::max<uint64_t>(expected, 1));
     const uint64_t way = goal > triggered_ ? goal - triggered_ : 0;
     if (!by_limit_)
-      goal = std::min(triggered_ + static_cast<uint64_t>(static_cast<double>(way) * more), goal + percent_of(percent_ < 0 ? 0 : goal));
+      goal = std::min(
+          {triggered_ + static_cast<uint64_t>(static_cast<double>(way) * more), goal + percent_of(percent_ < 0 ? 0 : goal), hard_goal_});
     expected = most_work;
   }
   if (live > goal) {
-    if (!by_limit_) goal = goal / 10 * 11;
+    if (!by_limit_) goal = std::min(goal / 10 * 11, hard_goal_);
     expected = most_work;
   }
   const uint64_t left = std::max(expected > work ? expected - work : 0, kLeastWork);
@@ -131,7 +133,10 @@ void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
   }
   const uint64_t last_goal = goal_;
   marked_ = c.marked;
-  born_ = std::min(c.live_end - std::min(c.live_end, triggered_), marked_);
+  // Objects only: what came and went behind them meanwhile is no part of what was marked.
+  const uint64_t objects = c.live_end - std::min(c.live_end, c.external);
+  const uint64_t objects_before = triggered_ - std::min(triggered_, triggered_external_);
+  born_ = std::min(objects - std::min(objects, objects_before), marked_);
   lasting_external_ = std::min(external_, c.external);
   external_ = c.external;
   heap_work_ = c.heap_work;

@@ -13,7 +13,10 @@
 //
 // Such a goal is not one to overrun, either: it is not raised when there is more to mark than in the last cycle, and who owes marking and
 // finds nothing to mark waits until it is paid or the marking is over (assist_queue.h). Otherwise the debt is forgiven, which costs
-// a program with long lists, which one worker marks while the others find nothing, memory and no time.
+// a program with long lists, which one worker marks while the others find nothing, memory and no time. That ends where the limit's goal
+// lies (hard_goal), whichever goal began the cycle. (It did not: of a program that had little alive, and so a goal far below the limit,
+// a cycle whose worker the system let stand still for a tenth of a second, with all that is grey, saw the heap go from 15 MB to 69, past
+// the 58 that the limit allowed.)
 //
 // The same numbers say how much memory the heap should keep resident (retain; heap/scavenger.h): what the last cycle used, in proportion to
 // the new goal, and a tenth more.
@@ -29,7 +32,8 @@
 // sets is a part of all that was live, external memory included: between two collections so much has come, of either kind, whatever the
 // limit is; and if nothing comes, no collection begins. (As a part of the marked heap alone, which may be next to nothing, it would
 // be used up by a single object with a megabyte behind it.) And that the limit cannot be kept is said only of external memory that was
-// there all the time since the last cycle: the rest may be about to go.
+// there all the time since the last cycle: the rest may be about to go. Of objects it is said of those that were there when the marking
+// began: younger ones are black whether they live or not.
 //
 // And one brake. Assists on a heap that is too small for the program would mark all the time (the death spiral of a memory limit). The
 // limiter is a bucket that marking fills and the program's own work empties; while it is full, assists are free, and the heap grows beyond
@@ -78,6 +82,8 @@ class pacer {
 
   uint64_t goal() const noexcept { return goal_; }
   uint64_t trigger() const noexcept { return trigger_; }
+  // Not below the goal: what the limit alone asks for. kNever: nothing.
+  uint64_t hard_goal() const noexcept { return hard_goal_; }
 
   // Less of the external memory that the last cycle left is there. set_memory is to follow if there is a limit.
   void set_external(uint64_t bytes) noexcept;
@@ -121,7 +127,7 @@ class pacer {
   uint64_t marked_ = 0, heap_work_ = 0, root_work_ = 0;  // of the last cycle
   uint64_t born_ = 0;                                    // of what it marked: made meanwhile, whether it still lives or not
   double cons_mark_[kHistory] = {};
-  uint64_t goal_ = 0, trigger_ = 0;
+  uint64_t goal_ = 0, trigger_ = 0, hard_goal_ = kNever;
   uint64_t external_ = 0;
   uint64_t lasting_external_ = 0;  // the least there was at a time between the last two cycles' ends
   uint64_t triggered_ = 0;         // the heap when this cycle began

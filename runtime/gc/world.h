@@ -28,6 +28,9 @@ class world {
   virtual void for_each_stack(stack_visitor visit, void* ctx) = 0;
   virtual void for_each_mcache(void (*visit)(void* ctx, mcache* c), void* ctx) = 0;
 
+  // Running, between two pieces of something long, on the driver, no lock held: whoever wants the world to stop has it stop here.
+  virtual void give_way() {}
+
   virtual int64_t nanotime() = 0;
   // Among how many processors the program's time is divided.
   virtual int procs() { return 1; }

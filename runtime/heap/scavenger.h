@@ -10,8 +10,9 @@
 //                          too slow.
 //   free_os_memory         everything.
 // What the two numbers should be is the collector's business (gc/pacer.h); "resident" is our own count: pages grown less pages scavenged. A
-// page of the system that was never touched counts, pages in the cache of a P count and are not given back. Not counted is the rest of a
-// huge page that the heap has begun to use: up to 2 MiB where the used part ends.
+// page of the system that was never touched counts, pages in the cache of a P count and are not given back. (Every collection empties these
+// caches, of pages of the heap and of stacks.) Not counted is the rest of a huge page that the heap has begun to use: up to 2 MiB where the
+// used part ends.
 //
 // Stacks first, and without a goal: a stack is free for its arena when nobody has needed it for ten seconds or longer
 // (sched/goroutine_pool.h), a page of the heap from the moment it was swept.

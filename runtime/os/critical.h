@@ -34,6 +34,15 @@ class critical_mutex {
     mutex_.lock();
     outer_ = outer;
   }
+  bool try_lock() noexcept {
+    const uint32_t outer = enter_critical();
+    if (!mutex_.try_lock()) {
+      leave_critical(outer);
+      return false;
+    }
+    outer_ = outer;
+    return true;
+  }
   void unlock() noexcept {
     const uint32_t outer = outer_;
     mutex_.unlock();

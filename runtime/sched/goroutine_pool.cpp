@@ -155,6 +155,10 @@ void goroutine_pool::g_put(p* pp, g* gp) noexcept {
   ++dead.count;
 }
 
+void goroutine_pool::flush(p* pp) noexcept {
+  if (!pp->stack_pages.empty()) stacks_.release_group(0, pp->stack_pages);
+}
+
 void goroutine_pool::trim() noexcept {
   for (int c = 0; c < kStackClasses; ++c) {
     dead_list& dead = dead_[c];

@@ -33,6 +33,10 @@ class goroutine_pool {
   g* g_get(p* pp, uint8_t stack_class);
   void g_put(p* pp, g* gp) noexcept;
 
+  // World stopped: the free stacks that pp has put aside go back to the arena, where the scavenger finds them. (The dead goroutines of pp
+  // stay: it has at most 64, and they are what it needs next.)
+  void flush(p* pp) noexcept;
+
   uint64_t next_goid(p* pp) noexcept;
 
   // Every g that ever had a stack, in order of creation. Entries are never removed; readers need no lock.

@@ -2,9 +2,9 @@
 //
 // The world is stopped, the number changed, and started. New Ps are made before the stop: inside it nothing is allocated. Of a P that goes
 // out of use the queued goroutines go to the global queue. Its timers stay in its heap, whose lock they know it by; all Ps run them
-// from now on (find_runnable). The mcache is emptied by the next collection, which visits those of unused Ps, too; stacks and other free
-// lists wait for the day the P is used again. A goroutine that a signal holds on such a P goes on without one. The goroutine that asks
-// moves to the first P if its own goes.
+// from now on (find_runnable). The mcache and the free stacks are given back by the next collection, which visits unused Ps, too; dead
+// goroutines and other free lists wait for the day the P is used again. A goroutine that a signal holds on such a P goes on without one.
+// The goroutine that asks moves to the first P if its own goes.
 //
 // A limit that came from the cgroup's quota or the affinity mask is read again every second by sysmon, as Go 1.25 does, and followed by the
 // helper goroutine; one that the environment or a call has set is not.

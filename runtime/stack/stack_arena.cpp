@@ -19,7 +19,8 @@
 //   P's stack cache   goroutines that ended there, their stack with them, up to 64       sched/goroutine_pool.cpp   no lock
 //   pool of a class   what Ps have too many of (normal: the pool by order; large and     sched/goroutine_pool.cpp   the pool's lock
 //                     huge: the large pool), until nobody has needed it for ten seconds
-//   P's page cache    normal only: the free slots of a group of 64, taken at once        p::stack_pages             no lock
+//   P's page cache    normal only: the free slots of a group of 64, taken at once,       p::stack_pages             no lock
+//                     until a collection empties it
 //   region            first fit                                                          here                       the region's lock
 //   growth            a batch of new slots, with guards                                  here                       the region's lock
 // The larger classes have no page cache: it would put 64 of their slots aside for every P that has ever started one, 16 MiB or 64 MiB of
@@ -356,6 +357,13 @@ page_cache stack_arena::allocate_group(int cls) noexcept {
   take(cls, [&](page_alloc& pages) { return !(group = pages.alloc_to_cache()).empty(); });
   keep_limit(static_cast<size_t>(__builtin_popcountll(group.free_bits())));
   return group;
+}
+
+void stack_arena::release_group(int cls, page_cache& group) noexcept {
+  page_arena& to = *regions_[cls].slots;
+  const std::lock_guard guard(to.lock);
+  group.flush(to.pages);
+  to.publish();
 }
 
 void stack_arena::release(int cls, std::byte** slots, size_t n) noexcept {

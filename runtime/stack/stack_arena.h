@@ -102,6 +102,8 @@ class stack_arena {
   size_t allocate(int cls, std::byte** out, size_t n) noexcept;
   // All free slots of an aligned group of 64, the lowest that has any: for a P. Empty when the region is exhausted.
   page_cache allocate_group(int cls) noexcept;
+  // Gives back what is left of one, as it is: slots that have no memory still count as such. It is empty then.
+  void release_group(int cls, page_cache& group) noexcept;
   std::byte* slot_at(int cls, size_t number) const noexcept {
     return reinterpret_cast<std::byte*>(base_ + start_[cls] + number * stack_slot_size(cls));
   }

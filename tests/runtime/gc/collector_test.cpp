@@ -308,6 +308,40 @@ TEST_F(Collector, AllocationTriggersAtTheGoal) {
   EXPECT_EQ(gc.read_stats().by_trigger[static_cast<size_t>(gc_trigger::small)], 1u);
 }
 
+// Little is alive, and the percentage begins a cycle far below the limit. Then those who should mark get no processor. Who allocates
+// is forgiven what it owes as long as there is room below the limit, and no longer.
+TEST(CollectorWithLimit, WhoComesToItWaitsForTheMarkingThatThePercentageBegan) {
+  constexpr uint64_t kLimit = 40 << 20;
+  mheap heap({size_t{256} << 20, false, rt::testing::scan_by_page(), rt::testing::kernel()});
+  root_set roots;
+  fake_world w(heap);
+  collector gc(heap, roots, w, {.percent = 100, .mode = gc_mode::hybrid, .limit = kLimit});
+  ASSERT_TRUE(gc.start(gc_trigger::manual, true));
+  ASSERT_LT(gc.read_stats().goal_bytes, kLimit / 4);
+  int64_t credit = 0;
+  bool paid = true;
+  while (paid && heap.paced_bytes() < 3 * kLimit) {
+    constexpr size_t kCount = 2000;
+    constexpr size_t kBytes = kCount * kNumbers.size + 1;
+    allocate(*w.cache, kNumbers, kCount, kBytes);
+    paid = gc.assist(kBytes, &credit);
+    EXPECT_EQ(paid, !gc.beyond_limit());
+  }
+  EXPECT_FALSE(paid);
+  EXPECT_LE(gc.memory_bytes(), kLimit + kLimit / 20) << "and what the heap's tables have grown by, which nobody has told the pacer";
+  EXPECT_GE(gc.memory_bytes(), kLimit - kLimit / 8);
+  // It waits, until the marking is over and no longer: a worker that comes by and finds nothing to do is no reason to go on.
+  static bool woken = false;
+  assist_queue::waiter me{.debt = -credit, .wake = [](assist_queue::waiter*) noexcept { woken = true; }};
+  ASSERT_TRUE(gc.assists().wait(&me));
+  gc.work(1, collector::worker::background);
+  gc.assists().wake_paid();
+  EXPECT_FALSE(woken);
+  while (!gc.finish()) gc.mark(~uint64_t{0});
+  gc.assists().wake_paid();
+  EXPECT_TRUE(woken);
+}
+
 TEST_F(Collector, GoalFollowsTheLiveHeapAndThePercentage) {
   node* const big = make(kNumbers, (20 << 20) / 24);
   local(0) = word(big);

@@ -6,6 +6,7 @@
 #include <array>
 #include <atomic>
 #include <optional>
+#include <thread>
 
 #include <warren/chan.h>
 #include <warren/gc.h>
@@ -13,8 +14,12 @@
 #include <warren/ptr.h>
 #include <warren/select.h>
 #include <warren/sync.h>
+#include <warren/vector.h>
+#include <warren/weak.h>
 
 #include "runtime/memory.h"
+#include "runtime/sched/scheduler.h"
+#include "runtime/sched/stop.h"
 
 namespace {
 
@@ -235,6 +240,50 @@ TEST_F(Concurrent, TheRescanFindsNothing) {
     }
     EXPECT_EQ(read_mem_stats().gc.rescan_found, before);
     rt::memory().gc.set_rescan(false);
+  });
+}
+
+// Somebody wants the world to stop in the middle of a long pass over the ends of objects: it stops behind the piece under way, not behind
+// the last.
+TEST_F(Concurrent, TheEndsOfObjectsGiveWayToAStopOfTheWorld) {
+  run([] {
+    static std::atomic<int> pieces{0};
+    static std::atomic<bool> wanted{false};
+    rt::collector& collector = rt::memory().gc;
+    collector.set_checkmark(false);  // or all is in the pause
+    const int procs = set_maxprocs(2);
+    vector<ptr<item>> items;
+    vector<weak<item>> weaks;
+    for (uint64_t i = 0; i < 10'000; ++i) {
+      items.push_back(make_item(i));
+      weaks.push_back(weak(items.back()));
+    }
+    gc();  // none is under way now
+    collector.between_ends_for_testing = [](void*) {
+      if (++pieces != 2) return;
+      const rt::critical_section as_in_a_piece;  // no signal holds it here
+      wanted = true;
+      const rt::m* const mp = rt::getm();
+      // Asked to stop, or to queue for a processor that it has lost meanwhile.
+      while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
+    };
+    int before_the_stop = 0;
+    wait_group done;
+    done.add(1);
+    go([&] {
+      while (!wanted) yield();
+      rt::stop_the_world("test");
+      before_the_stop = pieces;
+      rt::start_the_world();
+      done.done();
+    });
+    gc();
+    done.wait();
+    collector.between_ends_for_testing = nullptr;
+    EXPECT_EQ(before_the_stop, 2);
+    EXPECT_GE(pieces, 2 * 10'000 / 1024);
+    EXPECT_EQ(weaks[9'999].lock(), items[9'999]);
+    set_maxprocs(procs);
   });
 }
 

@@ -108,6 +108,28 @@ TEST_P(Ends, AreReachedWithTheWorldRunningUnlessThereIsLittleToDo) {
   EXPECT_EQ(hooks, 0);
 }
 
+// Others may want the world to stop in the middle of a long pass.
+TEST_P(Ends, GiveWayAfterEachPiece) {
+  for (int i = 0; i < 5000; ++i) {
+    node* const n = make();
+    local(weak_to(n));
+    if (i % 2 == 0) local(n);
+    if (i % 3 == 0) gc.finalizers().add({n, [](void*) {}, "node"});
+  }
+  int gave_way_before = 0;
+  between = [&] {
+    EXPECT_EQ(w.gave_way, gave_way_before) << "after each piece, and there only";
+    ++gave_way_before;
+  };
+  gc.collect(gc_trigger::manual);
+  EXPECT_EQ(w.gave_way, hooks);
+  EXPECT_GE(hooks, 2 * 5000 / 1024 + 1666 / 1024 + 1) << "weak pointers twice, and what has an end";
+  w.gave_way = 0;
+  gc.set_ends_in_pause_for_testing(10'000);
+  gc.collect(gc_trigger::manual);
+  EXPECT_EQ(w.gave_way, 0);
+}
+
 // Upgrade against clearing: judged dead, and its cell not cleared yet.
 TEST_P(Ends, AnUpgradeBetweenJudgementAndClearingIsRefused) {
   std::vector<std::pair<node*, detail::weak_cell*>> dead, live;

@@ -38,6 +38,10 @@ class fake_world : public world {
     ASSERT_STOPPED();
     visit(ctx, cache);
   }
+  void give_way() override {
+    if (stopped) abort();
+    ++gave_way;
+  }
   int64_t nanotime() override { return now += 10; }
 
   mcache* cache;
@@ -45,6 +49,7 @@ class fake_world : public world {
   std::function<void()> before_scan;  // of all stacks
   bool stopped = false;
   int stops = 0;
+  int gave_way = 0;
   int64_t now = 0;
 
  private:

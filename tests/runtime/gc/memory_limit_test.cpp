@@ -20,6 +20,8 @@
 #include <warren/ptr.h>
 
 #include "runtime/memory.h"
+#include "runtime/sched/scheduler.h"
+#include "runtime/sched/stop.h"
 #include "tests/death_style.h"
 #include "tests/runtime/collect_until.h"
 #include "tests/runtime/goroutine_burst.h"
@@ -232,9 +234,10 @@ TEST_F(Memory, FreeOsMemoryGivesBackWhatIsFree) {
   });
 }
 
-// The limit is soft. A quiet machine keeps it to 3 percent; where the processors are busy with others, so that those who mark stand still
-// while others allocate, up to 15 were seen. Without the limit it would be 60 and more.
-uint64_t slightly_above(int64_t limit) { return static_cast<uint64_t>(limit + limit / 4); }
+// The limit is soft: between two looks at what all memory is, the heap's tables grow, by a twentieth of what the heap grows by, and who has
+// credit for marking uses it up. All that is within the headroom as a rule: with two processors for eight others and for this program, and
+// that with a tenth of their weight, 70.8 of 72 MB were the most. Without the limit it would be 60 percent more.
+uint64_t slightly_above(int64_t limit) { return static_cast<uint64_t>(limit + limit / 8); }
 // Beyond half of the processors' time the collector lets the limit go: it has said so then, and nothing is promised. (ThreadSanitizer makes
 // marking that slow.)
 bool let_go_since(const gc_stats& before) { return read_mem_stats().gc.limited != before.limited; }
@@ -425,6 +428,41 @@ TEST_F(Memory, FreeOsMemoryGivesBackStacks) {
     EXPECT_GE(after.heap.released_bytes_total + elsewhere(), before.heap.released_bytes_total + kBurst * kStackBytes);
     EXPECT_LE(after.gc.stack_memory_bytes, after.gc.memory_bytes);
     EXPECT_GE(burst(), kBurst * kStackBytes) << "they serve again";
+  });
+}
+
+// Stacks that are resident, free, and put aside by a P, where no scavenger can have them. fill: every P puts some aside that has none.
+size_t put_aside(bool fill) {
+  struct look {
+    bool fill;
+    size_t pages = 0;
+  } l{fill};
+  rt::stop_the_world("test");
+  rt::systemstack(
+      [](void* arg) {
+        rt::for_each_p(
+            [](void* arg, rt::p* pp) {
+              auto* const l = static_cast<look*>(arg);
+              rt::page_cache& c = pp->stack_pages;
+              if (l->fill && c.empty()) c = rt::getm()->sched->pool().stacks().allocate_group(0);
+              l->pages += static_cast<size_t>(__builtin_popcountll(c.free_bits() & ~c.scavenged_bits()));
+            },
+            arg);
+      },
+      &l);
+  rt::start_the_world();
+  return l.pages;
+}
+
+TEST_F(Memory, FreeOsMemoryGivesBackStacksThatPsHavePutAside) {
+  warren::run([] {
+    // In the background the scavenger is after the same stacks.
+    do {
+      burst();
+      rt::getm()->sched->pool().drain(rt::goroutine_pool::lull::no);
+    } while (put_aside(true) == 0);
+    free_os_memory();
+    EXPECT_EQ(put_aside(false), 0u);
   });
 }
 

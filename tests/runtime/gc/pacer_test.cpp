@@ -318,6 +318,25 @@ TEST(PacerWithExternalMemory, BeyondTheLimitItBeginsACollectionForAPartOfItOnly)
   EXPECT_FALSE(p.limit_missed());
 }
 
+// What comes or goes behind objects while they are marked says nothing of how many of them are new.
+TEST(PacerWithExternalMemory, ThatComesWhileACycleMarksMakesNoObjectYounger) {
+  pacer p(100, true);
+  p.start_cycle(50 * kMiB, 0);
+  p.end_cycle(
+      {.marked = 50 * kMiB, .external = 40 * kMiB, .live_end = 90 * kMiB, .heap_work = 50 * kMiB},
+      {.limit = 45 * kMiB, .used = 95 * kMiB, .heap_free = 0, .heap_allocated = 50 * kMiB, .heap_spans = 50 * kMiB, .external = 40 * kMiB});
+  EXPECT_TRUE(p.limit_missed()) << "the objects alone, which lived before, are more";
+}
+
+TEST(PacerWithExternalMemory, ThatGoesWhileACycleMarksMakesNoObjectOlder) {
+  pacer p(100, true);
+  p.start_cycle(90 * kMiB, 40 * kMiB);
+  p.end_cycle({.marked = 90 * kMiB, .external = 0, .live_end = 90 * kMiB, .heap_work = 50 * kMiB},
+              {.limit = 75 * kMiB, .used = 95 * kMiB, .heap_free = 0, .heap_allocated = 90 * kMiB, .heap_spans = 90 * kMiB, .external = 0});
+  EXPECT_TRUE(p.by_limit());
+  EXPECT_FALSE(p.limit_missed()) << "40 MiB of the objects were made meanwhile, and may be dead";
+}
+
 TEST(PacerWithLimit, FarAboveChangesNothing) {
   program w;
   pacer with(100, true), without(100, true);
@@ -349,6 +368,24 @@ TEST(PacerWithLimit, ItHoldsWithoutAPercentage) {
   EXPECT_GT(o.cycles, 10u);
   EXPECT_LE(o.peak, 1.0);
   EXPECT_EQ(p.retain(), pacer::kNever) << "without a goal of its own the heap keeps what the limit allows";
+}
+
+// The heap may overrun the goal of the percentage when there turns out to be more to mark, but not the limit's.
+TEST(PacerWithLimit, AboveThePercentagesGoalItIsWhereTheHeapIsToEnd) {
+  pacer p(100, true);
+  p.start_cycle(0);
+  p.end_cycle({.marked = 25 * kMiB, .live_end = 25 * kMiB, .heap_work = 1 * kMiB},
+              {.limit = 72 * kMiB, .used = 37 * kMiB, .heap_free = 0, .heap_allocated = 25 * kMiB, .heap_spans = 25 * kMiB});
+  EXPECT_FALSE(p.by_limit());
+  EXPECT_EQ(p.goal(), 50 * kMiB);
+  const auto hard = static_cast<double>(p.hard_goal());
+  EXPECT_NEAR(hard, 0.97 * 60 * kMB, kMB);
+  p.start_cycle(45 * kMiB);
+  EXPECT_NEAR(p.ratio(48 * kMiB, 2 * kMiB), (45 - 2) * kMB / (hard - 48 * kMB), 0.1) << "more to mark than in the last cycle";
+  EXPECT_NEAR(p.ratio(54 * kMiB, 2 * kMiB), (45 - 2) * kMB / (hard - 54 * kMB), 0.5) << "beyond the goal";
+  EXPECT_GT(p.ratio(59 * kMiB, 2 * kMiB), kMB) << "no way is left";
+  p.set_memory({});
+  EXPECT_EQ(p.hard_goal(), pacer::kNever);
 }
 
 TEST(PacerWithLimit, JustAboveLiveCostsHalfOfTheProcessorsAtMost) {

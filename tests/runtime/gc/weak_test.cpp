@@ -163,9 +163,57 @@ TEST(Weak, InAnObjectWithAFinalizer) {
   });
 }
 
-// Goroutines lock, assign and forget finalized objects while others collect and destructors run: nobody gets one that is destroyed or will
-// be while it is held, and each is destroyed once. A destructor reads what it points to, puts that back among the shared, and makes
-// another.
+// Goroutines lock, replace and forget objects that they share by weak pointers alone, while the caller collects: what they get is whole,
+// and stays so while it is held. Returns how many were made.
+template <class T, class Make, class Whole>
+int share_by_weak_pointers(Make make_one, Whole is_whole) {
+  constexpr int kSlots = 50, kGoroutines = 6;
+  vector<weak<T>> shared(kSlots);
+  mutex m;
+  std::atomic<int> running{kGoroutines}, made{0}, wrong{0};
+  wait_group done;
+  done.add(kGoroutines);
+  for (int g = 0; g < kGoroutines; ++g) {
+    go([&, g] {
+      random_numbers random(static_cast<uint64_t>(g) + 3);
+      vector<ptr<T>> held(10);
+      for (int i = 0; i < scaled(4000); ++i) {
+        const size_t slot = random.below(kSlots);
+        m.lock();
+        const weak<T> w = shared[slot];
+        m.unlock();
+        ptr<T> p = w.lock();
+        if (!p) {
+          p = make_one(i);
+          ++made;
+          m.lock();
+          shared[slot] = weak(p);
+          m.unlock();
+        }
+        if (i % 50 == 0) yield();  // a collection may end, and destructors run
+        if (!is_whole(*p)) ++wrong;
+        held[random.below(10)] = p;
+      }
+      running.fetch_sub(1);
+      done.done();
+    });
+  }
+  while (running.load() > 0) {
+    gc();
+    yield();
+  }
+  done.wait();
+  EXPECT_EQ(wrong, 0);
+  shared.clear();
+  return made;
+}
+bool is_whole_node(const node& n) { return n.guard == ~n.key; }
+
+TEST(Weak, ManyGoroutinesLockWhileOthersForgetAndCollect) {
+  on_checked_goroutine([] { share_by_weak_pointers<node>(&make_node, &is_whole_node); });
+}
+
+// The same with destructors, each of which runs once: it reads what its object points to and puts that back among the shared.
 struct shared_end {
   using collected = finalized;
   static constexpr uint64_t kWhole = 0x77686f6c65;
@@ -175,8 +223,10 @@ struct shared_end {
   inline static root<vector<ptr<node>>> salvaged;
   inline static mutex lock;
   explicit shared_end(int n) : held(make_node(n)) {}
+  bool is_whole() const { return state == kWhole && is_whole_node(*held); }
   ~shared_end() {
-    if (std::exchange(state, 0) != kWhole || held->guard != ~held->key) ++wrong;
+    if (!is_whole()) ++wrong;
+    state = 0;
     lock.lock();
     if (salvaged) (*salvaged)[static_cast<size_t>(held->key) % salvaged->size()] = held;  // else the test is over
     lock.unlock();
@@ -186,55 +236,15 @@ struct shared_end {
 };
 TEST(Weak, ManyGoroutinesShareFinalizedObjectsWhileTheirEndsAreFound) {
   on_checked_goroutine([] {
-    constexpr int kSlots = 50, kGoroutines = 6;
     shared_end::ended = shared_end::wrong = 0;
     shared_end::salvaged = make<vector<ptr<node>>>(20);
-    vector<weak<shared_end>> shared(kSlots);
-    mutex m;
-    std::atomic<int> running{kGoroutines}, made{0};
-    wait_group done;
-    done.add(kGoroutines);
-    for (int g = 0; g < kGoroutines; ++g) {
-      go([&, g] {
-        random_numbers random(static_cast<uint64_t>(g) + 3);
-        vector<ptr<shared_end>> held(10);
-        for (int i = 0; i < scaled(4000); ++i) {
-          const size_t slot = random.below(kSlots);
-          m.lock();
-          const weak<shared_end> w = shared[slot];
-          m.unlock();
-          ptr<shared_end> p = w.lock();
-          if (!p) {
-            p = make<shared_end>(i);
-            ++made;
-            m.lock();
-            shared[slot] = weak(p);
-            m.unlock();
-          }
-          if (i % 50 == 0) yield();  // a collection may end, and destructors run
-          if (p->state != shared_end::kWhole || p->held->guard != ~p->held->key) ++shared_end::wrong;
-          held[random.below(10)] = p;
-        }
-        running.fetch_sub(1);
-        done.done();
-      });
-    }
-    while (running.load() > 0) {
-      gc();
-      yield();
-    }
-    done.wait();
-    EXPECT_EQ(shared_end::wrong, 0);
-    shared.clear();
+    const int made =
+        share_by_weak_pointers<shared_end>([](int n) { return make<shared_end>(n); }, [](const shared_end& e) { return e.is_whole(); });
     EXPECT_TRUE(collect_until([&] { return shared_end::ended >= made - 20; })) << shared_end::ended << " of " << made;
     EXPECT_LE(shared_end::ended, made);
     EXPECT_EQ(shared_end::wrong, 0);
     shared_end::lock.lock();
-    for (const ptr<node>& n : *shared_end::salvaged) {
-      if (n) {
-        EXPECT_EQ(n->guard, ~n->key);
-      }
-    }
+    for (const ptr<node>& n : *shared_end::salvaged) EXPECT_TRUE(!n || is_whole_node(*n));
     shared_end::salvaged = nullptr;
     shared_end::lock.unlock();
   });
@@ -250,47 +260,6 @@ TEST(WeakBarrier, LockShades) {
     r.stop();
     EXPECT_TRUE(recording::shaded().contains(n.get()));
     EXPECT_EQ(got, n);
-  });
-}
-
-TEST(Weak, ManyGoroutinesLockWhileOthersForgetAndCollect) {
-  on_checked_goroutine([] {
-    constexpr int kSlots = 50, kGoroutines = 6;
-    vector<weak<node>> shared(kSlots);
-    mutex m;
-    std::atomic<int> running{kGoroutines};
-    wait_group done;
-    done.add(kGoroutines);
-    for (int g = 0; g < kGoroutines; ++g) {
-      go([&, g] {
-        random_numbers random(static_cast<uint64_t>(g) + 3);
-        vector<ptr<node>> held(10);
-        for (int i = 0; i < scaled(4000); ++i) {
-          const size_t slot = random.below(kSlots);
-          m.lock();
-          const weak<node> w = shared[slot];
-          m.unlock();
-          ptr<node> n = w.lock();
-          if (n) {
-            EXPECT_EQ(n->guard, ~n->key) << "a weak pointer led to memory that was free";
-          } else {
-            n = make_node(i);
-            m.lock();
-            shared[slot] = weak(n);
-            m.unlock();
-          }
-          held[random.below(10)] = n;
-          if (i % 50 == 0) yield();
-        }
-        running.fetch_sub(1);
-        done.done();
-      });
-    }
-    while (running.load() > 0) {
-      gc();
-      yield();
-    }
-    done.wait();
   });
 }
 
