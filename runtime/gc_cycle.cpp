@@ -10,11 +10,12 @@
 // (which is the rest of that of who readied it), the driver does not queue but naps, and who allocates while it naps and sees that nothing
 // is left to mark, or that the nap should be over, wakes it (hurry) and gives way: the timer would wait for the end of its slice.
 //
-// Who marks. A quarter of the processors' time goes to marking, as in Go: with fewer than four Ps the driver works for that part of the
-// time, from the first moment on until it is some way ahead of that, and sleeps for the rest, unless its P has nothing else to do; with
-// eight and more, further goroutines do nothing else while a collection marks. Goroutines that allocate help in proportion (assist_gc), and
-// wait for workers where there is nothing left to help with and the memory limit is near (gc/assist_queue.h). And a P that has nothing to
-// run marks (idle_work): it takes a worker, which does one piece and parks, so that whatever has become runnable meanwhile comes first.
+// Who marks. A quarter of the processors' time goes to marking, as in Go, half of it where there is one: with fewer than four Ps the driver
+// works for that part of the time, from the first moment on until it is some way ahead of that, and sleeps for the rest, unless its P has
+// nothing else to do; with eight and more, further goroutines do nothing else while a collection marks. Goroutines that allocate help in
+// proportion (assist_gc), and wait for workers where there is nothing left to help with and the memory limit is near (gc/assist_queue.h).
+// And a P that has nothing to run marks (idle_work): it takes a worker, which does one piece and parks, so that whatever has become
+// runnable meanwhile comes first.
 //
 // When the program ends. A cycle under way is brought to its end before the run does: the heap outlives the run, and a marking without
 // a world could not be continued. From then on no collection begins in this run. (Nothing of this runs on the main goroutine's stack:
@@ -257,7 +258,7 @@ void gc_cycle::make_workers() {
   workers_made_ += missing;
   lock_.unlock();
   for (uint32_t i = 0; i < missing; ++i) go_system([] { the_cycle().work(); });
-  const auto dedicated = static_cast<uint32_t>(pacer::kShare * procs);
+  const auto dedicated = static_cast<uint32_t>(pacer::share(static_cast<int>(procs)) * procs);
   for (uint32_t i = 1; i < dedicated; ++i) {  // the driver is the first
     lock_.lock();
     g* const gp = parked_workers_;
@@ -346,7 +347,7 @@ bool others_wait() noexcept {
 }
 
 void gc_cycle::keep_to_share(int64_t began, int64_t worked) {
-  const double share = pacer::kShare * maxprocs();
+  const double share = pacer::share(maxprocs()) * maxprocs();
   if (share >= 1) return;
   const int64_t due = pacer::rest(worked, nanotime() - began, share);
   if (due >= kShortestSleep) pause(due);

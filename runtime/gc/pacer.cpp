@@ -80,7 +80,7 @@ void pacer::commit() noexcept {
   const uint64_t way = goal_ - live();
   const uint64_t least = live() + way / kWays * kLeastWay;
   const uint64_t most = std::max({least, live() + way / kWays * kMostWay, goal_ > kDefaultRunway ? goal_ - kDefaultRunway : 0});
-  const auto runway = static_cast<uint64_t>(cons_mark() * (1 - kShare) / kShare * static_cast<double>(heap_work_ + root_work_));
+  const auto runway = static_cast<uint64_t>(cons_mark() * (1 - share_) / share_ * static_cast<double>(heap_work_ + root_work_));
   trigger_ = std::clamp(runway < goal_ ? goal_ - runway : 0, least, std::min(most, goal_));
 }
 
@@ -120,11 +120,12 @@ double pacer::ratio(uint64_t live, uint64_t work) noexcept {
 }
 
 void pacer::end_cycle(const cycle& c, const memory& at_its_end) noexcept {
+  share_ = share(c.procs);
   if (c.duration > 0 && c.live_end > triggered_ && c.heap_work + c.root_work != 0) {
     const double all = static_cast<double>(c.duration) * c.procs;
     // Of the workers the share that they are to have, as in Go, not the time they took. In a short cycle that is nearly all there was
     // (kAhead): what has come meanwhile is then mostly what was in the Ps' caches, and would count twentyfold.
-    const double used = std::min(kShare + static_cast<double>(c.assist) / all, 0.95);
+    const double used = std::min(share_ + static_cast<double>(c.assist) / all, 0.95);
     const double idle = std::min(static_cast<double>(c.idle) / all, 1 - used);
     const double now =
         static_cast<double>(c.live_end - triggered_) * (used + idle) / (static_cast<double>(c.heap_work + c.root_work) * (1 - used));
