@@ -118,4 +118,15 @@ void cond::broadcast() noexcept {
   rt::safepoint();
 }
 
+// Asked by programs that are built without NDEBUG, whatever this library is built with.
+void cond::check_nobody_waits() noexcept {
+  cond_queue& queue = cond_queue::in(waiters_);
+  queue.lock.lock();
+  const bool somebody = queue.first != nullptr;
+  queue.lock.unlock();
+  if (somebody)
+    rt::fatal("cond %p is destroyed while a goroutine waits on it: broadcast, and wait for those who wait, before it goes",
+              static_cast<void*>(this));
+}
+
 }  // namespace warren
