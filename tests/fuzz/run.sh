@@ -62,7 +62,7 @@ for name in "${names[@]}"; do
     running=$((running - 1))
   fi
   mkdir -p "build/fuzz/corpus/$name"
-  "build/fuzz/bin/${name}_fuzz" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=2048 -print_final_stats=1 \
+  "build/fuzz/bin/${name}_fuzz" -max_total_time="$seconds" -timeout=60 -report_slow_units=60 -rss_limit_mb=2048 -print_final_stats=1 \
     -artifact_prefix="build/fuzz/findings/$name-" "build/fuzz/corpus/$name" "tests/fuzz/corpus/$name" >"build/fuzz/logs/$name.log" 2>&1 &
   running=$((running + 1))
 done
