@@ -1,9 +1,8 @@
 # warren_nghttp2: libnghttp2 for everything that links it, so that no executable gets it twice.
 #
 # From the archive, if the package has one: a call goes into the library and back some hundred times, each time through the linker's tables
-# to code gigabytes away, which costs a small unary call 7 % of its processor time,
-# and a message that goes back and forth on a stream 3 %. The price: a fixed libnghttp2 reaches a server when that
-# is linked anew, as everything of warren itself does.
+# to code gigabytes away, which costs a small unary call 7 % of its processor time, and a message that goes back and forth on a stream 3 %.
+# The price: a fixed libnghttp2 reaches a server when that is linked anew, as everything of warren itself does.
 option(WARREN_STATIC_NGHTTP2 "Link libnghttp2.a, if there is one, instead of the shared library" ON)
 
 # Defines the target, unless it is there already. ARGN: REQUIRED or QUIET, as of pkg_check_modules.

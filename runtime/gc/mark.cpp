@@ -72,6 +72,15 @@ inline void marker::queue(const edge& e, uint64_t slots) noexcept {
   }
 }
 
+// Those of the slots, of a page of its own, that nobody else scans.
+inline uint64_t marker::claim(const edge& e, uint64_t slots) const noexcept {
+  const reservation& r = heap_.space();
+  const slot_shape& shape = kSlotShapes[e.span_class];
+  const size_t page = heap_.page_of(e.group);
+  const ptrdiff_t group = (e.bits - r.object_bits(page, shape.bit_tier)) / 2;
+  return slots & ~__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], slots, __ATOMIC_RELAXED);
+}
+
 inline bool marker::settle(const edge& e) noexcept {
   const uint64_t white = grey(e);
   if (white == 0) return false;
@@ -167,10 +176,7 @@ inline void marker::settle_alone(const edge& e, uint32_t most, in_flight& f) noe
     queue(e, white);
     return;
   }
-  const reservation& r = heap_.space();
-  const size_t page = heap_.page_of(e.group);
-  const ptrdiff_t group = (e.bits - r.object_bits(page, shape.bit_tier)) / 2;
-  uint64_t claimed = white & ~__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], white, __ATOMIC_RELAXED);
+  uint64_t claimed = claim(e, white);
   for (; claimed != 0; claimed &= claimed - 1) begin_scan(e.object(claimed), f);
 }
 
@@ -337,13 +343,11 @@ size_t marker::scan_home(const edge& home, in_flight& f) noexcept {
   }
   const uint64_t white = grey(home);
   if (white == 0) return 0;
-  const reservation& r = heap_.space();
-  const size_t page = heap_.page_of(home.group);
-  const ptrdiff_t group = (home.bits - r.object_bits(page, shape.bit_tier)) / 2;
-  const uint64_t claimed = white & ~__atomic_fetch_or(&r.scan_bits(page, shape.bit_tier)[group], white, __ATOMIC_RELAXED);
+  const uint64_t claimed = claim(home, white);
   if (claimed == 0) return 0;
-  grey_page p = page_of(r.base() + (page << kPageShift), home.span_class);
-  p.grey[group] = claimed;
+  const uintptr_t at = heap_.space().base() + (heap_.page_of(home.group) << kPageShift);
+  grey_page p = page_of(at, home.span_class);
+  p.grey[(home.group - at) / shape.size / 64] = claimed;
   return count_bits(claimed) * shape.size + scan_gathered(p, f);
 }
 

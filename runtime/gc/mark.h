@@ -92,6 +92,7 @@ class marker {
   bool find_small(uintptr_t word, edge* e) const noexcept;
   uint64_t grey(const edge& e) noexcept;
   void queue(const edge& e, uint64_t slots) noexcept;
+  uint64_t claim(const edge& e, uint64_t slots) const noexcept;
   bool settle(const edge& e) noexcept;
   void settle_alone(const edge& e, uint32_t most, in_flight& f) noexcept;
   bool mark_large(uintptr_t word) noexcept;
