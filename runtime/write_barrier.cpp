@@ -50,10 +50,10 @@ inline bool is_shaded(const m& mp, const volatile void* value) noexcept {
   return value == nullptr || mp.shaded.pushed(reinterpret_cast<uintptr_t>(value));
 }
 
-// Of a store at slot. REQUIRES: is_usual(flags()), and made already.
-inline bool nothing_to_shade(const void* slot, const volatile void* old, const volatile void* now) noexcept {
+// Of a store that has been made. REQUIRES: is_usual(flags()).
+inline bool nothing_to_shade(const volatile void* old, const volatile void* now) noexcept {
   const m* const mp = getm();
-  return mp != nullptr && mp->current_p != nullptr && is_shaded(*mp, old) && is_shaded(*mp, now) && is_near(slot);
+  return mp != nullptr && mp->current_p != nullptr && is_shaded(*mp, old) && is_shaded(*mp, now);
 }
 
 inline void push(m* mp, const volatile void* value) noexcept {
@@ -104,23 +104,27 @@ namespace warren::detail {
 
 using rt::store_kind;
 
+// A null hides nothing and publishes nothing. (To ask for it in the header costs more than these calls: it makes every function that holds
+// a ptr larger, and less of it is inlined.)
 void barrier_construct(void* slot, const volatile void* now) noexcept {
-  if (rt::is_usual(rt::flags()) && rt::nothing_to_shade(slot, nullptr, now)) [[likely]]
+  if (now == nullptr) return;
+  if (rt::is_usual(rt::flags()) && rt::nothing_to_shade(nullptr, now) && rt::is_near(slot)) [[likely]]
     return;
   rt::pass(store_kind::construct, slot, nullptr, now);
 }
 
 void barrier_assign(void* slot, const volatile void* old, const volatile void* now) noexcept {
-  if (rt::is_usual(rt::flags()) && rt::nothing_to_shade(slot, old, now)) [[likely]]
+  if (rt::is_usual(rt::flags()) && rt::nothing_to_shade(old, now) && rt::is_near(slot)) [[likely]]
     return;
   rt::pass(store_kind::assign, slot, old, now);
 }
 
 void barrier_destroy(void* slot) noexcept {
   void* const old = __atomic_load_n(static_cast<void**>(slot), __ATOMIC_RELAXED);
+  if (old == nullptr) return;
   const uint32_t flags = rt::flags();
   if ((flags & barrier_marking) != 0) __atomic_store_n(static_cast<void**>(slot), nullptr, __ATOMIC_RELAXED);
-  if (rt::is_usual(flags) && rt::nothing_to_shade(slot, old, nullptr)) [[likely]]
+  if (rt::is_usual(flags) && rt::nothing_to_shade(old, nullptr)) [[likely]]
     return;
   rt::pass(store_kind::destroy, slot, old, nullptr);
 }
