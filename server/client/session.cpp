@@ -15,25 +15,18 @@
 #include <new>
 #include <utility>
 
-#include "runtime/os/fatal.h"
 #include "server/http2/joined_values.h"
 #include "server/http2/limits.h"
+#include "server/http2/nghttp2_result.h"
 
 namespace warren::grpc::client {
 
 namespace {
 
+using http2::must;
+using http2::submitted;
+
 constexpr uint8_t kKeepalivePing[8] = {'w', 'a', 'r', 'r', 'e', 'n', 'c', 'l'};
-
-void must(int rv, const char* what) {
-  if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
-  if (rv != 0) rt::fatal("http2 client: %s failed: %s; this is a defect of the client", what, nghttp2_strerror(rv));
-}
-
-// Submitting for a stream that has gone meanwhile is no error of ours; running out of memory is.
-void submitted(int rv) {
-  if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
-}
 
 }  // namespace
 

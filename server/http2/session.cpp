@@ -12,10 +12,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
-#include "runtime/os/fatal.h"
 #include "server/http2/joined_values.h"
 #include "server/http2/limits.h"
+#include "server/http2/nghttp2_result.h"
 
 namespace warren::http2 {
 
@@ -48,16 +49,6 @@ bool looks_like_http1(std::string_view first_bytes) {
   size_t n = 0;
   while (n < first_bytes.size() && first_bytes[n] >= 'A' && first_bytes[n] <= 'Z') n++;
   return n >= 3 && (n == first_bytes.size() || first_bytes[n] == ' ');
-}
-
-void must(int rv, const char* what) {
-  if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
-  if (rv != 0) rt::fatal("http2: %s failed: %s; this is a defect of the server", what, nghttp2_strerror(rv));
-}
-
-// Submitting for a stream that has gone meanwhile is no error of ours; running out of memory is.
-void submitted(int rv) {
-  if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
 }
 
 }  // namespace

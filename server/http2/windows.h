@@ -15,10 +15,10 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <new>
 
 #include "server/http2/bdp.h"
 #include "server/http2/limits.h"
+#include "server/http2/nghttp2_result.h"
 
 namespace warren::http2 {
 
@@ -103,11 +103,6 @@ class windows {
     extra_ += more;
     w.size += more;
     submitted(nghttp2_session_set_local_window_size(ng, NGHTTP2_FLAG_NONE, id, static_cast<int32_t>(w.size)));
-  }
-
-  // Of a stream that has gone meanwhile it is no error of ours; running out of memory is.
-  static void submitted(int rv) {
-    if (rv == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
   }
 
   const window_limits limits_;
