@@ -948,9 +948,10 @@ call::piece call::peek_body(http2::session& s, size_t most) {
   }
   const size_t left = sending_.size() - sending_at_;
   promised_ = std::min(left, most);
-  const bool end = final_ && !more && promised_ == left;
+  const bool dry = !more && promised_ == left;
+  const bool end = final_ && dry;
   if (end && !page_) s.trailers(*this, trailer_fields());
-  return {promised_, end, !page_};
+  return {promised_, end, !page_, dry};
 }
 
 void call::take_body(char* into, size_t n) {
