@@ -24,7 +24,7 @@ class outgoing {
   char* block() noexcept { return reinterpret_cast<char*>(this); }
 
   // --- filling: the room from its beginning, and what is lent in between ---
-  std::span<char> room() noexcept { return {block() + sizeof(outgoing), kBlockSize - sizeof(outgoing)}; }
+  std::span<char> room() noexcept { return {block() + sizeof(outgoing), kPackedAtOnce - sizeof(outgoing)}; }
   void begin() noexcept {
     next_ = count_ = 0;
     listed_ = lent_ = 0;

@@ -161,7 +161,7 @@ TEST(session, lends_large_bodies) {
   outgoing* const out = outgoing::in(block.get());
   std::string all;
   while (const size_t n = p.s.serialise(*out, true)) {
-    EXPECT_LE(n, kLentAtOnce + (16u << 10) + kBlockSize);
+    EXPECT_LE(n, kLentAtOnce + (16u << 10) + kPackedAtOnce);
     size_t pieces = 0;
     for (const asio::const_buffer& b : out->pieces()) {
       all.append(static_cast<const char*>(b.data()), b.size());
