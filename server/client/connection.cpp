@@ -292,7 +292,7 @@ void connection::flush() {
         out_ = blocks_->take();
       }
       out_at_ = 0;
-      out_end_ = session_.serialise({out_, http2::kBlockSize});
+      out_end_ = session_.serialise({out_, http2::kPackedAtOnce});
       if (out_end_ == 0) {
         blocks_->give(std::exchange(out_, nullptr));
         return;

@@ -60,6 +60,9 @@ call::~call() = default;
 // Back to the state of a new call, with the memory a usual call needs.
 void call::on_reuse() {
   unbuffer();
+  const size_t left = unsent_ + (sends_stream() ? promised_ : 0);
+  if (left != 0) connection_->unsent.fetch_sub(left, std::memory_order_relaxed);
+  unsent_ = 0;
   path_known_ = path_seen_ = post_ = head_ = root_path_ = over_limit_ = bad_timeout_ = bad_binary_ = bad_encoding_ = host_seen_ = false;
   content_ = content::absent;
   timeout_.reset();
@@ -107,10 +110,6 @@ void call::on_reuse() {
   if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
   initial_left_ = false;
   outbox_.reset(kKeptBytes);
-  if (const size_t left = unsent_.load(std::memory_order_relaxed); left != 0) {
-    connection_->unsent.fetch_sub(left, std::memory_order_relaxed);
-    unsent_.store(0, std::memory_order_relaxed);
-  }
 }
 
 // --- the request -------------------------------------------------------------------------------------------------------------------------
@@ -618,6 +617,7 @@ bool call::end_stream_message(write_options options) {
   finish_message(options.compress);
   initial_left_ = true;
   const size_t size = staging_.size();
+  size_t left;
   connection_->unsent.fetch_add(size, std::memory_order_relaxed);  // first, so that the owner never subtracts what is not there yet
   {
     std::lock_guard hold(mutex_);
@@ -626,7 +626,7 @@ bool call::end_stream_message(write_options options) {
       connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
       return false;
     }
-    unsent_.fetch_add(size, std::memory_order_relaxed);
+    left = unsent_ += size;
     if (outbox_.empty()) {
       outbox_.swap(staging_);
     } else {
@@ -639,25 +639,20 @@ bool call::end_stream_message(write_options options) {
   // bytes are what it waits for.
   const bool scarce = connection_->unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
   const size_t allowed = scarce ? 0 : core_.options.send_buffer;
-  if (unsent_.load(std::memory_order_relaxed) > allowed) wait_for_room(allowed);
+  if (left > allowed) wait_for_room(allowed);
   return cause_.load(std::memory_order_relaxed) == status_code::ok;
 }
 
-// Parks until no more than so many bytes are unsent, or the call is over.
-//
-// The owner subtracts what it sends without the lock, which small messages would take for nothing, and takes it only if somebody waits. We
-// set writer_waits_, then look at unsent_; it subtracts from unsent_, then looks at writer_waits_; all seq_cst, so at least one of the two
-// sees the other. The lock orders the rest: the owner finds writer_ set, or we find its lock free and little enough unsent.
+// Parks until no more than so many bytes are unsent, or the call is over. The owner subtracts what it sends, and looks for us, under the
+// lock that it has for taking over what was written: see peek_body.
 void call::wait_for_room(size_t allowed) {
   mutex_.lock();
-  writer_waits_.store(true, std::memory_order_seq_cst);
-  while (unsent_.load(std::memory_order_seq_cst) > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
+  while (unsent_ > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
     writer_ = rt::getg();
     writer_goes_at_ = allowed / kWakeDivisor;
     rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_send);
     mutex_.lock();
   }
-  writer_waits_.store(false, std::memory_order_relaxed);
   mutex_.unlock();
 }
 
@@ -936,21 +931,34 @@ void call::add_metadata_fields(const detail::metadata_type& from) {
 }
 
 call::piece call::peek_body(http2::session& s, size_t most) {
-  bool more = false;
+  bool dry;
   if (sends_stream()) {
-    std::lock_guard hold(mutex_);
-    if (sending_at_ == sending_.size()) {
-      sending_.clear();
-      sending_at_ = 0;
-      sending_.swap(outbox_);
+    rt::g* writer = nullptr;
+    {
+      std::lock_guard hold(mutex_);
+      if (sending_at_ == sending_.size()) {
+        sending_.clear();
+        sending_at_ = 0;
+        sending_.swap(outbox_);
+      }
+      dry = promise(most) && outbox_.empty();
+      unsent_ -= promised_;
+      if (writer_ != nullptr && unsent_ <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
     }
-    more = !outbox_.empty();
+    if (writer != nullptr) rt::goready(writer);
+  } else {
+    dry = promise(most);
   }
+  const bool end = final_ && dry;
+  if (end && !page_) s.trailers(*this, trailer_fields());
+  return {promised_, end, !page_, dry};
+}
+
+// true: that is all of sending_.
+bool call::promise(size_t most) noexcept {
   const size_t left = sending_.size() - sending_at_;
   promised_ = std::min(left, most);
-  const bool end = final_ && !more && promised_ == left;
-  if (end && !page_) s.trailers(*this, trailer_fields());
-  return {promised_, end, !page_};
+  return promised_ == left;
 }
 
 void call::take_body(char* into, size_t n) {
@@ -958,16 +966,7 @@ void call::take_body(char* into, size_t n) {
   sending_at_ += n;
   sent_ += n;
   promised_ -= n;
-  if (!sends_stream()) return;
-  connection_->unsent.fetch_sub(n, std::memory_order_relaxed);
-  const size_t left = unsent_.fetch_sub(n, std::memory_order_seq_cst) - n;
-  if (!writer_waits_.load(std::memory_order_seq_cst)) return;  // see wait_for_room
-  rt::g* writer = nullptr;
-  {
-    std::lock_guard hold(mutex_);
-    if (writer_ != nullptr && left <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
-  }
-  if (writer != nullptr) rt::goready(writer);
+  if (sends_stream()) connection_->packed(n);
 }
 
 // Of the one reply only: what streams write is small, or is many messages in a buffer that grows.
@@ -986,9 +985,7 @@ void call::drop_unsent() {
   outbox_.clear();
   sending_.truncate(sending_at_ + promised_);
   // Nobody adds any more: the call is over, which writers look at under the lock.
-  const size_t dropped = unsent_.load(std::memory_order_relaxed) - promised_;
-  connection_->unsent.fetch_sub(dropped, std::memory_order_relaxed);
-  unsent_.fetch_sub(dropped, std::memory_order_relaxed);
+  connection_->unsent.fetch_sub(std::exchange(unsent_, 0), std::memory_order_relaxed);
 }
 
 // --- bookkeeping -------------------------------------------------------------------------------------------------------------------------

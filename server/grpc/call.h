@@ -113,6 +113,7 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   std::span<const nghttp2_nv> trailer_fields();
   void add_status_fields();
   void add_metadata_fields(const detail::metadata_type& from);
+  bool promise(size_t most) noexcept;
   void drop_unsent();
   void cancel(status_code why) noexcept;
   void end_context() noexcept;
@@ -224,10 +225,9 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   std::atomic<bool> failed_{false};                    // failure_ is set
   std::atomic<status_code> cause_{status_code::ok};    // set once, by the owner
   std::atomic<root<context_cell>*> context_{nullptr};  // made by the first as_context()
-  std::atomic<size_t> unsent_{0};                      // bytes in outbox_ and sending_, of a stream
-  std::atomic<bool> writer_waits_{false};              // writer_ is set, or about to be
   mutable rt::mutex mutex_;                            // guards the following
   byte_buffer outbox_;                                 // written and not yet taken over by the owner
+  size_t unsent_ = 0;                                  // bytes of a stream that no DATA frame has announced yet
   size_t writer_goes_at_ = 0;                          // so few unsent bytes make the writer go on
   rt::g* writer_ = nullptr;                            // parked for room
   byte_buffer inbox_;                                  // came, and not yet taken by the handler

@@ -380,6 +380,7 @@ void connection::flush() {
       }
       // TLS makes its records of what it copies together: lending would spare it nothing.
       const size_t some = session_.serialise(*out_, peer_.tls == nullptr);
+      if (packed_ != 0) unsent.fetch_sub(std::exchange(packed_, 0), std::memory_order_relaxed);
       if (some == 0) {
         end_output();
         return;

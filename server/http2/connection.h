@@ -128,6 +128,9 @@ class connection final : private session::events, private alarm {
   size_t buffered = 0;
   // Bytes that streaming handlers of this connection have written and that have not gone into a frame yet. Any goroutine.
   std::atomic<size_t> unsent{0};
+  // Owner: n of them have. Subtracted for all streams at once when the frames are complete: what is added is one locked instruction a
+  // message, what is subtracted is one a write.
+  void packed(size_t n) noexcept { packed_ += n; }
   // A small number that differs among connections, to spread counters.
   unsigned ordinal() const noexcept { return ordinal_; }
   int64_t accepted_ns() const noexcept { return accepted_ns_; }
@@ -219,6 +222,7 @@ class connection final : private session::events, private alarm {
   bool much_ = false;           // the last read took a first read's fill, or more
   bool bites_ = true;           // reads little at a time, and lets others run in between: kBite
   bool discards_ = false;       // what comes is not looked at any more
+  size_t packed_ = 0;           // bytes of streams in frames, and not yet subtracted from unsent
   uint32_t batch_size_ = 0;     // requests in it; written under ownership when it is taken
   char* read_block_ = nullptr;  // what the requests of the batch borrow from; only while there are such
 

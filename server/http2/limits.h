@@ -7,10 +7,12 @@ namespace warren::http2 {
 
 // --- buffers -------------------------------------------------------------------------------------------------------------------------
 // One block serves one read or one write. A read of 100 small unary requests is about 8 KiB, so one read takes a whole batch of even a busy
-// client; a write must take at least one DATA frame with what surrounds it. Only touched pages cost memory. Of requests of 10 KiB a read
-// takes a dozen: with half of this a call takes 13 % more of a processor, with twice as much 3 % less. Just below what malloc takes from
-// the kernel each time unless it is told otherwise.
-inline constexpr size_t kBlockSize = (128 << 10) - 64;
+// client. Only touched pages cost memory. Of requests of 10 KiB a read takes 25, and their answers leave in one write: with half of this a
+// call takes some 10 % more of a processor (bench_grpc 10x100_10k, in turns).
+inline constexpr size_t kBlockSize = (256 << 10) - 64;
+// Of it a write packs so much, at least one DATA frame with what surrounds it: a peer that does not read makes its connection hold that.
+inline constexpr size_t kPackedAtOnce = (128 << 10) - 64;
+static_assert(kPackedAtOnce <= kBlockSize);
 // A read takes no more unless the one before did: a flood is not known as one before its first read (kBite), and 64 KiB of it are enough.
 inline constexpr size_t kFirstRead = 64 << 10;
 // nghttp2 hands out one frame at a time, at most 16 KiB + 9 bytes. With less room than this left, the block is written first.

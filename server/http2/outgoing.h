@@ -8,6 +8,7 @@
 #pragma once
 #include <asio/buffer.hpp>
 #include <cstddef>
+#include <memory>
 #include <new>
 #include <span>
 
@@ -23,7 +24,7 @@ class outgoing {
   char* block() noexcept { return reinterpret_cast<char*>(this); }
 
   // --- filling: the room from its beginning, and what is lent in between ---
-  std::span<char> room() noexcept { return {block() + sizeof(outgoing), kBlockSize - sizeof(outgoing)}; }
+  std::span<char> room() noexcept { return {block() + sizeof(outgoing), kPackedAtOnce - sizeof(outgoing)}; }
   void begin() noexcept {
     next_ = count_ = 0;
     listed_ = lent_ = 0;
@@ -33,7 +34,7 @@ class outgoing {
   // used: bytes of the room that come before. n: above 0.
   void lend(size_t used, const char* bytes, size_t n) noexcept {
     list_room(used);
-    pieces_[count_++] = asio::const_buffer(bytes, n);
+    list(bytes, n);
     lent_ += n;
   }
   // used: bytes of the room, in all. Returns the bytes there are to write.
@@ -62,9 +63,10 @@ class outgoing {
  private:
   static constexpr size_t kPieces = 64;  // as many as a stream takes at once
 
-  outgoing() noexcept = default;
+  outgoing() noexcept {}
+  void list(const char* bytes, size_t n) noexcept { std::construct_at(pieces_ + count_++, bytes, n); }
   void list_room(size_t used) noexcept {
-    if (used != listed_) pieces_[count_++] = asio::const_buffer(room().data() + listed_, used - listed_);
+    if (used != listed_) list(room().data() + listed_, used - listed_);
     listed_ = used;
   }
 
@@ -72,7 +74,9 @@ class outgoing {
   size_t count_ = 0;   // of pieces
   size_t listed_ = 0;  // bytes of the room that are in pieces
   size_t lent_ = 0;    // bytes
-  asio::const_buffer pieces_[kPieces];
+  union {              // those that are listed: to clear all of them would be most of what a write of small messages does here
+    asio::const_buffer pieces_[kPieces];
+  };
 };
 
 }  // namespace warren::http2

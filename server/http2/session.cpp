@@ -8,11 +8,19 @@
 //  - frames on a stream after the peer has ended it, priorities that make no sense: frame_watch.h;
 //  - floods: resets that we are made to send, control frames, tiny DATA (limits.h);
 //  - receive windows that follow consumption, and the path: windows.h.
+//
+// Bodies. nghttp2 asks the item it holds for a stream's body again and again, until that says it has ended or has nothing: of a stream of
+// small messages every second question would be for nothing, and each costs as much as a frame. So an item ends with the bytes there are
+// (NO_END_STREAM), and the stream gets a new one when it has more: its item costs less than the question. nghttp2's queue of items, a heap,
+// is nearly free while it holds one; so streams wait here, first come first served, and get their items one by one as room is filled. If
+// nghttp2 has items already that are not done (large bodies, shut windows), all who wait get theirs at once: who goes first among bodies
+// that do not fit is its affair, and only there the urgency of a PRIORITY_UPDATE counts.
 #include "server/http2/session.h"
 
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #include "server/http2/joined_values.h"
 #include "server/http2/limits.h"
@@ -114,6 +122,8 @@ struct session::callbacks {
     }
     st->id_ = id;
     st->open_ = true;
+    st->body_asked_ = false;
+    st->waits_next_ = st->waits_prev_ = nullptr;  // its last connection may have ended while it waited
     s.streams_open_++;
     s.windows_.opened(st->window_);
     st->request_ended_ = st->ends_request_ = false;
@@ -241,6 +251,7 @@ struct session::callbacks {
       s.header_block_since_ = 0;
     }
     st->open_ = false;
+    if (st->body_asked_) s.forget_body(*st);
     st->on_closed(code);
     s.to_.stream_closed(*st);
     return 0;
@@ -254,6 +265,11 @@ struct session::callbacks {
         s.idle_frames_ = 0;
         s.ping_strikes_ = 0;
         s.last_ping_ = 0;
+        if (frame->hd.type == NGHTTP2_DATA && s.drying_ != nullptr) {
+          stream& st = *std::exchange(s.drying_, nullptr);
+          s.body_over(st);
+          if (std::exchange(s.drying_again_, false)) s.resume(st);
+        }
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) break;
         // The answer is complete. A client that is still sending must be told to stop (RFC 9113 §8.1), or both wait for ever.
         const stream* st = find(s, frame->hd.stream_id);
@@ -287,12 +303,20 @@ struct session::callbacks {
   }
 
   static ssize_t read_body(nghttp2_session*, int32_t, uint8_t*, size_t length, uint32_t* flags, nghttp2_data_source* source, void* user) {
+    session& s = self(user);
     stream& st = *static_cast<stream*>(source->ptr);
-    const stream::piece p = st.peek_body(self(user), length);
-    if (p.size == 0 && !p.end) return NGHTTP2_ERR_DEFERRED;
+    const stream::piece p = st.peek_body(s, length);
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    if (p.end) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (p.end && p.trailers) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    if (p.end) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF;
+      if (p.trailers) *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+    } else if (p.size == 0) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;  // no frame
+      s.body_over(st);
+    } else if (p.dry) {
+      *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
+      s.drying_ = &st;
+    }
     return static_cast<ssize_t>(p.size);
   }
 
@@ -313,7 +337,8 @@ struct session::callbacks {
     std::memcpy(s.out_ + s.out_size_, framehd, kFrameHeader);
     from.take_body(s.out_ + s.out_size_ + kFrameHeader, length);
     s.out_size_ += kFrameHeader + length;
-    return 0;
+    // The last item nghttp2 has, and another stream waits for its turn: nghttp2 need not look for more in between.
+    return s.drying_ == &from && s.items_ == 1 && s.waits_first_ != nullptr ? NGHTTP2_ERR_PAUSE : 0;
   }
 
   // One table for all sessions; nghttp2 copies what it needs from it.
@@ -435,6 +460,7 @@ size_t session::serialise(std::span<char> room) {
   for (;;) {
     if (frame_size_ == 0) {
       if (out_room_ - out_size_ < kFrameRoom) break;
+      submit_bodies();
       // May also put DATA frames into the room itself, through send_data.
       const ssize_t n = nghttp2_session_mem_send(ng_, &frame_);
       if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
@@ -443,7 +469,10 @@ size_t session::serialise(std::span<char> room) {
         failed_ = true;
         break;
       }
-      if (n == 0) break;
+      if (n == 0) {
+        if (bodies_wait()) continue;
+        break;
+      }
       frame_size_ = static_cast<size_t>(n);
     }
     if (out_room_ - out_size_ < frame_size_) break;  // DATA took the room: the frame waits for the next call
@@ -469,7 +498,8 @@ size_t session::serialise(outgoing& to, bool lend) {
 
 bool session::has_output() const noexcept {
   if (reason_ == end_reason::not_http2) return !raw_answer_.empty();
-  return !failed_ && (frame_size_ != 0 || nghttp2_session_want_write(ng_) != 0);
+  if (failed_) return false;
+  return frame_size_ != 0 || bodies_wait() || nghttp2_session_want_write(ng_) != 0;
 }
 
 void session::trim() noexcept {
@@ -491,6 +521,8 @@ void session::respond_with_body(stream& s, std::span<const nghttp2_nv> headers) 
   nghttp2_data_provider body;
   body.source.ptr = &s;
   body.read_callback = callbacks::read_body;
+  s.body_asked_ = true;
+  items_++;
   submitted(nghttp2_submit_response(ng_, s.id_, headers.data(), headers.size(), &body));
 }
 
@@ -502,7 +534,58 @@ void session::trailers(stream& s, std::span<const nghttp2_nv> fields) {
   submitted(nghttp2_submit_trailer(ng_, s.id_, fields.data(), fields.size()));
 }
 
-void session::resume(stream& s) { submitted(nghttp2_session_resume_data(ng_, s.id_)); }
+void session::resume(stream& s) {
+  if (!s.open_) return;
+  if (s.body_asked_) {
+    // It is going to be asked, unless it was already.
+    if (drying_ == &s) drying_again_ = true;
+    return;
+  }
+  s.body_asked_ = true;
+  s.waits_next_ = nullptr;
+  s.waits_prev_ = waits_last_;
+  (waits_last_ != nullptr ? waits_last_->waits_next_ : waits_first_) = &s;
+  waits_last_ = &s;
+}
+
+// To the next in the queue, or to all.
+void session::submit_bodies() {
+  if (!bodies_wait()) return;
+  do {
+    stream& s = *waits_first_;
+    leave_queue(s);
+    items_++;
+    nghttp2_data_provider body;
+    body.source.ptr = &s;
+    body.read_callback = callbacks::read_body;
+    submitted(nghttp2_submit_data(ng_, NGHTTP2_FLAG_END_STREAM, s.id_, &body));
+  } while (items_ > 1 && waits_first_ != nullptr);
+}
+
+void session::leave_queue(stream& s) noexcept {
+  (s.waits_prev_ != nullptr ? s.waits_prev_->waits_next_ : waits_first_) = s.waits_next_;
+  (s.waits_next_ != nullptr ? s.waits_next_->waits_prev_ : waits_last_) = s.waits_prev_;
+  s.waits_next_ = s.waits_prev_ = nullptr;
+}
+
+// nghttp2 is through with its item, or about to be.
+void session::body_over(stream& s) noexcept {
+  s.body_asked_ = false;
+  items_--;
+}
+
+// Of a stream that was going to be asked and is over.
+void session::forget_body(stream& s) noexcept {
+  if (s.waits_prev_ != nullptr || waits_first_ == &s) {
+    leave_queue(s);
+    s.body_asked_ = false;
+    return;
+  }
+  body_over(s);
+  if (drying_ != &s) return;
+  drying_ = nullptr;
+  drying_again_ = false;
+}
 
 void session::share_fairly(stream& s) {
   const nghttp2_extpri in_turns{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};

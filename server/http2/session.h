@@ -83,7 +83,7 @@ class session {
   void respond_with_body(stream& s, std::span<const nghttp2_nv> headers);  // HEADERS, then what peek_body offers
   void send_headers(stream& s, std::span<const nghttp2_nv> headers);       // HEADERS alone; trailers() follows
   void trailers(stream& s, std::span<const nghttp2_nv> fields);            // HEADERS with END_STREAM
-  void resume(stream& s);                                                  // peek_body has something again
+  void resume(stream& s);                                                  // peek_body has something again, or the end
   void share_fairly(stream& s);  // its DATA takes turns with other such streams' instead of going first
   void reset(stream& s, uint32_t error_code);
   // The stream's user has taken n bytes at now: opens its receive window again; the connection's was opened when they came.
@@ -113,6 +113,12 @@ class session {
 
   bool check_preface(std::string_view bytes);
   bool feed(std::string_view bytes);
+  // After the end only the GOAWAY goes.
+  bool bodies_wait() const noexcept { return waits_first_ != nullptr && !ended(); }
+  void submit_bodies();
+  void leave_queue(stream& s) noexcept;
+  void body_over(stream& s) noexcept;
+  void forget_body(stream& s) noexcept;
   int flooded();
   void own_reset();
 
@@ -165,6 +171,13 @@ class session {
   // A frame of nghttp2's that found no room; valid until the next nghttp2_session_mem_send.
   const uint8_t* frame_ = nullptr;
   size_t frame_size_ = 0;
+
+  // Bodies: see the head of session.cpp.
+  stream* waits_first_ = nullptr;
+  stream* waits_last_ = nullptr;
+  uint32_t items_ = 0;         // bodies that nghttp2 has an item for, or will have with their headers
+  stream* drying_ = nullptr;   // whose last bytes for now are in a frame that nghttp2 has packed and not handed out yet
+  bool drying_again_ = false;  // it has more meanwhile
 };
 
 }  // namespace warren::http2

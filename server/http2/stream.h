@@ -43,6 +43,7 @@ class stream : public node {
     size_t size;           // bytes that can be sent now, at most what was asked for; 0 with end false: nothing yet
     bool end;              // no DATA follows
     bool trailers = true;  // at the end: they close the stream, and peek_body has submitted them
+    bool dry = false;      // behind these bytes there is nothing yet: session::resume says when there is
   };
   virtual piece peek_body(session& s, size_t most) = 0;
   virtual void take_body(char* into, size_t n) = 0;  // copies and consumes n bytes of what peek_body offered
@@ -89,6 +90,9 @@ class stream : public node {
   uint64_t header_bytes_ = 0;
   uint32_t header_count_ = 0;
   bool over_limit_ = false;
+  bool body_asked_ = false;       // the session is going to ask for the body: the stream waits its turn, or nghttp2 has an item for it
+  stream* waits_next_ = nullptr;  // among those that wait their turn
+  stream* waits_prev_ = nullptr;
   stream_window window_;
   stream* batch_next_ = nullptr;  // in a batch, in a list of finished ones, or in a spare
   stream* live_next_ = nullptr;   // among the connection's streams

@@ -447,6 +447,23 @@ TEST(flow_control, unsent_replies_of_a_connection_are_bounded) {
   });
 }
 
+// If the bytes of calls that end before they are sent stayed in the connection's count, or were taken out of it twice, it would soon be
+// over its bound for good, and its writers would stand still with one message each.
+TEST(flow_control, unsent_replies_of_calls_that_were_reset_do_not_count) {
+  with_server({.send_buffer = 64'000, .connection_send_buffer = 100'000}, [](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    for (int i = 0; i < 10; i++) {
+      c.window_update(0, 25'000);  // so that some of it leaves
+      const int before = svc.writes;
+      const int32_t id = c.start("/test.Text/Stream", "100 10000");
+      ASSERT_TRUE(until([&] { return svc.writes >= before + 6; })) << i;  // it parks in its seventh
+      c.reset(id);
+      ASSERT_TRUE(until([&] { return svc.cancelled == i + 1; })) << i;
+      ASSERT_TRUE(c.ping());
+    }
+  });
+}
+
 // --- the end -----------------------------------------------------------------------------------------------------------------------------
 
 TEST(stream_end, a_waiting_reader_is_woken_by_reset_deadline_close_and_shutdown) {

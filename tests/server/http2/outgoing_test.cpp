@@ -68,6 +68,13 @@ TEST(outgoing, that_lends_nothing_is_one_piece) {
   EXPECT_TRUE(b.out->empty());
 }
 
+// What a peer that does not read makes its connection hold.
+TEST(outgoing, packs_less_than_a_block_holds) {
+  block b;
+  EXPECT_LT(b.out->room().size(), kPackedAtOnce);
+  EXPECT_GE(b.out->room().size(), 4 * kFrameRoom);
+}
+
 TEST(outgoing, lends_no_more_than_one_write_takes) {
   block pieces;
   size_t lent = 0;

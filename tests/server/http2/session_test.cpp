@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "server/http2/block_pool.h"
@@ -35,6 +36,7 @@ struct answering final : stream {
   std::vector<std::string> log;
   std::string ends;  // what came, and whether it was all of the end
   size_t body = 0;
+  bool goes_on = false;  // what there is of the body is not all of it
   bool done = false;
   bool reads = true;  // takes what comes, at now
   int64_t now = 0;
@@ -59,14 +61,17 @@ struct answering final : stream {
   }
   void on_closed(uint32_t code) override { log.push_back("closed " + std::to_string(code)); }
   piece peek_body(session& s, size_t most) override {
+    asked++;
     const size_t n = std::min(most, body);
-    const bool end = n == body;
+    const bool dry = n == body;
+    const bool end = dry && !goes_on;
     if (end) {
       const nghttp2_nv t[] = {nv(trailer, one)};
       s.trailers(*this, t);
     }
-    return {n, end};
+    return {n, end, true, dry};
   }
+  int asked = 0;
   void take_body(char* into, size_t n) override {
     std::fill_n(into, n, 'b');
     body -= n;
@@ -156,7 +161,7 @@ TEST(session, lends_large_bodies) {
   outgoing* const out = outgoing::in(block.get());
   std::string all;
   while (const size_t n = p.s.serialise(*out, true)) {
-    EXPECT_LE(n, kLentAtOnce + (16u << 10) + kBlockSize);
+    EXPECT_LE(n, kLentAtOnce + (16u << 10) + kPackedAtOnce);
     size_t pieces = 0;
     for (const asio::const_buffer& b : out->pieces()) {
       all.append(static_cast<const char*>(b.data()), b.size());
@@ -280,6 +285,176 @@ TEST(session, output_through_rooms_of_many_sizes) {
     EXPECT_EQ(p.closed, 1) << room;
     EXPECT_FALSE(p.s.has_output());
   }
+}
+
+// Bodies that come piece by piece.
+struct streaming : peer {
+  // n streams, their headers sent.
+  explicit streaming(uint32_t n) {
+    next_body = 0;
+    std::string in = kPreface + kSettings;
+    for (uint32_t id = 1; id < 2 * n; id += 2) {
+      in += frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest);
+    }
+    EXPECT_TRUE(s.receive(in, 0));
+    for (const auto& st : streams) {
+      st->goes_on = true;
+      st->on_request_end(s);
+      s.share_fairly(*st);
+    }
+    EXPECT_EQ(kinds(output()).substr(3), std::string(n, 'H'));
+  }
+  answering& operator[](size_t i) { return *streams[i]; }
+  void write(size_t i, size_t n) {
+    streams[i]->body += n;
+    s.resume(*streams[i]);
+  }
+  // The DATA frames of one write, as "id:size ".
+  std::string data(size_t room = kBlockSize) {
+    std::vector<char> block(room);
+    const std::string bytes(block.data(), s.serialise(block));
+    std::string out;
+    for (size_t at = 0; at < bytes.size();) {
+      const auto b = [&](size_t i) { return static_cast<uint32_t>(static_cast<uint8_t>(bytes[at + i])); };
+      const size_t n = b(0) << 16 | b(1) << 8 | b(2);
+      if (b(3) == NGHTTP2_DATA) out += std::to_string(b(7) << 8 | b(8)) + ":" + std::to_string(n) + " ";
+      at += 9 + n;
+    }
+    return out;
+  }
+};
+
+TEST(session, a_body_that_ran_dry_goes_on_when_there_is_more) {
+  streaming p(1);
+  EXPECT_FALSE(p.s.has_output());
+  p.write(0, 3);
+  EXPECT_TRUE(p.s.has_output());
+  EXPECT_EQ(p.data(), "1:3 ");
+  EXPECT_FALSE(p.s.has_output());
+  p.write(0, 4);
+  p.write(0, 5);  // before it was asked: one frame
+  EXPECT_EQ(p.data(), "1:9 ");
+  p[0].asked = 0;
+  p.s.resume(p[0]);  // for nothing
+  EXPECT_EQ(p.output(), "");
+  EXPECT_FALSE(p.s.has_output());
+  p.write(0, 6);
+  EXPECT_EQ(p.data(), "1:6 ");
+  EXPECT_EQ(p[0].asked, 2);
+  p[0].goes_on = false;
+  p.s.resume(p[0]);
+  EXPECT_EQ(peer::kinds(p.output()), "HR");  // the answer is whole, and its caller is told to stop sending
+  EXPECT_EQ(p.closed, 1);
+  EXPECT_FALSE(p.s.has_output());
+}
+
+TEST(session, the_last_bytes_and_the_end_of_a_body_in_one) {
+  streaming p(1);
+  p.write(0, 3);
+  p[0].goes_on = false;
+  p.s.resume(p[0]);
+  EXPECT_EQ(peer::kinds(p.output()), "DHR");
+  EXPECT_EQ(p.closed, 1);
+}
+
+TEST(session, small_bodies_leave_in_the_order_in_which_they_came) {
+  streaming p(4);
+  for (const size_t i : {2u, 0u, 3u, 1u}) p.write(i, 10 + i);
+  p.write(2, 100);
+  EXPECT_EQ(p.data(), "5:112 1:10 7:13 3:11 ");
+  EXPECT_FALSE(p.s.has_output());
+}
+
+TEST(session, small_bodies_do_not_wait_for_the_end_of_large_ones) {
+  streaming p(3);
+  p.write(0, 60'000);
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  p.write(1, 20);
+  p.write(2, 30);
+  // nghttp2 has a frame of the large one packed already, and takes the next for as old as what has just come.
+  EXPECT_EQ(p.data(), "1:16384 1:16384 3:20 5:30 1:10848 ");
+}
+
+// nghttp2 has packed the last bytes there are and finds no room for the frame; only then does the stream get more.
+TEST(session, a_body_grows_while_its_last_frame_waits_for_room) {
+  streaming p(2);
+  p.write(0, 60'000);
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  p.write(1, 1000);
+  p[1].asked = 0;
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  ASSERT_EQ(p[1].asked, 1);
+  p.write(1, 500);
+  EXPECT_EQ(p.data(), "3:1000 1:10848 3:500 ");
+  p.write(1, 7);
+  EXPECT_EQ(p.data(), "3:7 ");
+}
+
+TEST(session, streams_that_close_with_a_body_on_its_way) {
+  const auto reset = [](uint32_t id) { return frame(NGHTTP2_RST_STREAM, 0, id, std::string("\0\0\0\x08", 4)); };
+  for (const uint32_t gone : {1u, 3u, 5u}) {  // the first, one in the middle, the last of those that wait
+    streaming p(3);
+    for (size_t i = 0; i < 3; i++) p.write(i, 10);
+    ASSERT_TRUE(p.s.receive(reset(gone), 0));
+    std::string left;
+    for (const uint32_t id : {1u, 3u, 5u}) {
+      if (id != gone) left += std::to_string(id) + ":10 ";
+    }
+    EXPECT_EQ(p.data(), left);
+    p.s.resume(p[gone / 2]);  // is no error
+    EXPECT_FALSE(p.s.has_output());
+  }
+  // Packed, and no room for it; and more has come since.
+  streaming p(2);
+  p.write(0, 60'000);
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  p.write(1, 1000);
+  p[1].asked = 0;
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  ASSERT_EQ(p[1].asked, 1);
+  p.write(1, 500);
+  ASSERT_TRUE(p.s.receive(reset(3), 0));
+  EXPECT_EQ(p.data(), "1:10848 ");
+  p.write(0, 1);
+  EXPECT_EQ(p.data(), "1:1 ");
+  EXPECT_FALSE(p.s.has_output());
+}
+
+TEST(session, bodies_that_wait_when_the_connection_ends_are_not_sent) {
+  streaming p(2);
+  p.write(0, 10);
+  p.write(1, 10);
+  ASSERT_TRUE(p.s.receive(frame(NGHTTP2_PING, 0, 0, "short"), 0));  // the GOAWAY is nghttp2's
+  EXPECT_EQ(peer::kinds(p.output()), "G");
+  EXPECT_FALSE(p.s.has_output());
+  EXPECT_TRUE(p.s.finished());
+}
+
+TEST(session, a_stream_that_waited_when_its_connection_ended_serves_another) {
+  streaming dead(3);
+  for (size_t i = 0; i < 3; i++) dead.write(i, 10);
+  struct reusing final : peer {
+    stream* reused = nullptr;
+    stream* open_stream(int32_t id) override { return reused != nullptr ? std::exchange(reused, nullptr) : peer::open_stream(id); }
+  } q;
+  q.reused = &dead[1];
+  dead[1].goes_on = false;
+  const auto whole = static_cast<uint8_t>(NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM);
+  ASSERT_TRUE(q.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, whole, 1, kRequest), 0));
+  EXPECT_EQ(peer::kinds(q.output()), "SSWHDH");
+  EXPECT_EQ(q.closed, 1);
+  // And the next one waits its turn as ever.
+  ASSERT_TRUE(q.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 3, kRequest), 0));
+  answering& next = *q.streams.back();
+  next.goes_on = true;
+  next.body = 0;
+  next.on_request_end(q.s);
+  EXPECT_EQ(peer::kinds(q.output()), "H");
+  next.body = 5;
+  q.s.resume(next);
+  EXPECT_EQ(peer::kinds(q.output()), "D");
 }
 
 TEST(session, refused_stream_leaves_the_connection_alone) {
