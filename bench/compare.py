@@ -89,7 +89,7 @@ IDLE_BAR_BYTES = 12_000
 # one attack make it hold by its limits (zero_windows: 50 connections with 20 answers of 60 kB each).
 ATTACK_BAR_US = 50_000
 ATTACK_BAR_RSS_KB = 128 << 10
-# Thirty attacks take four minutes in all: each has reached its limits, or what it holds, within the first tenths of a second.
+# All of them take three and a half minutes: each has reached its limits, or what it holds, within the first tenths of a second.
 ATTACK_SECONDS, ATTACK_ROUNDS = 2.0, 3
 RUN_SECONDS_LIMIT = 180
 
