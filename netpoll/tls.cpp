@@ -16,7 +16,7 @@
 // if its write could end with WANT_WRITE, the caller would have to come back with the same bytes, and a caller whose deadline has passed
 // does not. So a write that has been accepted is sent whatever becomes of its caller: by `flush`, under send_lock. `out` stays small: a
 // write begins only when what is there has gone, and adds at most kBatch. A try_write_some that could not send all it made, and a reader
-// that makes output (a key update), leave the rest to a goroutine of its own, the flusher.
+// that makes output (an alert), leave the rest to a goroutine of its own, the flusher.
 //
 // Locks, in this order: read_lock or write_lock (one reader, one writer; a handshake takes both, read_lock first), send_lock, ssl_lock.
 //
@@ -88,6 +88,8 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   // Guarded by send_lock: taken from `out`, sent up to sent_to.
   std::vector<char> sending;
   size_t sent_to = 0;
+  // Who holds send_lock and is, or may be, inside of the carrier's write. Compared with oneself only.
+  std::atomic<const rt::g*> sender{nullptr};
 
   state(std::unique_ptr<stream> c, SSL_CTX* context);
   ~state() { SSL_free(ssl); }  // and the BIO
@@ -208,6 +210,7 @@ bool tls_conn::state::flush(bool park, asio::error_code& ec) {
     } else if (!send_lock.try_lock()) {
       return false;
     }
+    sender.store(rt::getg(), std::memory_order_relaxed);
     bool blocked = false;
     for (;;) {
       if (sent_to == sending.size()) {
@@ -225,6 +228,7 @@ bool tls_conn::state::flush(bool park, asio::error_code& ec) {
       break;
     }
     if (!ec && !blocked && sending.capacity() > kBatch + kRecord) std::vector<char>().swap(sending);
+    sender.store(nullptr, std::memory_order_relaxed);
     send_lock.unlock();
     if (ec || blocked) return false;
     // Whoever made output after our last look found send_lock taken and left it to us.
@@ -258,7 +262,11 @@ void tls_conn::state::flush_later() {
 // The carrier is closed, which ends the flusher's wait for it: so this parks a moment only. With the flusher's reference taken over what it
 // used goes when the caller says, and not whenever a goroutine that nobody knows of comes to run. REQUIRES: closed, so that no other
 // flusher begins.
+//
+// A carrier that closes the connection above it from within its own write is the flusher itself, or a writer whose send_lock the flusher
+// may be waiting for: it does not wait. The flusher leaves when that write has returned.
 void tls_conn::state::await_flusher() noexcept {
+  if (sender.load(std::memory_order_relaxed) == rt::getg()) return;
   std::shared_ptr<state> theirs;
   lock_guard held(ssl_lock);
   heir = &theirs;

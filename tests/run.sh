@@ -13,8 +13,8 @@
 # Several may be named: they run one after the other. Options:
 #   --quick                  leaves out the tests labelled "stress"; with --tiny builds and runs those of runtime/sched and runtime/sync only;
 #                            with --clang builds libraries and servers only, and runs nothing
-#   --server                 with --asan or --tsan: the server and the client instead, in a build folder of their own, with those of their
-#                            tests that need no gRPC C++, but for the conformance test with --asan (server/README.md, "Under the sanitizers")
+#   --server                 with --asan or --tsan: the server and the client instead, in a build folder of their own, with their tests; with
+#                            --tsan those that need no gRPC C++ (server/README.md, "Under the sanitizers")
 #   --no-install             installs nothing; for machines where that is somebody else's job
 #   -- ARGUMENTS…            go to ctest, e.g. `-- -R chan`
 #
@@ -116,13 +116,16 @@ configure_and_build() {
   cmake "$@" "${strict[@]}" && cmake --build "$directory" -j "$jobs"
 }
 
-# The server and the client, with the tests that need no gRPC C++ (nor try the command line, the plugin, the examples); with AddressSanitizer
-# those of conformance, too, one of whose clients is gRPC C++'s.
+# The server and the client. With AddressSanitizer all their tests but those that build a project of somebody else's, which is not instrumented;
+# with ThreadSanitizer those that need no gRPC C++ (nor try the command line, the plugin, the examples).
 sanitized_server() {
   local sanitizer=$1 folder=build/$1-server status=0
-  local -a targets=(tests/server/{http2,grpc,client,tls,services,admin}/all)
-  local left_out='grpcpp_|interop_|warren_interop_|smoke_|plugin_|outside_|(flags|bad_input|secure|drain|scrape)_test$'
-  if [[ $sanitizer == asan ]]; then targets+=(tests/server/conformance/all); else left_out+='|conformance_'; fi
+  local -a targets=(tests/server/all)
+  local left_out='outside_'
+  if [[ $sanitizer == tsan ]]; then
+    targets=(tests/server/{http2,grpc,client,tls,services,admin}/all)
+    left_out+='|grpcpp_|interop_|warren_interop_|smoke_|plugin_|conformance_|(flags|bad_input|secure|drain|scrape)_test$'
+  fi
   cmake --preset "$sanitizer" -B "$folder" -DWARREN_BUILD_SERVER=ON "${strict[@]}" &&
     cmake --build "$folder" -j "$jobs" --target "${targets[@]}" || return 1
   ctest_arguments+=(-E "^($left_out)")

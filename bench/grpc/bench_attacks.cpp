@@ -3,8 +3,11 @@
 // For each attack: greeter_server with its defaults in a process of its own on one processor; a second process (this program with --victim)
 // on the other, which makes a call every millisecond over one connection and notes the time from when the call was due to its answer; and
 // the attackers, goroutines of this process, on the victim's processor. What they do is what tests/server/grpc/flood_test.cpp and
-// slow_test.cpp do, again and again: whoever is cut off connects anew. A peer that is half dead takes a firewall to play, and is left to
-// the tests.
+// slow_test.cpp do, again and again: whoever is cut off connects anew. When it is over the server's /metrics must have counted the attack,
+// and its memory must have been bounded. A peer that is half dead takes a firewall to play, handshakes that trickle take TLS, for which
+// this second connection has no client: these two are left to the tests.
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -20,6 +23,8 @@
 #include <functional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -76,6 +81,8 @@ int victim(const std::string& address, pid_t server, double seconds) {
   clockid_t cpu;
   if (clock_getcpuclockid(server, &cpu) != 0) throw std::runtime_error("the server's CPU clock cannot be read");
   bench::plain_connection c(address);
+  std::printf("connected to %s\n", address.c_str());
+  std::fflush(stdout);
   const std::string block = bench::request_block(kEcho, "victim");
   std::vector<one_call> calls;  // number n is on stream 2n + 1
   std::vector<double> us;       // from due to answered
@@ -148,7 +155,7 @@ std::string setting(uint16_t id, uint32_t value) { return std::string{static_cas
 
 std::string hello(size_t size) { return bench::string_field(1, std::string(size, 'n')); }
 
-// 64 MiB of nothing, packed.
+// 16 MiB of nothing, packed: four times what is taken.
 const std::string& gzip_bomb() {
   static const std::string bomb = [] {
     std::string out(1 << 20, '\0');
@@ -157,10 +164,10 @@ const std::string& gzip_bomb() {
     deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY);
     z.next_out = reinterpret_cast<Bytef*>(out.data());
     z.avail_out = static_cast<uInt>(out.size());
-    for (int i = 0; i < 64; i++) {
+    for (int i = 0; i < 16; i++) {
       z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(zeros.data()));
       z.avail_in = static_cast<uInt>(zeros.size());
-      deflate(&z, i == 63 ? Z_FINISH : Z_NO_FLUSH);
+      deflate(&z, i == 15 ? Z_FINISH : Z_NO_FLUSH);
     }
     out.resize(z.total_out);
     deflateEnd(&z);
@@ -169,21 +176,32 @@ const std::string& gzip_bomb() {
   return bomb;
 }
 
+// Samples of /metrics by which an attack is seen.
+const std::string kAbuse = R"(warren_grpc_connections_ended_total{reason="abuse"})";
+const std::string kProtocolError = R"(warren_grpc_connections_ended_total{reason="protocol_error"})";
+const std::string kAccepted = "warren_grpc_connections_accepted_total";
+const std::string kRejected = "warren_grpc_calls_rejected_total";
+const std::string kStarted = R"(grpc_server_started_total{grpc_type="unary",grpc_service="helloworld.Greeter",grpc_method="SayHello"})";
+const std::string kTooLarge =
+    R"(grpc_server_handled_total{grpc_type="unary",grpc_service="helloworld.Greeter",grpc_method="SayHello",grpc_code="ResourceExhausted"})";
+
 struct attack {
   const char* name;
   int connections;  // at a time
   bool greet;
   std::function<void(raw_client&)> run;
+  std::string counter = kAbuse;
+  rlim_t descriptors = 0;  // the server's limit of them from when the second connection is there; 0: as it is
 };
 
-attack flooding(const char* name, unit one) {
-  return {name, 4, true, [one = std::move(one)](raw_client& c) { flood(c, one); }};
+attack flooding(const char* name, unit one, std::string counter = kAbuse) {
+  return {name, 4, true, [one = std::move(one)](raw_client& c) { flood(c, one); }, std::move(counter)};
 }
 
 std::vector<attack> attacks() {
   using rc = raw_client;
   std::vector<attack> all;
-  all.push_back({"none", 0, true, {}});
+  all.push_back({"none", 0, true, {}, kStarted});
   all.push_back(flooding("window_updates", [](rc&) { return rc::frame_bytes(NGHTTP2_WINDOW_UPDATE, 0, 0, be32(1)); }));
   all.push_back(flooding("priorities", [](rc&) { return rc::frame_bytes(NGHTTP2_PRIORITY, 0, 101, std::string("\0\0\0\0\1", 5)); }));
   all.push_back(flooding("pings", [](rc&) { return rc::frame_bytes(NGHTTP2_PING, 0, 0, "12345678"); }));
@@ -201,18 +219,24 @@ std::vector<attack> attacks() {
     return open + on_last_stream(c, NGHTTP2_RST_STREAM, be32(NGHTTP2_CANCEL));
   }));
   all.push_back(flooding("made_you_reset", [](rc& c) { return open_stream(c, rc::with(rc::request_fields(kEcho), "te", "gzip"), true); }));
-  all.push_back(flooding("reset_by_zero_window_update", [](rc& c) {
-    const std::string open = open_stream(c);
-    return open + on_last_stream(c, NGHTTP2_WINDOW_UPDATE, be32(0));
-  }));
+  all.push_back(flooding(
+      "reset_by_zero_window_update",
+      [](rc& c) {
+        const std::string open = open_stream(c);
+        return open + on_last_stream(c, NGHTTP2_WINDOW_UPDATE, be32(0));
+      },
+      kProtocolError));
   all.push_back(flooding("reset_by_window_overflow", [](rc& c) {
     const std::string open = open_stream(c);
     return open + on_last_stream(c, NGHTTP2_WINDOW_UPDATE, be32(0x7fffffff));
   }));
-  all.push_back(flooding("data_after_the_end", [](rc& c) {
-    const std::string open = open_stream(c, true);
-    return open + on_last_stream(c, NGHTTP2_DATA, message(std::string(300, 'y')));
-  }));
+  all.push_back(flooding(
+      "data_after_the_end",
+      [](rc& c) {
+        const std::string open = open_stream(c, true);
+        return open + on_last_stream(c, NGHTTP2_DATA, message(std::string(300, 'y')));
+      },
+      kProtocolError));
   all.push_back(flooding("hpack_bombs", [](rc& c) {
     fields f = rc::request_fields(kEcho);
     f.emplace_back("x-bomb", std::string(3000, 'b'));
@@ -224,12 +248,16 @@ std::vector<attack> attacks() {
                    c.send_frame(NGHTTP2_HEADERS, 0, 1, c.encode(rc::request_fields(kEcho)));
                    flood(c, [](rc&) { return rc::frame_bytes(NGHTTP2_CONTINUATION, 0, 1, ""); });
                  }});
-  all.push_back({"broken_frames", 4, true, [](rc& c) {
+  all.push_back({"broken_frames", 4, true,
+                 [](rc& c) {
                    c.send(rc::frame_bytes(NGHTTP2_PING, 0, 0, "short"));
                    c.wait_closed();
-                 }});
-  all.push_back({"connections", 16, false, [](rc&) {}});
-  all.push_back({"calls", 4, true, [](rc& c) {
+                 },
+                 kProtocolError});
+  all.push_back({"connections", 16, false, [](rc&) {}, kAccepted});
+  all.push_back({"no_descriptors", 200, true, [](rc&) { stay(); }, "warren_grpc_accept_errors_total", 64});
+  all.push_back({"calls", 4, true,
+                 [](rc& c) {
                    // No attack but a crowd: a thousand calls at once on each connection, again and again.
                    while (!over && !c.write_error && !c.closed) {
                      std::string burst;
@@ -243,14 +271,21 @@ std::vector<attack> attacks() {
                      c.wait(last);
                      c.replies.clear();
                    }
-                 }});
+                 },
+                 kStarted});
   all.push_back(
       flooding("paths_without_slash", [](rc& c) { return open_stream(c, rc::request_fields("helloworld.Greeter/SayHello"), true); }));
-  all.push_back(flooding("prefixes_of_4_gb", [](rc& c) {
-    const std::string open = open_stream(c);
-    return open + on_last_stream(c, NGHTTP2_DATA, std::string("\0\xff\xff\xff\xff", 5));
-  }));
-  all.push_back({"gzip_bombs", 4, true, [](rc& c) {
+  all.push_back(flooding(
+      "bad_base64", [](rc& c) { return open_stream(c, rc::with(rc::request_fields(kEcho), "x-bin", "!!!!"), true); }, kRejected));
+  all.push_back(flooding(
+      "prefixes_of_4_gb",
+      [](rc& c) {
+        const std::string open = open_stream(c);
+        return open + on_last_stream(c, NGHTTP2_DATA, std::string("\0\xff\xff\xff\xff", 5));
+      },
+      kTooLarge));
+  all.push_back({"gzip_bombs", 4, true,
+                 [](rc& c) {
                    const std::string m = message(gzip_bomb(), 1);
                    while (!over && !c.write_error && !c.closed) {
                      const int32_t id = c.begin(rc::with(rc::request_fields(kEcho), "grpc-encoding", "gzip"));
@@ -258,16 +293,20 @@ std::vector<attack> attacks() {
                      c.wait(id);
                      c.replies.clear();
                    }
-                 }});
-  all.push_back({"slow_preface", 200, false, [](rc& c) {
+                 },
+                 kTooLarge});
+  all.push_back({"slow_preface", 200, false,
+                 [](rc& c) {
                    for (const char byte : std::string(NGHTTP2_CLIENT_MAGIC, NGHTTP2_CLIENT_MAGIC_LEN - 1)) {
                      if (over || c.write_error) return;
                      c.send(std::string(1, byte));
                      warren::sleep(50ms);
                    }
                    stay();
-                 }});
-  all.push_back({"slow_headers", 200, true, [](rc& c) {
+                 },
+                 kAccepted});
+  all.push_back({"slow_headers", 200, true,
+                 [](rc& c) {
                    const int32_t id = c.next_id();
                    c.send_frame(NGHTTP2_HEADERS, 0, id, c.encode(rc::request_fields(kEcho)));
                    const std::string more = c.encode({{"x-long", std::string(12'000, 'l')}});
@@ -277,8 +316,10 @@ std::vector<attack> attacks() {
                      c.send(f.substr(i, 1));
                      warren::sleep(10ms);
                    }
-                 }});
-  all.push_back({"slow_bodies", 50, true, [](rc& c) {
+                 },
+                 kAccepted});
+  all.push_back({"slow_bodies", 50, true,
+                 [](rc& c) {
                    const std::string m = message(std::string(4000, 'x'));
                    std::vector<int32_t> ids;
                    for (int i = 0; i < 100; i++) ids.push_back(c.begin(rc::request_fields(kEcho)));
@@ -287,8 +328,10 @@ std::vector<attack> attacks() {
                      warren::sleep(200ms);
                    }
                    stay();
-                 }});
-  all.push_back({"zero_windows", 50, true, [](rc& c) {
+                 },
+                 kStarted});
+  all.push_back({"zero_windows", 50, true,
+                 [](rc& c) {
                    c.send_frame(NGHTTP2_SETTINGS, 0, 0, setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 0));
                    for (int i = 0; i < 20; i++) {
                      const int32_t id = c.begin(rc::request_fields(kEcho));
@@ -296,8 +339,10 @@ std::vector<attack> attacks() {
                      for (size_t at = 0; at < m.size(); at += 16'384) c.data(id, m.substr(at, 16'384), at + 16'384 >= m.size());
                    }
                    stay();
-                 }});
-  all.push_back({"tiny_windows", 4, true, [](rc& c) {
+                 },
+                 kStarted});
+  all.push_back({"tiny_windows", 4, true,
+                 [](rc& c) {
                    c.send_frame(NGHTTP2_SETTINGS, 0, 0, setting(NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 1));
                    while (!over && !c.closed && !c.write_error) {
                      const int32_t id = c.start(kEcho, hello(3000));
@@ -309,14 +354,17 @@ std::vector<attack> attacks() {
                      c.wait(id);
                      c.replies.clear();
                    }
-                 }});
-  all.push_back({"never_reads", 20, true, [](rc& c) {
+                 },
+                 kStarted});
+  all.push_back({"never_reads", 20, true,
+                 [](rc& c) {
                    flood(c, [](rc& r) {
                      const std::string open = open_stream(r);
                      const int32_t id = r.next_id() - 2;
                      return open + rc::frame_bytes(NGHTTP2_DATA, NGHTTP2_FLAG_END_STREAM, id, message(hello(200)));
                    });
-                 }});
+                 },
+                 kStarted});
   return all;
 }
 
@@ -348,17 +396,56 @@ uint64_t attack_until_over(const attack& a, const std::string& address) {
   return made;
 }
 
+// --- what the server has counted ---------------------------------------------------------------------------------------------------------
+
+// GET /metrics from "127.0.0.1:PORT". The admin port serves a request and closes; after no_descriptors it may first have to recover.
+std::string scrape(const std::string& admin) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in to{};
+  to.sin_family = AF_INET;
+  to.sin_port = htons(static_cast<uint16_t>(std::stoi(admin.substr(admin.rfind(':') + 1))));
+  to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const timeval patience{10, 0};
+  setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
+  static constexpr std::string_view ask = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  std::string page;
+  if (connect(fd, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0 && send(fd, ask.data(), ask.size(), MSG_NOSIGNAL) > 0) {
+    char block[64 << 10];
+    for (ssize_t n; (n = recv(fd, block, sizeof block, 0)) > 0;) page.append(block, static_cast<size_t>(n));
+  }
+  close(fd);
+  return page;
+}
+
+// Throws std::runtime_error if the page has no such sample: it was renamed, or the page did not come.
+long long sample(const std::string& page, const std::string& name) {
+  const size_t at = page.find("\n" + name + " ");
+  if (at == std::string::npos) throw std::runtime_error("/metrics has no sample " + name);
+  return std::stoll(page.substr(at + name.size() + 2));
+}
+
 // --- one line each -----------------------------------------------------------------------------------------------------------------------
 
 void measure(const attack& a, const std::string& here, int server_cpu, int load_cpu, double seconds) {
-  bench::child server({here + "/greeter_server", "--listen", "127.0.0.1:0", "--admin", "off"}, server_cpu);
+  bench::child server({here + "/greeter_server", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"}, server_cpu);
   const std::string address = server.wait_for_line("listening on ", 10'000);
-  if (address.empty()) throw std::runtime_error("greeter_server printed no \"listening on\" line within 10 s; run it by hand");
+  const std::string admin = server.wait_for_line("admin on ", 10'000);
+  if (address.empty() || admin.empty())
+    throw std::runtime_error("greeter_server printed no \"listening on\" line within 10 s; run it by hand");
   const auto cpu_before = static_cast<double>(server.cpu_nanoseconds());
   const auto queued_before = static_cast<double>(server.queued_nanoseconds());
   bench::child second(
       {here + "/bench_attacks", "--victim", address, "--server-pid", std::to_string(server.pid()), "--seconds", std::to_string(seconds)},
       load_cpu);
+  if (second.wait_for_line("connected to ", 10'000).empty())
+    throw std::runtime_error(std::string(a.name) + ": the second connection failed; see above");
+  rlimit before{};
+  if (a.descriptors != 0) {
+    bool done = prlimit(server.pid(), RLIMIT_NOFILE, nullptr, &before) == 0;
+    const rlimit few{a.descriptors, before.rlim_max};
+    done = done && prlimit(server.pid(), RLIMIT_NOFILE, &few, nullptr) == 0;
+    if (!done) throw std::system_error(errno, std::generic_category(), "limit the server's descriptors");
+  }
   over = false;
   std::string figures;
   // The attackers yield to the second connection: it is to measure the server, not how busy its own processor is.
@@ -372,14 +459,22 @@ void measure(const attack& a, const std::string& here, int server_cpu, int load_
   const double share = (static_cast<double>(server.cpu_nanoseconds()) - cpu_before) / 1e9 / seconds;
   const double queued = (static_cast<double>(server.queued_nanoseconds()) - queued_before) / 1e9 / seconds;
   const auto rss_kb = server.peak_rss_kb();
+  if (a.descriptors != 0 && prlimit(server.pid(), RLIMIT_NOFILE, &before, nullptr) != 0) {
+    throw std::system_error(errno, std::generic_category(), "give the server its descriptors back");
+  }
+  const long long counted = sample(scrape(admin), a.counter);
   const int ended = second.wait();
   if (figures.empty() || ended != 0) throw std::runtime_error(std::string(a.name) + ": the second connection failed; see above");
   if (const int status = server.stop(); status != 0) {
     throw std::runtime_error(std::string(a.name) + ": greeter_server ended with status " + std::to_string(status));
   }
-  std::printf("{\"attack\":\"%s\",%s,\"attackers\":%d,\"connections\":%llu,\"server_cpu\":%.2f,\"server_queued\":%.2f,\"rss_kb\":%lld}\n",
-              a.name, figures.c_str(), a.connections, static_cast<unsigned long long>(connections), share, queued,
-              static_cast<long long>(rss_kb));
+  std::string counter = a.counter;
+  for (size_t at = 0; (at = counter.find('"', at)) != std::string::npos; at += 2) counter.insert(at, "\\");
+  std::printf(
+      "{\"attack\":\"%s\",%s,\"attackers\":%d,\"connections\":%llu,\"server_cpu\":%.2f,\"server_queued\":%.2f,\"rss_kb\":%lld,"
+      "\"counter\":\"%s\",\"counted\":%lld}\n",
+      a.name, figures.c_str(), a.connections, static_cast<unsigned long long>(connections), share, queued, static_cast<long long>(rss_kb),
+      counter.c_str(), counted);
   std::fflush(stdout);
 }
 
@@ -389,7 +484,8 @@ constexpr const char* kUsage =
     "  --list     print the names of the attacks\n"
     "Prints one JSON object for each: what a second connection, with a call due every millisecond, waited for its answers;\n"
     "cpu_… is what the server used of its processor between a call and its answer, which others on the machine do not change;\n"
-    "server_cpu and server_queued are processors that the server used, and would have used if nobody else had.\n";
+    "server_cpu and server_queued are processors that the server used, and would have used if nobody else had;\n"
+    "counted is the sample of the server's /metrics that the attack moves.\n";
 
 int run(int argc, char** argv) {
   double seconds = 3;

@@ -49,9 +49,13 @@ class grpc_collector final : public prometheus::Collectable {
     total("warren_grpc_accept_errors_total", "Failed accept calls on the gRPC port.", now.accept_errors);
     MetricFamily& ended = f.family("warren_grpc_connections_ended_total", "Connections the server ended, by reason.", MetricType::Counter);
     const auto reason = [](const char* why, uint64_t value) { return counter_sample(static_cast<double>(value), {{"reason", why}}); };
-    ended.metric = {reason("abuse", now.connections_abused),    reason("not_http2", now.connections_not_http2),
-                    reason("stalled", now.connections_stalled), reason("dead", now.connections_dead),
-                    reason("age", now.connections_aged),        reason("idle", now.connections_idle)};
+    ended.metric = {reason("abuse", now.connections_abused),
+                    reason("protocol_error", now.connections_protocol_error),
+                    reason("not_http2", now.connections_not_http2),
+                    reason("stalled", now.connections_stalled),
+                    reason("dead", now.connections_dead),
+                    reason("age", now.connections_aged),
+                    reason("idle", now.connections_idle)};
     total("warren_grpc_connections_refused_total", "Connections closed at once: over max_connections.", now.connections_refused);
     total("warren_grpc_streams_stalled_total", "Calls reset because their answer could not be sent: the peer's window stayed shut.",
           now.streams_stalled);

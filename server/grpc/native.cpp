@@ -342,6 +342,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
     out.streams_refused = read(counted.streams_refused);
     out.connections_not_http2 = read(counted.not_http2);
     out.connections_abused = read(counted.abused);
+    out.connections_protocol_error = read(counted.protocol_errors);
     out.connections_stalled = read(counted.stalled);
     out.streams_stalled = read(counted.streams_stalled);
     out.connections_dead = read(counted.keepalive_failed);

@@ -8,8 +8,10 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include <warren/admin.h>
 #include <warren/channelz.h>
@@ -21,6 +23,7 @@
 #include <warren/reflection.h>
 #include <warren/runtime_service.h>
 #include <warren/signal.h>
+#include <warren/sync.h>
 
 namespace warren::host {
 namespace {
@@ -36,6 +39,28 @@ class registration final : public services {
  private:
   grpc::server& server_;
   grpc::health_service& health_;
+};
+
+// A goroutine that does something at each of these signals, until the end of the scope: what it uses may be gone after that.
+class at_signal {
+ public:
+  template <class F>
+  at_signal(std::initializer_list<int> signals, F act) : set_(signals) {
+    waits_.go([this, act = std::move(act)] {
+      asio::error_code closed;
+      for (int signal; (signal = set_.wait(closed)) != 0;) act(signal);
+    });
+  }
+  ~at_signal() {
+    set_.close();
+    waits_.wait();
+  }
+  at_signal(const at_signal&) = delete;
+  at_signal& operator=(const at_signal&) = delete;
+
+ private:
+  signal_set set_;
+  wait_group waits_;
 };
 
 // 2 if the address itself is wrong, 1 if it cannot be had.
@@ -104,27 +129,23 @@ int serve(const program& p, const flags& f, const std::function<void(services&)>
   if (!f.admin.empty()) std::printf("admin on %s\n", admin.address().c_str());
   std::fflush(stdout);
 
-  go([log, &server, with_tls = f.tls.enabled()] {
-    for (;;) {
-      wait_signal({SIGHUP});
-      if (!with_tls) {
-        log->info("SIGHUP: there is nothing to read again without --tls-cert");
-        continue;
-      }
-      try {
-        server.reload_tls();
-        log->info("SIGHUP: the TLS files were read again");
-      } catch (const grpc::tls_error& e) {
-        log->warn("SIGHUP: {}; the files of before stay in use", e.what());
-      }
+  const at_signal reload({SIGHUP}, [log, &server, with_tls = f.tls.enabled()](int) {
+    if (!with_tls) {
+      log->info("SIGHUP: there is nothing to read again without --tls-cert");
+      return;
+    }
+    try {
+      server.reload_tls();
+      log->info("SIGHUP: the TLS files were read again");
+    } catch (const grpc::tls_error& e) {
+      log->warn("SIGHUP: {}; the files of before stay in use", e.what());
     }
   });
 
   const int signal = wait_signal({SIGTERM, SIGINT});
   log->info("SIG{}: no new calls; those that run have {} s to finish", sigabbrev_np(signal),
             std::chrono::duration<double>(f.grace).count());
-  go([log] {
-    const int again = wait_signal({SIGTERM, SIGINT});
+  const at_signal end_at_once({SIGTERM, SIGINT}, [log](int again) {
     log->warn("SIG{} again: ending at once", sigabbrev_np(again));
     log->flush();
     _exit(1);

@@ -484,8 +484,13 @@ void connection::count_events() {
   if (!end_counted_ && session_.ended()) {
     end_counted_ = true;
     transport_counters& count = host_.counters();
-    if (session_.reason() == session::end_reason::not_http2) count.not_http2.fetch_add(1, std::memory_order_relaxed);
-    if (session_.reason() == session::end_reason::abuse) count.abused.fetch_add(1, std::memory_order_relaxed);
+    switch (session_.reason()) {
+      case session::end_reason::not_http2: count.not_http2.fetch_add(1, std::memory_order_relaxed); break;
+      case session::end_reason::abuse: count.abused.fetch_add(1, std::memory_order_relaxed); break;
+      case session::end_reason::protocol: count.protocol_errors.fetch_add(1, std::memory_order_relaxed); break;
+      case session::end_reason::owner:  // whoever called terminate has counted why
+      case session::end_reason::none: break;
+    }
   }
   if (session_.streams_refused() != refused_counted_) {
     host_.counters().streams_refused.fetch_add(session_.streams_refused() - refused_counted_, std::memory_order_relaxed);

@@ -29,6 +29,7 @@ struct transport_counters {
   std::atomic<uint64_t> streams_refused{0};
   std::atomic<uint64_t> not_http2{0};
   std::atomic<uint64_t> abused{0};
+  std::atomic<uint64_t> protocol_errors{0};
   std::atomic<uint64_t> stalled{0};
   std::atomic<uint64_t> streams_stalled{0};
   std::atomic<uint64_t> keepalive_failed{0};

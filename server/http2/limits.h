@@ -59,9 +59,10 @@ inline constexpr size_t kMaxQueuedAcks = 100;
 inline constexpr size_t kRememberedEnds = 8;
 
 // --- floods --------------------------------------------------------------------------------------------------------------------------
-// RST_STREAM from the peer (rapid reset, CVE-2023-44487): nghttp2's token bucket, with its own defaults made explicit.
-inline constexpr uint64_t kPeerResetBurst = 1000;
-inline constexpr uint64_t kPeerResetPerSecond = 33;
+// RST_STREAM from the peer (rapid reset, CVE-2023-44487): so many at once, so many a second from then on. The figures are nghttp2's own
+// defaults. What a call costs that is given up is bounded besides: its handler counts against max_concurrent_streams until it returns.
+inline constexpr int kPeerResetBurst = 1000;
+inline constexpr int kPeerResetPerSecond = 33;
 // So many times the header limit are still read for the one answer (431); a block that goes on costs the stream and a reset of ours.
 inline constexpr size_t kHeaderBomb = 16;
 

@@ -50,8 +50,6 @@ constexpr uint8_t kDrainPing[8] = {1, 6, 1, 8, 0, 3, 3, 9};
 
 constexpr uint8_t kKeepalivePing[8] = {'w', 'a', 'r', 'r', 'e', 'n', 'k', 'a'};
 
-constexpr int64_t kToken = 1'000'000'000;
-
 bool looks_like_http1(std::string_view first_bytes) {
   // A request line starts with a method: upper-case letters and then a space. Enough to choose the form of the refusal.
   size_t n = 0;
@@ -195,6 +193,9 @@ struct session::callbacks {
       case NGHTTP2_DATA:
         if ((frame->hd.flags & NGHTTP2_FLAG_END_STREAM) != 0) end_request(s, find(s, frame->hd.stream_id));
         break;
+      case NGHTTP2_RST_STREAM:
+        if (!s.peer_resets_.take(s.now_)) return s.flooded();
+        break;
       case NGHTTP2_SETTINGS:
         if ((frame->hd.flags & NGHTTP2_FLAG_ACK) == 0 && !s.settings_seen_) {
           s.settings_seen_ = true;
@@ -286,7 +287,8 @@ struct session::callbacks {
         }
         break;
       case NGHTTP2_GOAWAY:
-        if (frame->goaway.error_code != NGHTTP2_NO_ERROR && s.reason_ == end_reason::none) s.reason_ = end_reason::protocol;
+        if (frame->goaway.error_code == NGHTTP2_NO_ERROR || s.reason_ != end_reason::none) break;
+        s.reason_ = s.terminated_ ? end_reason::owner : end_reason::protocol;
         break;
       default: break;
     }
@@ -368,7 +370,8 @@ struct session::callbacks {
       nghttp2_option_set_no_closed_streams(made, 1);
       nghttp2_option_set_no_http_messaging(made, 1);  // field_rules applies them
       nghttp2_option_set_max_outbound_ack(made, kMaxQueuedAcks);
-      nghttp2_option_set_stream_reset_rate_limit(made, kPeerResetBurst, kPeerResetPerSecond);
+      // nghttp2 counts the peer's resets, too, but ends with INTERNAL_ERROR and tells nobody: our bucket is to be empty first.
+      nghttp2_option_set_stream_reset_rate_limit(made, 2 * kPeerResetBurst, 2 * kPeerResetPerSecond);
       nghttp2_option_set_max_continuations(made, kMaxContinuations);
       return made;
     }();
@@ -377,7 +380,7 @@ struct session::callbacks {
 };
 
 session::session(const session_limits& limits, events& to)
-    : limits_(limits), to_(to), windows_(limits.windows), small_data_budget_(kSmallDataBudget), own_reset_tokens_(kOwnResetBurst * kToken) {
+    : limits_(limits), to_(to), windows_(limits.windows), small_data_budget_(kSmallDataBudget) {
   must(nghttp2_session_server_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()), "nghttp2_session_server_new3");
   // The first entry's value is overwritten on the wire: see serialise. NO_RFC7540_PRIORITIES spares us the dependency tree,
   // which RFC 9113 deprecates and no gRPC client uses.
@@ -439,7 +442,8 @@ bool session::feed(std::string_view bytes) {
   if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
   if (n < 0) {
     // A callback stopped it (reason_ is set) or nghttp2 did: queued acknowledgements, CONTINUATIONs.
-    if (reason_ == end_reason::none) reason_ = n == NGHTTP2_ERR_FLOODED ? end_reason::abuse : end_reason::protocol;
+    const bool flood = n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    if (reason_ == end_reason::none) reason_ = flood ? end_reason::abuse : end_reason::protocol;
     submitted(nghttp2_session_terminate_session(ng_, reason_ == end_reason::abuse ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR));
     return false;
   }
@@ -637,6 +641,7 @@ bool session::too_many_pings() {
 
 void session::terminate(uint32_t error_code) {
   if (ended()) return;
+  terminated_ = true;
   submitted(nghttp2_session_terminate_session(ng_, error_code));
 }
 
@@ -646,15 +651,11 @@ int session::flooded() {
 }
 
 bool session::odd() const noexcept {
-  return idle_frames_ > kOddFrames || own_reset_tokens_ < (kOwnResetBurst - kOddResets) * kToken ||
-         small_data_budget_ < kSmallDataBudget / 2;
+  return idle_frames_ > kOddFrames || own_resets_.missing() > kOddResets || small_data_budget_ < kSmallDataBudget / 2;
 }
 
 void session::own_reset() {
-  own_reset_tokens_ = std::min(kOwnResetBurst * kToken, own_reset_tokens_ + (now_ - own_reset_time_) * kOwnResetPerSecond);
-  own_reset_time_ = now_;
-  own_reset_tokens_ -= kToken;
-  if (own_reset_tokens_ >= 0 || ended()) return;
+  if (own_resets_.take(now_) || ended()) return;
   reason_ = end_reason::abuse;
   submitted(nghttp2_session_terminate_session(ng_, NGHTTP2_ENHANCE_YOUR_CALM));
 }

@@ -10,9 +10,11 @@
 #include <string_view>
 
 #include "server/http2/frame_watch.h"
+#include "server/http2/limits.h"
 #include "server/http2/outgoing.h"
 #include "server/http2/session_memory.h"
 #include "server/http2/stream.h"
+#include "server/http2/token_bucket.h"
 #include "server/http2/windows.h"
 
 namespace warren::http2 {
@@ -46,7 +48,8 @@ class session {
   enum class end_reason : uint8_t {
     none,
     not_http2,  // the first bytes were no preface; the answer is in the output
-    protocol,   // nghttp2 ended it: GOAWAY is in the output
+    protocol,   // the peer broke HTTP/2's rules: GOAWAY is in the output
+    owner,      // terminate() was called: GOAWAY is in the output
     abuse,      // a flood limit was passed: GOAWAY(ENHANCE_YOUR_CALM) is in the output
   };
 
@@ -156,11 +159,12 @@ class session {
   // Flood accounting.
   bool too_many_pings();
   int idle_frames_ = 0;
+  bool terminated_ = false;
   int ping_strikes_ = 0;
   int64_t last_ping_ = 0;  // 0: none since we last sent HEADERS or DATA
   int small_data_budget_;
-  int64_t own_reset_tokens_;  // in billionths of a token
-  int64_t own_reset_time_ = 0;
+  token_bucket own_resets_{kOwnResetBurst, kOwnResetPerSecond};
+  token_bucket peer_resets_{kPeerResetBurst, kPeerResetPerSecond};
   int64_t now_ = 0;
 
   // Inside serialise only: the room that send_data fills too.

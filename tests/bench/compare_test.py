@@ -54,5 +54,35 @@ class GrpcTable(unittest.TestCase):
         self.assertEqual(cells(row), ["18", "–", "–"])
 
 
+class AttackTable(unittest.TestCase):
+    """The second connection's wait is the median of the rounds; memory and what was counted are those of the worst."""
+
+    def row(self, *rounds):
+        return compare.attack_row("rapid_reset", [
+            {"attack": "rapid_reset", "p50_us": 1, "p99_us": p99, "max_us": 1, "cpu_p99_us": 1, "server_cpu": 0.5, "server_queued": 0.1,
+             "rss_kb": rss << 10, "counter": 'warren_grpc_connections_ended_total{reason="abuse"}', "counted": counted}
+            for p99, rss, counted in rounds])
+
+    def cells(self, row):
+        text = compare.markdown({"attacks": {"setting": SETTING, "rows": [row], "failures": []}})
+        head, line = (next(line for line in text.splitlines() if line.startswith(begin)) for begin in ("| attack", "| rapid reset"))
+        assert head.count("|") == line.count("|"), line
+        return [cell.strip() for cell in line.strip("|").split("|")][-3:]
+
+    def test_held(self):
+        memory, counted, bar = self.cells(self.row((10_000, 20, 7), (99_000, 30, 5), (20_000, 25, 9)))
+        self.assertEqual((memory, counted), ("30", '5 `connections_ended_total{reason="abuse"}`'))
+        self.assertTrue(bar.endswith(": met"), bar)
+
+    def test_each_bar_can_be_missed(self):
+        for worse in ((51_000, 20, 7), (10_000, 129, 7), (10_000, 20, 0)):
+            self.assertTrue(self.cells(self.row(worse))[2].endswith(": missed"), worse)
+
+    def test_labels_that_say_what_is_called_are_left_out(self):
+        self.assertEqual(compare.short_sample('grpc_server_handled_total{grpc_method="M",grpc_code="OK"}'),
+                         '`grpc_server_handled_total{grpc_code="OK"}`')
+        self.assertEqual(compare.short_sample("warren_grpc_accept_errors_total"), "`accept_errors_total`")
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -655,7 +655,7 @@ class thoughtful final : public stream {
     if (destroyed != nullptr) *destroyed = true;
   }
   std::function<void()> before_reading, before_writing, after_waiting_to_write;
-  bool* destroyed = nullptr;
+  std::atomic<bool>* destroyed = nullptr;
 
   bool is_open() const noexcept override { return to_.is_open(); }
   bool wait_readable(error_code& ec) override { return to_.wait_readable(ec); }
@@ -766,7 +766,7 @@ TEST(tls_over_anything, a_close_waits_for_who_sends_what_is_left) {
       task shake([&] { server.handshake(tls_conn::server); });
       client.handshake(tls_conn::client);
     }
-    bool destroyed = false;
+    std::atomic<bool> destroyed{false};
     between->destroyed = &destroyed;
     std::atomic<bool> aborted{false}, may_leave{false};
     between->after_waiting_to_write = [&] {
@@ -786,6 +786,83 @@ TEST(tls_over_anything, a_close_waits_for_who_sends_what_is_left) {
     }
     client = tls_conn();
     EXPECT_TRUE(destroyed);
+  });
+}
+
+// A carrier that finds its connection of no use may close what is above it, whoever writes: the goroutine that sends what is left …
+TEST(tls_over_anything, a_carrier_closes_from_within_the_write_of_what_is_left) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
+    thoughtful* const between = carrier.get();
+    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
+    client.host_name("localhost");
+    {
+      task shake([&] { server.handshake(tls_conn::server); });
+      client.handshake(tls_conn::client);
+    }
+    std::atomic<bool> closed{false};
+    between->after_waiting_to_write = [&] {
+      if (!closed) client.close();
+      closed = true;
+    };
+    const std::string data = pattern(1 << 16, 17);
+    error_code ec;
+    while (!ec) client.try_write_some(asio::buffer(data), ec);
+    EXPECT_EQ(ec, asio::error::would_block) << ec.message();
+    {
+      task reading([&] {
+        std::string got(1 << 22, 0);
+        error_code ignored;
+        asio::read(server, asio::buffer(got), ignored);
+      });
+    }
+    while (!closed) yield();
+    EXPECT_FALSE(client.is_open());
+  });
+}
+
+// … or a writer, for whom that goroutine waits.
+TEST(tls_over_anything, a_carrier_closes_from_within_a_write_that_others_wait_for) {
+  warren::run([] {
+    asio::ssl::context c = client_context(), s = server_context();
+    pair p = connected();
+    const int raw = p.b.native_handle();
+    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
+    thoughtful* const between = carrier.get();
+    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
+    client.host_name("localhost");
+    {
+      task shake([&] { server.handshake(tls_conn::server); });
+      client.handshake(tls_conn::client);
+    }
+    std::atomic<bool> destroyed{false}, inside{false}, alerted{false};
+    between->destroyed = &destroyed;
+    between->before_writing = [&] {
+      if (inside.exchange(true)) return;
+      while (!alerted) yield();
+      for (int i = 0; i < 1000; i++) yield();  // who is to send the alert comes to wait
+      client.close();
+    };
+    {
+      task writer([&] {
+        error_code ec;
+        client.write(asio::buffer("x", 1), ec);
+      });
+      while (!inside) yield();
+      // A record that is none: the reader has an alert to send, and finds the writer inside of the carrier.
+      const std::string record = "\x17\3\3" + std::string(1, '\0') + "\x20" + std::string(32, 'x');
+      EXPECT_EQ(::write(raw, record.data(), record.size()), static_cast<ssize_t>(record.size()));
+      error_code ec;
+      char b;
+      client.read_some(asio::buffer(&b, 1), ec);
+      EXPECT_EQ(ec.category(), asio::error::get_ssl_category()) << ec.message();
+      alerted = true;
+    }
+    EXPECT_FALSE(client.is_open());
+    client = tls_conn();
+    while (!destroyed) yield();  // by whoever leaves last
   });
 }
 

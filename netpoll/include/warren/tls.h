@@ -77,7 +77,8 @@ class tls_conn final : public stream {
   // shutdown_send: sends close_notify, the peer reads eof; this side may read on. shutdown_both: the carrier's too, at once.
   void shutdown(asio::socket_base::shutdown_type what, asio::error_code& ec) override;
   // Sends close_notify if that is possible without waiting, then closes the carrier, and on a goroutine waits until the one has left that
-  // sends what a try_… left over: no use of the carrier is under way afterwards that is not the caller's own.
+  // sends what a try_… left over: no use of the carrier is under way afterwards that is not the caller's own. A carrier may call this from
+  // within its own write: then that one leaves after the write has returned.
   void close(asio::error_code& ec) noexcept override;
   std::string peer_name() const override;
 

@@ -523,6 +523,37 @@ TEST(session, frames_after_the_end_that_the_peer_made) {
   }
 }
 
+// Rapid reset, with a clock of our own: a burst, and what time brings back.
+TEST(session, resets_of_the_peer_are_counted_and_forgotten) {
+  peer p;
+  EXPECT_TRUE(p.s.receive(kPreface + kSettings, 1));
+  uint32_t id = 1;
+  const auto resets = [&](int n, int64_t at) {
+    bool good = true;
+    for (; n > 0 && good; n--, id += 2) {
+      good = p.s.receive(
+          frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest) + frame(NGHTTP2_RST_STREAM, 0, id, std::string("\0\0\0\x08", 4)),
+          at);
+    }
+    return good;
+  };
+  constexpr int64_t kSecond = 1'000'000'000;
+  EXPECT_TRUE(resets(kPeerResetBurst, 1));
+  EXPECT_TRUE(resets(kPeerResetPerSecond, 1 + kSecond));
+  EXPECT_EQ(p.s.reason(), session::end_reason::none);
+  EXPECT_FALSE(resets(1, 1 + kSecond));
+  EXPECT_EQ(p.s.reason(), session::end_reason::abuse);
+}
+
+// Whoever ends a session by terminate() knows why: it is neither a broken rule nor a flood.
+TEST(session, an_end_by_its_owner_is_not_the_peers_fault) {
+  peer p;
+  EXPECT_TRUE(p.s.receive(kPreface + kSettings, 1));
+  p.s.terminate(NGHTTP2_ENHANCE_YOUR_CALM);
+  EXPECT_TRUE(peer::kinds(p.output()).ends_with("G"));
+  EXPECT_EQ(p.s.reason(), session::end_reason::owner);
+}
+
 TEST(session, not_http2) {
   peer p;
   EXPECT_FALSE(p.s.receive("GET / HTTP/1.1\r\n", 0));

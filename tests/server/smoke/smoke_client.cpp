@@ -26,6 +26,12 @@
 #include "grpc/health/v1/health.pb.h"
 #include "warren/v1/runtime.pb.h"
 
+#ifdef __SANITIZE_ADDRESS__
+// c-ares, by which gRPC C++ resolves "localhost", leaves ten bytes behind. The leak checker asks for this by name.
+extern "C" const char* __lsan_default_suppressions();
+extern "C" const char* __lsan_default_suppressions() { return "leak:libcares.so"; }
+#endif
+
 namespace {
 
 using grpc::StatusCode;

@@ -34,20 +34,21 @@ struct server_counters {
   uint64_t connections_accepted = 0;
   uint64_t connections_open = 0;
   uint64_t accept_errors = 0;
-  uint64_t calls_unknown_method = 0;   // answered UNIMPLEMENTED because no such service or method was added
-  uint64_t calls_rejected = 0;         // answered before a method was known or a handler ran: content-type, limits, framing …
-  uint64_t streams_refused = 0;        // RST_STREAM(REFUSED_STREAM): over the limit of concurrent streams or shutting down
-  uint64_t connections_not_http2 = 0;  // first bytes were no HTTP/2 preface
-  uint64_t connections_abused = 0;     // ended with GOAWAY(ENHANCE_YOUR_CALM): a flood limit was passed
-  uint64_t connections_stalled = 0;    // closed: the peer did not read, or did not finish its preface, in time
-  uint64_t streams_stalled = 0;        // reset: the peer's window stayed shut, and the answer could not be sent
-  uint64_t connections_refused = 0;    // over max_connections
-  uint64_t connections_dead = 0;       // ended: the peer did not answer a keepalive ping
-  uint64_t connections_aged = 0;       // told to go: max_connection_age
-  uint64_t connections_idle = 0;       // told to go: max_connection_idle
-  uint64_t windows_grown = 0;          // receive windows of a connection grew, because its path holds more
-  uint64_t calls_slow = 0;             // ended: the request did not come whole within request_timeout
-  uint64_t calls_over_limit = 0;       // answered UNAVAILABLE: max_concurrent_calls or server::limit
+  uint64_t calls_unknown_method = 0;        // answered UNIMPLEMENTED because no such service or method was added
+  uint64_t calls_rejected = 0;              // answered before a method was known or a handler ran: content-type, limits, framing …
+  uint64_t streams_refused = 0;             // RST_STREAM(REFUSED_STREAM): over the limit of concurrent streams or shutting down
+  uint64_t connections_not_http2 = 0;       // first bytes were no HTTP/2 preface
+  uint64_t connections_abused = 0;          // ended with GOAWAY(ENHANCE_YOUR_CALM): a flood limit was passed
+  uint64_t connections_protocol_error = 0;  // ended with GOAWAY(PROTOCOL_ERROR or another): the peer broke a rule of HTTP/2
+  uint64_t connections_stalled = 0;         // closed: the peer did not read, or did not finish its preface, in time
+  uint64_t streams_stalled = 0;             // reset: the peer's window stayed shut, and the answer could not be sent
+  uint64_t connections_refused = 0;         // over max_connections
+  uint64_t connections_dead = 0;            // ended: the peer did not answer a keepalive ping
+  uint64_t connections_aged = 0;            // told to go: max_connection_age
+  uint64_t connections_idle = 0;            // told to go: max_connection_idle
+  uint64_t windows_grown = 0;               // receive windows of a connection grew, because its path holds more
+  uint64_t calls_slow = 0;                  // ended: the request did not come whole within request_timeout
+  uint64_t calls_over_limit = 0;            // answered UNAVAILABLE: max_concurrent_calls or server::limit
 
   // TLS; all 0 without it.
   uint64_t tls_handshakes = 0;
