@@ -683,18 +683,29 @@ class thoughtful final : public stream {
   tcp_conn to_;
 };
 
-TEST(tls_over_anything, a_carrier_that_parks) {
-  warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
+// Two ends that have shaken hands, the client's over such a carrier.
+struct over_thoughtful {
+  asio::ssl::context client_side = client_context(), server_side = server_context();
+  tls_conn client, server;
+  thoughtful* between = nullptr;
+
+  over_thoughtful() {
     pair p = connected();
     auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
+    between = carrier.get();
+    client = tls_conn(std::unique_ptr<stream>(std::move(carrier)), client_side);
+    server = tls_conn(std::move(p.b), server_side);
     client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    task shake([this] { server.handshake(tls_conn::server); });
+    client.handshake(tls_conn::client);
+  }
+};
+
+TEST(tls_over_anything, a_carrier_that_parks) {
+  warren::run([] {
+    over_thoughtful ends;
+    tls_conn &client = ends.client, &server = ends.server;
+    thoughtful* const between = ends.between;
     std::atomic<bool> wrote{false};
     std::atomic<bool> reading{false};
     between->before_reading = [&] {
@@ -723,16 +734,9 @@ TEST(tls_over_anything, a_carrier_that_parks) {
 // it.
 TEST(tls_over_anything, a_close_in_the_midst_of_an_operation) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn &client = ends.client, &server = ends.server;
+    thoughtful* const between = ends.between;
     int writes = 0;
     between->before_writing = [&] {
       if (++writes == 3) client.close();
@@ -756,16 +760,9 @@ TEST(tls_over_anything, a_close_in_the_midst_of_an_operation) {
 // What try_write_some could not get rid of a goroutine sends that nobody knows of. It has left when close returns, with all that it held.
 TEST(tls_over_anything, a_close_waits_for_who_sends_what_is_left) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn& client = ends.client;
+    thoughtful* const between = ends.between;
     bool destroyed = false;
     between->destroyed = &destroyed;
     std::atomic<bool> aborted{false}, may_leave{false};
