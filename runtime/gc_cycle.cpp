@@ -111,6 +111,7 @@ void go_system(F&& f) {
 void gc_cycle::request(gc_trigger why) {
   const int64_t last = memory().gc.last_end();
   ask(why);
+  hurry();  // it may have begun, and sweep what the last one has left
   // Where the memory limit sets the goal, who has come to it waits for the marking to begin: the driver may have to wait for a processor.
   collector& gc = memory().gc;
   while (gc.phase() == gc_phase::off && gc.beyond_limit() && gc.last_end() == last) {
@@ -398,7 +399,7 @@ bool gc_cycle::end_nap() noexcept {
   return wake != nullptr;
 }
 
-// By a goroutine that allocates while a collection marks.
+// By a goroutine that allocates while a collection marks, or is wanted.
 void gc_cycle::hurry() noexcept {
   const int64_t nap_ends = nap_ends_.load(std::memory_order_relaxed);
   if (nap_ends == 0 || (!memory().gc.idle() && nanotime() < nap_ends)) return;

@@ -38,6 +38,12 @@
 // and removals by others leave right already, and the judgement stands until the collector's own next stop ends it. It is no matter how
 // long the others keep the world, or the processor.
 //
+// So does the driver's sweep, before a collection and after a manual one. The phase is off then, no lock is held, and a span is swept as a
+// whole before anybody stops (heap/sweep.cpp). What a stop in between may bring: other Ps, with new mcaches or without their old ones,
+// another mode, a look at all spans. None of it makes a span that wants to be swept: spans are made, and leave their mcaches, swept. What
+// would is another collection, as that raises sweepgen, and lists that are not empty would be taken for swept ones. There is none: only the
+// driver collects, and it is here. So when sweep_one has found nothing, nothing comes after it, however often the driver was away.
+//
 // The modes are Go's history, and oracles for each other (gc.md §3.7):
 //   stw       the world stands from start to finish. No barrier is needed.
 //   dijkstra  stores shade what is stored. Stacks are scanned while it runs, and all again in mark_termination, marking included.
@@ -137,7 +143,7 @@ class collector {
   // For the report: what sweeping right afterwards took.
   void swept(int64_t ns) noexcept { report_.sweep_ns = ns; }
 
-  // Sweeps all that is left.
+  // Sweeps all that is left. On the driver, phase off, the world running.
   void finish_sweep() noexcept;
 
   finalizer_set& finalizers() noexcept { return finalizers_; }
@@ -188,6 +194,8 @@ class collector {
   // Tests: called with the world stopped after marking, before the checks. May corrupt.
   void (*between_ends_for_testing)(void* arg) = nullptr;  // while the world runs, before each piece of 1, 2 and 3
   void* between_ends_arg_for_testing = nullptr;
+  void (*between_sweeps_for_testing)(void* arg) = nullptr;  // in finish_sweep, before it gives way
+  void* between_sweeps_arg_for_testing = nullptr;
   void set_ends_in_pause_for_testing(size_t n) noexcept { ends_in_pause_ = n; }
   void (*after_mark_for_testing)(void* arg) = nullptr;
   void* after_mark_arg_for_testing = nullptr;

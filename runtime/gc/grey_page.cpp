@@ -4,11 +4,11 @@
 
 #include <algorithm>
 
+#include "runtime/gc/pointer_words.h"
+
 namespace warren::rt {
 
-// Not instrumented: as marker::scan.
-__attribute__((no_sanitize("address", "thread"))) size_t gather_portable(const grey_page& p, size_t block, uintptr_t heap, size_t bytes,
-                                                                         uintptr_t* out) noexcept {
+size_t gather_portable(const grey_page& p, size_t block, uintptr_t heap, size_t bytes, uintptr_t* out) noexcept {
   const auto* const memory = reinterpret_cast<const volatile uintptr_t*>(p.at);
   const size_t begin = block * 64, end = begin + kGatherBlocks * 64;  // of the words
   size_t n = 0;
@@ -20,18 +20,10 @@ __attribute__((no_sanitize("address", "thread"))) size_t gather_portable(const g
     }
     object += static_cast<size_t>(__builtin_ctzll(grey));
     const size_t last = std::min(end, (object + 1) * p.words);
-    for (size_t i = std::max(begin, object * p.words); i < last;) {
-      const size_t bit = i % 64;
-      const size_t here = std::min(last - i, 64 - bit);
-      uint64_t map = __atomic_load_n(&p.pointers[i / 64], __ATOMIC_RELAXED) >> bit;
-      if (here < 64) map &= (uint64_t{1} << here) - 1;
-      for (; map != 0; map &= map - 1) {
-        const uintptr_t word = memory[i + static_cast<size_t>(__builtin_ctzll(map))];
-        out[n] = word;
-        n += word - heap < bytes ? 1 : 0;
-      }
-      i += here;
-    }
+    for_each_pointer_word(memory, p.pointers, std::max(begin, object * p.words), last, [&](uintptr_t word) {
+      out[n] = word;
+      n += word - heap < bytes ? 1 : 0;
+    });
     ++object;
   }
   return n;

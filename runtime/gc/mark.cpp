@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "runtime/gc/pointer_words.h"
+
 namespace warren::rt {
 
 // Slots that words point into, of one group of 64, and where the bits of the group are.
@@ -201,8 +203,7 @@ inline void marker::begin_scan(uintptr_t entry, in_flight& f) noexcept {
   f.objects.push(entry);
 }
 
-// Words are read by one load each, as the program may write them meanwhile. Not instrumented: a slot that holds something else than a ptr
-// (an ambiguous object, a channel's buffer) is written by ordinary stores of the program, whose values do not matter here.
+// Not instrumented: as for_each_pointer_word.
 __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_flight& f) noexcept {
   const reservation& r = heap_.space();
   const page_word page(__atomic_load_n(&r.page_words()[heap_.page_of(entry)], __ATOMIC_RELAXED));
@@ -232,15 +233,8 @@ __attribute__((no_sanitize("thread"))) size_t marker::scan(uintptr_t entry, in_f
     return bytes_here + (home.slots != 0 ? scan_home(home, f) : 0);
   }
   const size_t first = (entry - r.base()) / sizeof(void*);
-  for (size_t i = 0; i < n;) {
-    const size_t bit = first + i;
-    const size_t at_bit = bit % 64;
-    const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
-    uint64_t map = __atomic_load_n(&r.pointer_bits()[bit / 64], __ATOMIC_RELAXED) >> at_bit;
-    if (here < 64) map &= (uint64_t{1} << here) - 1;
-    for (; map != 0; map &= map - 1) take_word_near(words[i + static_cast<size_t>(__builtin_ctzll(map))], entry, home, f);
-    i += here;
-  }
+  for_each_pointer_word(reinterpret_cast<const volatile uintptr_t*>(r.base()), r.pointer_bits(), first, first + n,
+                        [&](uintptr_t word) { take_word_near(word, entry, home, f); });
   return bytes_here + (home.slots != 0 ? scan_home(home, f) : 0);
 }
 

@@ -60,7 +60,7 @@ class page_closure {
   size_t bytes_;
 };
 
-// Not instrumented: as marker::scan.
+// Not instrumented, and a walk of its own: for_each_pointer_word has why.
 template <class Take>
 __attribute__((no_sanitize("thread"))) inline void page_closure::each_word(const grey_page& p, const Take& take) const noexcept {
   const auto* const memory = reinterpret_cast<const volatile uintptr_t*>(p.at);

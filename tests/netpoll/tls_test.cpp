@@ -683,18 +683,31 @@ class thoughtful final : public stream {
   tcp_conn to_;
 };
 
+// Two ends that have shaken hands, the client's over such a carrier.
+struct over_thoughtful {
+  asio::ssl::context client_side = client_context(), server_side = server_context();
+  tls_conn client, server;
+  thoughtful* between = nullptr;
+  int server_socket = -1;
+
+  over_thoughtful() {
+    pair p = connected();
+    server_socket = p.b.native_handle();
+    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
+    between = carrier.get();
+    client = tls_conn(std::unique_ptr<stream>(std::move(carrier)), client_side);
+    server = tls_conn(std::move(p.b), server_side);
+    client.host_name("localhost");
+    task shake([this] { server.handshake(tls_conn::server); });
+    client.handshake(tls_conn::client);
+  }
+};
+
 TEST(tls_over_anything, a_carrier_that_parks) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn &client = ends.client, &server = ends.server;
+    thoughtful* const between = ends.between;
     std::atomic<bool> wrote{false};
     std::atomic<bool> reading{false};
     between->before_reading = [&] {
@@ -723,16 +736,9 @@ TEST(tls_over_anything, a_carrier_that_parks) {
 // it.
 TEST(tls_over_anything, a_close_in_the_midst_of_an_operation) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn &client = ends.client, &server = ends.server;
+    thoughtful* const between = ends.between;
     int writes = 0;
     between->before_writing = [&] {
       if (++writes == 3) client.close();
@@ -756,16 +762,9 @@ TEST(tls_over_anything, a_close_in_the_midst_of_an_operation) {
 // What try_write_some could not get rid of a goroutine sends that nobody knows of. It has left when close returns, with all that it held.
 TEST(tls_over_anything, a_close_waits_for_who_sends_what_is_left) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn& client = ends.client;
+    thoughtful* const between = ends.between;
     std::atomic<bool> destroyed{false};
     between->destroyed = &destroyed;
     std::atomic<bool> aborted{false}, may_leave{false};
@@ -792,16 +791,9 @@ TEST(tls_over_anything, a_close_waits_for_who_sends_what_is_left) {
 // A carrier that finds its connection of no use may close what is above it, whoever writes: the goroutine that sends what is left …
 TEST(tls_over_anything, a_carrier_closes_from_within_the_write_of_what_is_left) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn &client = ends.client, &server = ends.server;
+    thoughtful* const between = ends.between;
     std::atomic<bool> closed{false};
     between->after_waiting_to_write = [&] {
       if (!closed) client.close();
@@ -826,17 +818,9 @@ TEST(tls_over_anything, a_carrier_closes_from_within_the_write_of_what_is_left) 
 // … or a writer, for whom that goroutine waits.
 TEST(tls_over_anything, a_carrier_closes_from_within_a_write_that_others_wait_for) {
   warren::run([] {
-    asio::ssl::context c = client_context(), s = server_context();
-    pair p = connected();
-    const int raw = p.b.native_handle();
-    auto carrier = std::make_unique<thoughtful>(std::move(p.a));
-    thoughtful* const between = carrier.get();
-    tls_conn client(std::unique_ptr<stream>(std::move(carrier)), c), server(std::move(p.b), s);
-    client.host_name("localhost");
-    {
-      task shake([&] { server.handshake(tls_conn::server); });
-      client.handshake(tls_conn::client);
-    }
+    over_thoughtful ends;
+    tls_conn& client = ends.client;
+    thoughtful* const between = ends.between;
     std::atomic<bool> destroyed{false}, inside{false}, alerted{false};
     between->destroyed = &destroyed;
     between->before_writing = [&] {
@@ -853,7 +837,7 @@ TEST(tls_over_anything, a_carrier_closes_from_within_a_write_that_others_wait_fo
       while (!inside) yield();
       // A record that is none: the reader has an alert to send, and finds the writer inside of the carrier.
       const std::string record = "\x17\3\3" + std::string(1, '\0') + "\x20" + std::string(32, 'x');
-      EXPECT_EQ(::write(raw, record.data(), record.size()), static_cast<ssize_t>(record.size()));
+      EXPECT_EQ(::write(ends.server_socket, record.data(), record.size()), static_cast<ssize_t>(record.size()));
       error_code ec;
       char b;
       client.read_some(asio::buffer(&b, 1), ec);

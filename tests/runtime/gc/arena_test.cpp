@@ -199,43 +199,31 @@ TEST(Arena, ManyWhileCollecting) {
   on_checked_goroutine([] {
     constexpr int kGoroutines = 8;
     const int rounds = scaled(400);
-    std::atomic<int> running{kGoroutines};
-    wait_group done;
-    done.add(kGoroutines);
     vector<chan<ptr<const std::string>>> to;
     for (int i = 0; i < kGoroutines; ++i) to.push_back(make_chan<ptr<const std::string>>(4));
     std::atomic<int> bad{0};
-    for (int i = 0; i < kGoroutines; ++i) {
-      go([&, i] {
-        uint64_t seed = 88172645463325252u + static_cast<uint64_t>(i);
-        const auto random = [&seed] {
-          seed ^= seed << 13;
-          seed ^= seed >> 7;
-          return seed ^= seed << 17;
-        };
-        vector<ptr<const std::string>> kept;
-        for (int round = 0; round < rounds; ++round) {
-          const int pieces = 1 + static_cast<int>(random() % 6);
-          ptr<const std::string> part = keep_one(random(), pieces, static_cast<int>(random() % static_cast<uint64_t>(pieces)),
-                                                 random() % 32 == 0 ? 40'000 : random() % 2000);
-          if (!to[random() % kGoroutines].try_send(part)) kept.push_back(part);
-          while (auto got = to[static_cast<size_t>(i)].try_recv()) kept.push_back(*got);
-          if (kept.size() > 20) {
-            for (const auto& k : kept)
-              if (!tree_of(k).whole()) ++bad;
-            kept.clear();
-          }
-          if (round % 16 == 0) yield();
+    run_while_collecting(kGoroutines, [&](int i) {
+      uint64_t seed = 88172645463325252u + static_cast<uint64_t>(i);
+      const auto random = [&seed] {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        return seed ^= seed << 17;
+      };
+      vector<ptr<const std::string>> kept;
+      for (int round = 0; round < rounds; ++round) {
+        const int pieces = 1 + static_cast<int>(random() % 6);
+        ptr<const std::string> part = keep_one(random(), pieces, static_cast<int>(random() % static_cast<uint64_t>(pieces)),
+                                               random() % 32 == 0 ? 40'000 : random() % 2000);
+        if (!to[random() % kGoroutines].try_send(part)) kept.push_back(part);
+        while (auto got = to[static_cast<size_t>(i)].try_recv()) kept.push_back(*got);
+        if (kept.size() > 20) {
+          for (const auto& k : kept)
+            if (!tree_of(k).whole()) ++bad;
+          kept.clear();
         }
-        --running;
-        done.done();
-      });
-    }
-    while (running.load() > 0) {
-      gc();
-      yield();
-    }
-    done.wait();
+        if (round % 16 == 0) yield();
+      }
+    });
     EXPECT_EQ(bad, 0);
   });
   on_checked_goroutine([] { EXPECT_TRUE(collect_until([] { return tree_in_arena::alive() <= 8; })); });

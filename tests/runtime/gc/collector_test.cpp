@@ -391,6 +391,64 @@ TEST_F(Collector, LazySweepLeavesTheWorkToAllocation) {
   EXPECT_EQ(heap.read_totals().objects, 1u);
 }
 
+// Others may want the world to stop in the middle of a long sweep, and do then what they like but collect.
+TEST_F(Collector, TheSweepGivesWayBetweenPieces) {
+  constexpr size_t kNodes = 200'000;
+  std::vector<node*> nodes;
+  for (size_t i = 0; i < kNodes; ++i) nodes.push_back(make());
+  node* const table = make(kSlot, kNodes / 2);
+  local(0) = word(table);
+  for (size_t i = 0; i < kNodes / 2; ++i) reinterpret_cast<node**>(table)[i] = nodes[2 * i];
+  gc.collect(gc_trigger::background);
+  struct meanwhile {
+    Collector_TheSweepGivesWayBetweenPieces_Test* self;
+    int times = 0;
+    uint64_t made = 0;
+    uint32_t unswept = ~0u;  // spans
+  } m{this};
+  gc.between_sweeps_arg_for_testing = &m;
+  gc.between_sweeps_for_testing = [](void* arg) {
+    auto& m = *static_cast<meanwhile*>(arg);
+    auto& t = *m.self;
+    EXPECT_EQ(t.w.gave_way, m.times) << "after each piece, and there only";
+    ++m.times;
+    t.w.stop("test");
+    t.heap.flush(*t.w.cache);  // as for a P that goes
+    const uint32_t sg = t.heap.sweepgen();
+    uint32_t unswept = 0;
+    t.heap.for_each_span([&](const mspan* s) {
+      const uint32_t gen = s->sweepgen.load();
+      EXPECT_TRUE(gen == sg || gen == sg - 2) << "in the middle of a span: " << sg << " and " << gen;
+      unswept += gen != sg ? 1 : 0;
+    });
+    EXPECT_LT(unswept, m.unswept);
+    m.unswept = unswept;
+    t.w.start();
+    for (int i = 0; i < 10; ++i, ++m.made) {
+      node* const n = t.make();
+      n->left = reinterpret_cast<node*>(t.local(1));
+      t.local(1) = word(n);
+    }
+  };
+  gc.finish_sweep();
+  EXPECT_TRUE(heap.sweep_done());
+  EXPECT_GE(m.times, 3);
+  EXPECT_EQ(heap.read_totals().objects, kNodes / 2 + 1 + m.made);
+  // Those before the next collection, and after it.
+  gc.collect(gc_trigger::background);
+  w.gave_way = m.times = 0;
+  m.unswept = ~0u;
+  gc.collect(gc_trigger::background);
+  EXPECT_GE(m.times, 3);
+  m.unswept = ~0u;
+  gc.finish_sweep();
+  EXPECT_EQ(w.gave_way, m.times);
+  EXPECT_EQ(heap.read_totals().objects, kNodes / 2 + 1 + m.made);
+  size_t chain = 0;
+  for (const node* n = reinterpret_cast<const node*>(local(1)); n != nullptr; n = n->left) ++chain;
+  EXPECT_EQ(chain, m.made);
+}
+
 TEST_F(Collector, SweepingIsOverWhenTheTriggerComes) {
   // 40 MB of which every other object lives: much to sweep, and little room in what was swept.
   std::vector<node*> nodes;

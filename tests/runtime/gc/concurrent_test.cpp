@@ -287,6 +287,43 @@ TEST_F(Concurrent, TheEndsOfObjectsGiveWayToAStopOfTheWorld) {
   });
 }
 
+// The same in the middle of a long sweep.
+TEST_F(Concurrent, TheSweepGivesWayToAStopOfTheWorld) {
+  run([] {
+    static std::atomic<int> pieces{0};
+    static std::atomic<bool> wanted{false};
+    rt::collector& collector = rt::memory().gc;
+    const int procs = set_maxprocs(2);
+    vector<ptr<item>> items;
+    for (uint64_t i = 0; i < 200'000; ++i) items.push_back(make_item(i));
+    gc();  // none is under way now, and nothing is unswept
+    pieces = 0;
+    wanted = false;
+    collector.between_sweeps_for_testing = [](void*) {
+      if (++pieces != 1) return;
+      const rt::critical_section as_in_a_piece;  // no signal holds it here
+      wanted = true;
+      const rt::m* const mp = rt::getm();
+      while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
+    };
+    int before_the_stop = 0;
+    wait_group done;
+    done.go([&] {
+      while (!wanted) yield();
+      rt::stop_the_world("test");
+      before_the_stop = pieces;
+      rt::start_the_world();
+    });
+    gc();
+    done.wait();
+    collector.between_sweeps_for_testing = nullptr;
+    EXPECT_EQ(before_the_stop, 1);
+    EXPECT_GE(pieces, 3);
+    EXPECT_TRUE(rt::memory().heap.sweep_done());
+    set_maxprocs(procs);
+  });
+}
+
 // A heap of 4 MB is filled in a fraction of a time slice. The driver must come to its turn all the same, behind goroutines that never give
 // way: else the heap grows to several times its goal, as it did while the driver swept, queued or waited for its timer.
 TEST_F(Concurrent, ASmallHeapStaysSmallUnderAllocatorsThatFillTheProcessor) {

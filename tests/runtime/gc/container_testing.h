@@ -2,6 +2,7 @@
 #pragma once
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cstdint>
 #include <set>
 #include <string>
@@ -11,6 +12,7 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 #include <warren/string.h>
+#include <warren/sync.h>
 
 #include "runtime/gc/barrier.h"
 #include "runtime/memory.h"
@@ -169,6 +171,23 @@ inline const void* object_at(const void* p) {
   const void* const at = o ? reinterpret_cast<const void*>(o.address()) : nullptr;
   rt::start_the_world();
   return at;
+}
+
+// Runs f(0) to f(n - 1) on goroutines of their own, and collects until all of them have ended.
+template <class F>
+void run_while_collecting(int n, const F& f) {
+  std::atomic<int> running{n};
+  wait_group done;
+  for (int i = 0; i < n; ++i)
+    done.go([&running, &f, i] {
+      f(i);
+      --running;
+    });
+  while (running.load() > 0) {
+    gc();
+    yield();
+  }
+  done.wait();
 }
 
 }  // namespace warren::tests

@@ -395,31 +395,19 @@ TEST(HashMap, LivesInCollectedObjectsAndUnderRoots) {
 TEST(HashMap, ManyGoroutinesChangeTheirsWhileOthersCollect) {
   on_checked_goroutine([] {
     constexpr int kGoroutines = 8;
-    std::atomic<int> running{kGoroutines};
-    wait_group done;
-    done.add(kGoroutines);
-    for (int g = 0; g < kGoroutines; ++g) {
-      go([&, g] {
-        random_numbers random(static_cast<uint64_t>(g) + 21);
-        hash_map<string, vector<ptr<node>>> m;
-        for (int i = 0; i < scaled(3000); ++i) {
-          const string k(std::to_string(random.below(100)));
-          m[k].push_back(make_node(g));
-          if (random.below(4) == 0) m.erase(k);
-          if (i % 100 == 0) yield();
-        }
-        for (const auto& [k, v] : m) {
-          for (const ptr<node>& n : v) EXPECT_EQ(n->guard, ~g);
-        }
-        running.fetch_sub(1);
-        done.done();
-      });
-    }
-    while (running.load() > 0) {
-      gc();
-      yield();
-    }
-    done.wait();
+    run_while_collecting(kGoroutines, [&](int g) {
+      random_numbers random(static_cast<uint64_t>(g) + 21);
+      hash_map<string, vector<ptr<node>>> m;
+      for (int i = 0; i < scaled(3000); ++i) {
+        const string k(std::to_string(random.below(100)));
+        m[k].push_back(make_node(g));
+        if (random.below(4) == 0) m.erase(k);
+        if (i % 100 == 0) yield();
+      }
+      for (const auto& [k, v] : m) {
+        for (const ptr<node>& n : v) EXPECT_EQ(n->guard, ~g);
+      }
+    });
   });
 }
 

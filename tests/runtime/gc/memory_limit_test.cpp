@@ -18,6 +18,7 @@
 #include <warren/gc.h>
 #include <warren/go.h>
 #include <warren/ptr.h>
+#include <warren/sync.h>
 
 #include "runtime/memory.h"
 #include "runtime/sched/scheduler.h"
@@ -166,12 +167,9 @@ uint64_t resident() {
 // Runs f on a goroutine of its own: nothing of it stays on a stack.
 template <class F>
 void aside(F f) {
-  std::atomic<bool> done{false};
-  go([&] {
-    f();
-    done = true;
-  });
-  while (!done.load()) yield();
+  wait_group done;
+  done.go([&f] { f(); });
+  done.wait();
 }
 
 struct leaf {

@@ -321,29 +321,17 @@ TEST(OrderedMap, LivesInCollectedObjectsAndUnderRoots) {
 TEST(OrderedMap, ManyGoroutinesChangeTheirsWhileOthersCollect) {
   on_checked_goroutine([] {
     constexpr int kGoroutines = 8;
-    std::atomic<int> running{kGoroutines};
-    wait_group done;
-    done.add(kGoroutines);
-    for (int g = 0; g < kGoroutines; ++g) {
-      go([&, g] {
-        random_numbers random(static_cast<uint64_t>(g) + 31);
-        ordered_map<int, ptr<node>> m;
-        for (int i = 0; i < scaled(5000); ++i) {
-          m[static_cast<int>(random.below(500))] = make_node(g);
-          if (random.below(3) != 0) m.erase(static_cast<int>(random.below(500)));
-          if (i % 100 == 0) yield();
-        }
-        EXPECT_STREQ(m.check_for_testing(), nullptr);
-        for (const auto& [k, v] : m) EXPECT_EQ(v->guard, ~g);
-        running.fetch_sub(1);
-        done.done();
-      });
-    }
-    while (running.load() > 0) {
-      gc();
-      yield();
-    }
-    done.wait();
+    run_while_collecting(kGoroutines, [&](int g) {
+      random_numbers random(static_cast<uint64_t>(g) + 31);
+      ordered_map<int, ptr<node>> m;
+      for (int i = 0; i < scaled(5000); ++i) {
+        m[static_cast<int>(random.below(500))] = make_node(g);
+        if (random.below(3) != 0) m.erase(static_cast<int>(random.below(500)));
+        if (i % 100 == 0) yield();
+      }
+      EXPECT_STREQ(m.check_for_testing(), nullptr);
+      for (const auto& [k, v] : m) EXPECT_EQ(v->guard, ~g);
+    });
   });
 }
 

@@ -170,39 +170,28 @@ int share_by_weak_pointers(Make make_one, Whole is_whole) {
   constexpr int kSlots = 50, kGoroutines = 6;
   vector<weak<T>> shared(kSlots);
   mutex m;
-  std::atomic<int> running{kGoroutines}, made{0}, wrong{0};
-  wait_group done;
-  done.add(kGoroutines);
-  for (int g = 0; g < kGoroutines; ++g) {
-    go([&, g] {
-      random_numbers random(static_cast<uint64_t>(g) + 3);
-      vector<ptr<T>> held(10);
-      for (int i = 0; i < scaled(4000); ++i) {
-        const size_t slot = random.below(kSlots);
+  std::atomic<int> made{0}, wrong{0};
+  run_while_collecting(kGoroutines, [&](int g) {
+    random_numbers random(static_cast<uint64_t>(g) + 3);
+    vector<ptr<T>> held(10);
+    for (int i = 0; i < scaled(4000); ++i) {
+      const size_t slot = random.below(kSlots);
+      m.lock();
+      const weak<T> w = shared[slot];
+      m.unlock();
+      ptr<T> p = w.lock();
+      if (!p) {
+        p = make_one(i);
+        ++made;
         m.lock();
-        const weak<T> w = shared[slot];
+        shared[slot] = weak(p);
         m.unlock();
-        ptr<T> p = w.lock();
-        if (!p) {
-          p = make_one(i);
-          ++made;
-          m.lock();
-          shared[slot] = weak(p);
-          m.unlock();
-        }
-        if (i % 50 == 0) yield();  // a collection may end, and destructors run
-        if (!is_whole(*p)) ++wrong;
-        held[random.below(10)] = p;
       }
-      running.fetch_sub(1);
-      done.done();
-    });
-  }
-  while (running.load() > 0) {
-    gc();
-    yield();
-  }
-  done.wait();
+      if (i % 50 == 0) yield();  // a collection may end, and destructors run
+      if (!is_whole(*p)) ++wrong;
+      held[random.below(10)] = p;
+    }
+  });
   EXPECT_EQ(wrong, 0);
   shared.clear();
   return made;
