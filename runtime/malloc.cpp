@@ -2,6 +2,7 @@
 //
 //   bracket in → the P's mcache → (fast) a slot of the span at hand → bracket out
 //                              → (slow) refill; if the heap has grown to its goal, collect first, outside the bracket
+//                                       a large object's memory is zeroed outside the bracket, a safepoint after each piece
 //
 // The fast path is straight-line: enter (one call for the M, three tests), the span of the type's class, count trailing zeros, zero,
 // leave. Everything that is rare is behind one test of `free == 0`: the goal of the collector is looked at on refills and large allocations
@@ -27,6 +28,13 @@ gc_trigger trigger_of(const type_descriptor& t, size_t bytes) noexcept {
 
 std::atomic<uint64_t> stress_count{0};
 
+void finish(large_object o) noexcept {
+  while (o.finish_piece()) {
+    if (auto* const hook = between_pieces_for_testing.load(std::memory_order_relaxed)) hook();
+    safepoint();
+  }
+}
+
 [[gnu::noinline]] void* malloc_slow(size_t bytes, const type_descriptor& t, size_t count) {
   memory_manager& mm = memory();
   const uint64_t stress = mm.options.stress;
@@ -41,7 +49,10 @@ std::atomic<uint64_t> stress_count{0};
     m* const mp = rt_enter();
     void* const at = allocate(*mp->current_p->cache, t, count, bytes);
     rt_leave(mp);
-    if (at != nullptr) return at;
+    if (at != nullptr) {
+      if (bytes > kMaxSmallSize) finish(large_object(mm.heap, at, t, count));
+      return at;
+    }
     if (last_try) throw std::bad_alloc();
     run_gc(trigger_of(t, bytes));  // the reservation is exhausted: only a full collection can help
   }
@@ -50,6 +61,7 @@ std::atomic<uint64_t> stress_count{0};
 }  // namespace
 
 constinit std::atomic<bool> every_allocation_is_slow{false};
+constinit std::atomic<void (*)()> between_pieces_for_testing{nullptr};
 
 void* mallocgc(size_t bytes, const type_descriptor& t, size_t count) { return malloc_slow(bytes, t, count); }
 

@@ -38,6 +38,8 @@ void* mallocgc(size_t bytes, const detail::type_descriptor& t, size_t count = 1)
 
 // Set with WARREN_GCSTRESS: the fast path counts nothing.
 extern std::atomic<bool> every_allocation_is_slow;
+// Tests: called, when set, while a large object is made, between two pieces of it (heap/allocate.h).
+extern std::atomic<void (*)()> between_pieces_for_testing;
 
 // ---- collections of the running program (gc_cycle.cpp) ----
 // Wants a collection because of an allocation, and goes on. On a goroutine, outside a bracket.

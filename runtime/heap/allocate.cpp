@@ -35,17 +35,15 @@ void write_pointer_bits(const reservation& r, uintptr_t at, size_t slot_bytes, c
   }
 }
 
-// The same for count elements of type t.
-void write_array_bits(const reservation& r, uintptr_t at, size_t slot_bytes, const type_descriptor& t, size_t count) noexcept {
-  if (count == 1) return write_pointer_bits(r, at, slot_bytes, t);
+// The bits of the words [from, to) of the slot at `at`, which holds count elements of type t and then nothing.
+void write_array_bits(const reservation& r, uintptr_t at, size_t from, size_t to, const type_descriptor& t, size_t count) noexcept {
   const size_t bit = (at - r.base()) / sizeof(void*);
-  const size_t n = slot_bytes / sizeof(void*);
   const size_t words_each = t.size / sizeof(void*);  // a type with pointers is a multiple of words
   const size_t used = count * words_each;
-  size_t in_element = 0;
-  for (size_t i = 0; i < n;) {
+  size_t in_element = from % words_each;
+  for (size_t i = from; i < to;) {
     const size_t at_bit = (bit + i) % 64;
-    const size_t here = n - i < 64 - at_bit ? n - i : 64 - at_bit;
+    const size_t here = to - i < 64 - at_bit ? to - i : 64 - at_bit;
     uint64_t v = 0;
     if (words_each == 1) {
       const size_t set = i >= used ? 0 : used - i < here ? used - i : here;
@@ -57,8 +55,8 @@ void write_array_bits(const reservation& r, uintptr_t at, size_t slot_bytes, con
       }
     }
     const uint64_t mask = (here == 64 ? ~uint64_t{0} : (uint64_t{1} << here) - 1) << at_bit;
-    uint64_t* const to = r.pointer_bits() + (bit + i) / 64;
-    __atomic_store_n(to, (__atomic_load_n(to, __ATOMIC_RELAXED) & ~mask) | v, __ATOMIC_RELAXED);
+    uint64_t* const to_word = r.pointer_bits() + (bit + i) / 64;
+    __atomic_store_n(to_word, (__atomic_load_n(to_word, __ATOMIC_RELAXED) & ~mask) | v, __ATOMIC_RELAXED);
     i += here;
   }
 }
@@ -117,26 +115,48 @@ void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) 
     asm volatile("" : : "r"(at) : "memory");
     return reinterpret_cast<void*>(at);
   }
-  // Alignment beyond a page has no class; check_collected refuses it.
-  if (bytes <= kMaxSmallSize) {
-    at = small_slot(c, span_class_of(size_class_of(bytes, t.align), kind), &s);
-    if (at == 0) return nullptr;
-  } else {
+  if (bytes > kMaxSmallSize) {
     s = c.heap.alloc_large(c, bytes, kind);
     if (s == nullptr) return nullptr;
-    at = s->base;
+    if (kind == scan_kind::ambiguous && s->needzero) memset(reinterpret_cast<void*>(s->base), 0, s->bytes());
+    // Zeros, until large_object writes them.
+    if (kind == scan_kind::precise)
+      memset(&c.heap.space().pointer_bits()[c.heap.page_of(s->base) * kBitmapWordsPerPage], 0, s->npages * kBitmapBytesPerPage);
+    return reinterpret_cast<void*>(s->base);
   }
+  // Alignment beyond a page has no class; check_collected refuses it.
+  at = small_slot(c, span_class_of(size_class_of(bytes, t.align), kind), &s);
+  if (at == 0) return nullptr;
   if (s->needzero) zero_slot(at, s->elem_size);
   if (kind == scan_kind::precise) {
-    if (count == 1 && s->magic != 0) {
+    if (count == 1) {
       if (s->bits_of != &t) set_pointer_bits(c.heap.space(), s, at, t);
     } else {
       s->bits_of = &mspan::kMixed;
-      write_array_bits(c.heap.space(), at, s->elem_size, t, count);
+      write_array_bits(c.heap.space(), at, 0, s->elem_size / sizeof(void*), t, count);
     }
   }
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
+}
+
+large_object::large_object(const mheap& h, void* at, const type_descriptor& t, size_t count) noexcept
+    : space_(h.space()), span_(*h.span_at(h.page_of(reinterpret_cast<uintptr_t>(at)))), type_(t), count_(count) {
+  const bool precise = span_.kind() == scan_kind::precise;
+  zeroes_ = span_.needzero && span_.kind() != scan_kind::ambiguous;
+  if (!zeroes_ && !precise) done_ = span_.bytes();
+}
+
+bool large_object::finish_piece() noexcept {
+  const size_t from = done_;
+  const size_t n = span_.bytes() - from < kPiece ? span_.bytes() - from : kPiece;
+  if (n == 0) return false;
+  if (zeroes_) memset(reinterpret_cast<void*>(span_.base + from), 0, n);
+  asm volatile("" : : "r"(span_.base) : "memory");
+  if (span_.kind() == scan_kind::precise)
+    write_array_bits(space_, span_.base, from / sizeof(void*), (from + n) / sizeof(void*), type_, count_);
+  done_ += n;
+  return done_ != span_.bytes();
 }
 
 }  // namespace warren::rt

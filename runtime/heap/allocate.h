@@ -1,8 +1,9 @@
 // From a type to zeroed memory the collector can scan: the fast path, and the way to the slow one.
 //
 // Order for the sake of a marker that may look at the object (gc.md §3.3): contents zeroed, pointer bits written, only then does the
-// address leave this file. A stopped world finds an object either not taken or complete, since a goroutine is not stopped inside. While a
-// collection marks, new objects are black from the start: a marker does not look into them at all.
+// address leave this file. A stopped world finds an object either not taken or complete, since a goroutine is not stopped inside; a large
+// one, which would take too long for that, it may find without pointers (large_object). While a collection marks, new objects are black
+// from the start: a marker does not look into them at all.
 //
 // Zeroing must survive the optimizer: g++ 12 treats what was stored into memory before a constructor runs as dead (-flifetime-dse), a
 // concurrent marker and default-initialized fields do not. Memory is therefore zeroed in code the caller cannot see into
@@ -14,6 +15,7 @@
 
 #include "runtime/heap/asan.h"
 #include "runtime/heap/mheap.h"
+#include "runtime/os/tiny.h"
 #include "warren/detail/type_map.h"
 
 namespace warren::rt {
@@ -107,7 +109,28 @@ inline void* allocate_fast(mcache& c, const type_descriptor& t) noexcept {
 }
 
 // Any allocation: count objects of type t in a row, `bytes` in all (with the spare byte of arrays). nullptr: out of memory. Does not
-// collect.
+// collect. One of more than kMaxSmallSize bytes is to be finished (large_object).
 void* allocate(mcache& c, const type_descriptor& t, size_t count, size_t bytes) noexcept;
+
+// What allocate leaves to do of a large object: its memory holds what it held. In a bracket a gigabyte of it would keep a stop of the world
+// waiting for a quarter of a second; so who allocates does this outside of one, piece by piece, before anybody else gets the address. A
+// collection may begin meanwhile, and finds the object by the stack it is on: no word of it counts as a pointer (allocate has seen to
+// that), but those of the pieces that are done, which are null. Only of an ambiguous object all words count: its memory was zeroed at once.
+class large_object {
+ public:
+  static constexpr size_t kPiece = WARREN_CAPACITY(size_t{256} << 10, size_t{1} << kPageShift);  // bytes: some 30 µs
+
+  large_object(const mheap& h, void* at, const type_descriptor& t, size_t count) noexcept;
+  // False: nothing is left.
+  bool finish_piece() noexcept;
+
+ private:
+  const reservation& space_;
+  const mspan& span_;
+  const type_descriptor& type_;
+  const size_t count_;
+  bool zeroes_;
+  size_t done_ = 0;  // bytes
+};
 
 }  // namespace warren::rt

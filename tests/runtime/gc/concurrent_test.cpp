@@ -7,6 +7,7 @@
 #include <atomic>
 #include <optional>
 #include <thread>
+#include <vector>
 
 #include <warren/chan.h>
 #include <warren/gc.h>
@@ -321,6 +322,99 @@ TEST_F(Concurrent, TheSweepGivesWayToAStopOfTheWorld) {
     EXPECT_GE(pieces, 3);
     EXPECT_TRUE(rt::memory().heap.sweep_done());
     set_maxprocs(procs);
+  });
+}
+
+// And while a large object is made.
+TEST_F(Concurrent, TheMakingOfALargeObjectGivesWayToAStopOfTheWorld) {
+  run([] {
+    static std::atomic<int> pieces{0};
+    static std::atomic<bool> wanted{false};
+    pieces = 0;
+    wanted = false;
+    const int procs = set_maxprocs(2);
+    rt::between_pieces_for_testing = [] {
+      if (++pieces != 1) return;
+      const rt::critical_section as_in_a_piece;  // no signal holds it here
+      wanted = true;
+      const rt::m* const mp = rt::getm();
+      while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
+    };
+    int before_the_stop = 0;
+    wait_group done;
+    done.go([&] {
+      while (!wanted) yield();
+      rt::stop_the_world("test");
+      before_the_stop = pieces;
+      rt::start_the_world();
+    });
+    const auto made = make_array<ptr<item>>(500'000);
+    done.wait();
+    rt::between_pieces_for_testing = nullptr;
+    EXPECT_EQ(before_the_stop, 1);
+    EXPECT_GE(pieces, 10);
+    EXPECT_EQ(made[499'999], nullptr);
+    set_maxprocs(procs);
+  });
+}
+
+// Runs f on a goroutine of its own: nothing of it stays on our stack.
+template <class F>
+void aside(const F& f) {
+  wait_group done;
+  done.go([&f] { f(); });
+  done.wait();
+}
+
+// Collections meanwhile do not follow what the memory held before.
+TEST_F(Concurrent, ALargeObjectThatIsBeingMadeHidesWhatItsMemoryHeld) {
+  run([] {
+    rt::memory().heap.set_poison(false);
+    constexpr size_t kItems = 500'000, kHeld = 1000;
+    static std::vector<root<item>> alive;
+    static std::vector<root<weak<item>>> look;
+    static int pieces, looks, seen;
+    array<ptr<item>> made;
+    bool same_memory = false;
+    for (int attempt = 0; attempt < 20 && !same_memory; ++attempt) {
+      made = {};
+      gc();                  // of free memory the lowest serves
+      uintptr_t hidden = 0;  // the address of the array of before, as no address
+      look.clear();
+      aside([&] {
+        const auto before = make_array<ptr<item>>(kItems);
+        for (size_t i = 0; i < kHeld; ++i) {
+          before[i * kItems / kHeld] = make_item(i);
+          alive.emplace_back(before[i * kItems / kHeld]);
+          look.emplace_back(make<weak<item>>(before[i * kItems / kHeld]));
+        }
+        hidden = ~reinterpret_cast<uintptr_t>(before.data());
+      });
+      gc();
+      pieces = looks = seen = 0;
+      rt::between_pieces_for_testing = [] {
+        if (++pieces != 1 && pieces != 5) return;
+        alive.clear();
+        gc();
+        ++looks;
+        aside([] {
+          for (const auto& w : look) seen += w->lock() != nullptr ? 1 : 0;
+        });
+      };
+      made = make_array<ptr<item>>(kItems);
+      rt::between_pieces_for_testing = nullptr;
+      same_memory = ~reinterpret_cast<uintptr_t>(made.data()) == hidden;
+    }
+    ASSERT_TRUE(same_memory);
+    EXPECT_EQ(looks, 2);
+    EXPECT_LE(seen, 10) << "of 2,000: what a stack happens to hold";
+    look.clear();
+    for (size_t i = 0; i < kItems; ++i) {
+      ASSERT_EQ(made[i], nullptr);
+      if (i % 1000 == 0) made[i] = make_item(i);
+    }
+    gc();
+    for (size_t i = 0; i < kItems; i += 1000) ASSERT_TRUE(whole(made[i].get()) && made[i]->key == i);
   });
 }
 

@@ -32,10 +32,18 @@ class Heap : public ::testing::Test {
   }
   uintptr_t make(const type_descriptor& t) {
     void* p = allocate_fast(*cache, t);
-    if (p == nullptr) p = allocate(*cache, t, 1, t.size);
+    if (p == nullptr) p = allocate_whole(t, 1, t.size);
     return reinterpret_cast<uintptr_t>(p);
   }
-  uintptr_t make_array(const type_descriptor& t, size_t n) { return reinterpret_cast<uintptr_t>(allocate(*cache, t, n, t.size * n + 1)); }
+  uintptr_t make_array(const type_descriptor& t, size_t n) { return reinterpret_cast<uintptr_t>(allocate_whole(t, n, t.size * n + 1)); }
+  void* allocate_whole(const type_descriptor& t, size_t count, size_t bytes) {
+    void* const p = allocate(*cache, t, count, bytes);
+    if (p == nullptr || bytes <= kMaxSmallSize) return p;
+    large_object o(heap, p, t, count);
+    while (o.finish_piece()) {
+    }
+    return p;
+  }
   void mark(uintptr_t a) {
     const object_ref o = heap.find_object(a);
     ASSERT_TRUE(o);
@@ -251,7 +259,7 @@ TEST_F(Heap, PointerBitsRepeatTheTypesMap) {
   for (int i = 0; i < 700; ++i) pairs.push_back(make(kPair)), triples.push_back(make(kTriple));
   for (const uintptr_t a : pairs) ASSERT_TRUE(bit(a) && !bit(a + 8));
   for (const uintptr_t a : triples) ASSERT_TRUE(bit(a) && !bit(a + 8) && bit(a + 16));
-  for (const size_t n : {1, 2, 3, 10, 21, 100, 1000, 10'000}) {
+  for (const size_t n : {1, 2, 3, 10, 21, 100, 1000, 10'000, 50'000}) {
     const uintptr_t a = make_array(kTriple, n);
     const size_t slot = heap.find_object(a).span->elem_size;
     for (size_t w = 0; w < slot / 8; ++w) ASSERT_EQ(bit(a + w * 8), w < 3 * n && w % 3 != 1) << n << " word " << w;
@@ -278,6 +286,35 @@ TEST_F(Heap, PointerBitsOfALargeTypeAreWhereItsMapSays) {
         ASSERT_EQ(bit(a + w * 8), w < words && ((map[w / 64] >> (w % 64)) & 1)) << words << " word " << w;
     }
   }
+}
+
+// Where there was one full of pointers before: of what that left nothing can be seen, and piece by piece it goes.
+TEST_F(Heap, ALargeObjectIsFinishedPieceByPiece) {
+  constexpr size_t kTriples = 50'000;
+  const uintptr_t before = make_array(kTriple, kTriples);
+  memset(reinterpret_cast<void*>(before), 0xff, kTriples * kTriple.size);
+  release_to_sweep();
+  sweep_all();
+  void* const p = allocate(*cache, kTriple, kTriples, kTriples * kTriple.size + 1);
+  const auto a = reinterpret_cast<uintptr_t>(p);
+  ASSERT_EQ(a, before);
+  const auto* const words = static_cast<const uint64_t*>(p);
+  ASSERT_EQ(words[0], ~uint64_t{0}) << "the memory is as it was left";
+  const size_t bytes = heap.find_object(a).span->bytes();
+  const auto check = [&](size_t done) {
+    for (size_t w = 0; w < bytes / 8; ++w) {
+      ASSERT_EQ(bit(a + w * 8), w * 8 < done && w < 3 * kTriples && w % 3 != 1) << done << " bytes done, word " << w;
+      ASSERT_TRUE(w * 8 >= done || words[w] == 0) << w;
+    }
+  };
+  check(0);
+  large_object o(heap, p, kTriple, kTriples);
+  size_t pieces = 1;
+  for (; o.finish_piece(); ++pieces) check(pieces * large_object::kPiece);
+  check(bytes);
+  EXPECT_EQ(pieces, (bytes + large_object::kPiece - 1) / large_object::kPiece);
+  EXPECT_GE(pieces, 5u);
+  EXPECT_FALSE(o.finish_piece());
 }
 
 TEST_F(Heap, SweepFreesWhatIsUnmarkedAndNothingElse) {
