@@ -6,7 +6,7 @@
 #
 # Options:
 #   --seconds S     how long each runs (60)
-#   --keep          afterwards takes what was found to reach new code over into tests/fuzz/corpus, to be committed
+#   --keep          afterwards takes a few inputs that reach all code the others did over into tests/fuzz/corpus, to be committed
 #   --no-install    installs nothing; for machines where that is somebody else's job
 #
 # Each starts from tests/fuzz/corpus/NAME and from what earlier runs left in build/fuzz/corpus/NAME. An input that makes a target fail is
@@ -88,7 +88,7 @@ done
 
 if [[ $keep == yes ]]; then
   for name in "${names[@]}"; do
-    "build/fuzz/bin/${name}_fuzz" -merge=1 "tests/fuzz/corpus/$name" "build/fuzz/corpus/$name" >"build/fuzz/logs/$name.merge.log" 2>&1 ||
+    "build/fuzz/bin/${name}_fuzz" -merge=1 -use_counters=0 "tests/fuzz/corpus/$name" "build/fuzz/corpus/$name" >"build/fuzz/logs/$name.merge.log" 2>&1 ||
       die "merging the inputs of $name failed; see build/fuzz/logs/$name.merge.log"
   done
 fi
