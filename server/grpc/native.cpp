@@ -144,7 +144,7 @@ struct native final : transport, http2::connection::host, std::enable_shared_fro
       } else {
         go([self = shared_from_this(), socket = std::move(socket), ordinal]() mutable { self->shake_hands(std::move(socket), ordinal); });
       }
-      if (ordinal % kAcceptsAtOnce == kAcceptsAtOnce - 1) yield();
+      if (ordinal % kAcceptsAtOnce == kAcceptsAtOnce - 1) sleep(kAcceptPause);
     }
     accepting_ended.set();
   }
