@@ -9,6 +9,7 @@
 #include <set>
 
 #include "tests/runtime/gc/fake_world.h"
+#include "tests/runtime/heap/allocate_whole.h"
 
 namespace warren::rt {
 namespace {
@@ -34,7 +35,7 @@ class Collector : public ::testing::Test {
       : heap({size_t{128} << 20, false, rt::testing::scan_by_page(), rt::testing::kernel()}), w(heap), gc(heap, roots, w, {100, true}) {}
 
   node* make(const type_descriptor& t = kNode, size_t count = 1) {
-    return static_cast<node*>(allocate(*w.cache, t, count, count == 1 ? t.size : count * t.size + 1));
+    return static_cast<node*>(warren::testing::allocate_whole(*w.cache, t, count, count == 1 ? t.size : count * t.size + 1));
   }
   bool alive(const void* p) const { return static_cast<bool>(heap.find_object(reinterpret_cast<uintptr_t>(p))); }
   uintptr_t& local(size_t i) { return w.stacks[0][i]; }
@@ -323,7 +324,7 @@ TEST(CollectorWithLimit, WhoComesToItWaitsForTheMarkingThatThePercentageBegan) {
   while (paid && heap.paced_bytes() < 3 * kLimit) {
     constexpr size_t kCount = 2000;
     constexpr size_t kBytes = kCount * kNumbers.size + 1;
-    allocate(*w.cache, kNumbers, kCount, kBytes);
+    warren::testing::allocate_whole(*w.cache, kNumbers, kCount, kBytes);
     paid = gc.assist(kBytes, &credit);
     EXPECT_EQ(paid, !gc.beyond_limit());
   }

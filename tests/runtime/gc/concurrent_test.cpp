@@ -244,15 +244,51 @@ TEST_F(Concurrent, TheRescanFindsNothing) {
   });
 }
 
-// Somebody wants the world to stop in the middle of a long pass over the ends of objects: it stops behind the piece under way, not behind
-// the last.
+// Somebody on another P wants the world to stop in the middle of something long that the runtime does in pieces. between() is what it is to
+// call between two of them: the wanted one waits until the stop is asked for.
+class stop_between_pieces {
+ public:
+  explicit stop_between_pieces(int piece) {
+    at_ = piece;
+    pieces_ = 0;
+    wanted_ = false;
+    done_.go([this] {
+      while (!wanted_) yield();
+      rt::stop_the_world("test");
+      before_the_stop_ = pieces_;
+      rt::start_the_world();
+    });
+  }
+  ~stop_between_pieces() { set_maxprocs(procs_); }
+
+  static void between() {
+    if (++pieces_ != at_) return;
+    const rt::critical_section as_in_a_piece;  // no signal holds it here
+    wanted_ = true;
+    const rt::m* const mp = rt::getm();
+    // Asked to stop, or to queue for a processor that it has lost meanwhile.
+    while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
+  }
+  // All is done that was to be done. How many pieces there were, and how many before the stop.
+  static int pieces() { return pieces_; }
+  int before_the_stop() {
+    done_.wait();
+    return before_the_stop_;
+  }
+
+ private:
+  inline static std::atomic<int> at_{0}, pieces_{0};
+  inline static std::atomic<bool> wanted_{false};
+  const int procs_ = set_maxprocs(2);
+  int before_the_stop_ = 0;
+  wait_group done_;
+};
+
+// The world stops behind the piece under way, not behind the last.
 TEST_F(Concurrent, TheEndsOfObjectsGiveWayToAStopOfTheWorld) {
   run([] {
-    static std::atomic<int> pieces{0};
-    static std::atomic<bool> wanted{false};
     rt::collector& collector = rt::memory().gc;
     collector.set_checkmark(false);  // or all is in the pause
-    const int procs = set_maxprocs(2);
     vector<ptr<item>> items;
     vector<weak<item>> weaks;
     for (uint64_t i = 0; i < 10'000; ++i) {
@@ -260,101 +296,41 @@ TEST_F(Concurrent, TheEndsOfObjectsGiveWayToAStopOfTheWorld) {
       weaks.push_back(weak(items.back()));
     }
     gc();  // none is under way now
-    collector.between_ends_for_testing = [](void*) {
-      if (++pieces != 2) return;
-      const rt::critical_section as_in_a_piece;  // no signal holds it here
-      wanted = true;
-      const rt::m* const mp = rt::getm();
-      // Asked to stop, or to queue for a processor that it has lost meanwhile.
-      while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
-    };
-    int before_the_stop = 0;
-    wait_group done;
-    done.add(1);
-    go([&] {
-      while (!wanted) yield();
-      rt::stop_the_world("test");
-      before_the_stop = pieces;
-      rt::start_the_world();
-      done.done();
-    });
+    stop_between_pieces stop(2);
+    collector.between_ends_for_testing = [](void*) { stop_between_pieces::between(); };
     gc();
-    done.wait();
+    EXPECT_EQ(stop.before_the_stop(), 2);
     collector.between_ends_for_testing = nullptr;
-    EXPECT_EQ(before_the_stop, 2);
-    EXPECT_GE(pieces, 2 * 10'000 / 1024);
+    EXPECT_GE(stop.pieces(), 2 * 10'000 / 1024);
     EXPECT_EQ(weaks[9'999].lock(), items[9'999]);
-    set_maxprocs(procs);
   });
 }
 
-// The same in the middle of a long sweep.
 TEST_F(Concurrent, TheSweepGivesWayToAStopOfTheWorld) {
   run([] {
-    static std::atomic<int> pieces{0};
-    static std::atomic<bool> wanted{false};
     rt::collector& collector = rt::memory().gc;
-    const int procs = set_maxprocs(2);
     vector<ptr<item>> items;
     for (uint64_t i = 0; i < 200'000; ++i) items.push_back(make_item(i));
     gc();  // none is under way now, and nothing is unswept
-    pieces = 0;
-    wanted = false;
-    collector.between_sweeps_for_testing = [](void*) {
-      if (++pieces != 1) return;
-      const rt::critical_section as_in_a_piece;  // no signal holds it here
-      wanted = true;
-      const rt::m* const mp = rt::getm();
-      while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
-    };
-    int before_the_stop = 0;
-    wait_group done;
-    done.go([&] {
-      while (!wanted) yield();
-      rt::stop_the_world("test");
-      before_the_stop = pieces;
-      rt::start_the_world();
-    });
+    stop_between_pieces stop(1);
+    collector.between_sweeps_for_testing = [](void*) { stop_between_pieces::between(); };
     gc();
-    done.wait();
+    EXPECT_EQ(stop.before_the_stop(), 1);
     collector.between_sweeps_for_testing = nullptr;
-    EXPECT_EQ(before_the_stop, 1);
-    EXPECT_GE(pieces, 3);
+    EXPECT_GE(stop.pieces(), 3);
     EXPECT_TRUE(rt::memory().heap.sweep_done());
-    set_maxprocs(procs);
   });
 }
 
-// And while a large object is made.
 TEST_F(Concurrent, TheMakingOfALargeObjectGivesWayToAStopOfTheWorld) {
   run([] {
-    static std::atomic<int> pieces{0};
-    static std::atomic<bool> wanted{false};
-    pieces = 0;
-    wanted = false;
-    const int procs = set_maxprocs(2);
-    rt::between_pieces_for_testing = [] {
-      if (++pieces != 1) return;
-      const rt::critical_section as_in_a_piece;  // no signal holds it here
-      wanted = true;
-      const rt::m* const mp = rt::getm();
-      while (!mp->sched->must_schedule() || mp->requests.load() == 0) std::this_thread::yield();
-    };
-    int before_the_stop = 0;
-    wait_group done;
-    done.go([&] {
-      while (!wanted) yield();
-      rt::stop_the_world("test");
-      before_the_stop = pieces;
-      rt::start_the_world();
-    });
+    stop_between_pieces stop(1);
+    rt::between_pieces_for_testing = &stop_between_pieces::between;
     const auto made = make_array<ptr<item>>(500'000);
-    done.wait();
+    EXPECT_EQ(stop.before_the_stop(), 1);
     rt::between_pieces_for_testing = nullptr;
-    EXPECT_EQ(before_the_stop, 1);
-    EXPECT_GE(pieces, 10);
+    EXPECT_GE(stop.pieces(), 10);
     EXPECT_EQ(made[499'999], nullptr);
-    set_maxprocs(procs);
   });
 }
 

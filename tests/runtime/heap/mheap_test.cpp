@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "runtime/heap/allocate.h"
+#include "tests/runtime/heap/allocate_whole.h"
 
 namespace warren::rt {
 namespace {
@@ -32,17 +33,11 @@ class Heap : public ::testing::Test {
   }
   uintptr_t make(const type_descriptor& t) {
     void* p = allocate_fast(*cache, t);
-    if (p == nullptr) p = allocate_whole(t, 1, t.size);
+    if (p == nullptr) p = warren::testing::allocate_whole(*cache, t, 1, t.size);
     return reinterpret_cast<uintptr_t>(p);
   }
-  uintptr_t make_array(const type_descriptor& t, size_t n) { return reinterpret_cast<uintptr_t>(allocate_whole(t, n, t.size * n + 1)); }
-  void* allocate_whole(const type_descriptor& t, size_t count, size_t bytes) {
-    void* const p = allocate(*cache, t, count, bytes);
-    if (p == nullptr || bytes <= kMaxSmallSize) return p;
-    large_object o(heap, p, t, count);
-    while (o.finish_piece()) {
-    }
-    return p;
+  uintptr_t make_array(const type_descriptor& t, size_t n) {
+    return reinterpret_cast<uintptr_t>(warren::testing::allocate_whole(*cache, t, n, t.size * n + 1));
   }
   void mark(uintptr_t a) {
     const object_ref o = heap.find_object(a);
