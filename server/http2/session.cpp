@@ -322,6 +322,13 @@ struct session::callbacks {
     return static_cast<ssize_t>(p.size);
   }
 
+  static nghttp2_data_provider body_of(stream& s) {
+    nghttp2_data_provider body;
+    body.source.ptr = &s;
+    body.read_callback = read_body;
+    return body;
+  }
+
   static int send_data(nghttp2_session*, nghttp2_frame*, const uint8_t* framehd, size_t length, nghttp2_data_source* source, void* user) {
     session& s = self(user);
     constexpr size_t kFrameHeader = 9;  // we never ask for padding
@@ -522,9 +529,7 @@ void session::respond(stream& s, std::span<const nghttp2_nv> headers) {
 }
 
 void session::respond_with_body(stream& s, std::span<const nghttp2_nv> headers) {
-  nghttp2_data_provider body;
-  body.source.ptr = &s;
-  body.read_callback = callbacks::read_body;
+  const nghttp2_data_provider body = callbacks::body_of(s);
   s.body_asked_ = true;
   items_++;
   submitted(nghttp2_submit_response(ng_, s.id_, headers.data(), headers.size(), &body));
@@ -559,9 +564,7 @@ void session::submit_bodies() {
     stream& s = *waits_first_;
     leave_queue(s);
     items_++;
-    nghttp2_data_provider body;
-    body.source.ptr = &s;
-    body.read_callback = callbacks::read_body;
+    const nghttp2_data_provider body = callbacks::body_of(s);
     submitted(nghttp2_submit_data(ng_, NGHTTP2_FLAG_END_STREAM, s.id_, &body));
   } while (items_ > 1 && waits_first_ != nullptr);
 }

@@ -21,10 +21,12 @@
 #include "runtime/memory.h"
 #include "runtime/sched/scheduler.h"
 #include "runtime/sched/stop.h"
+#include "tests/runtime/aside.h"
 
 namespace {
 
 using namespace warren;
+using warren::testing::aside;
 
 struct item {
   uint64_t key;
@@ -332,14 +334,6 @@ TEST_F(Concurrent, TheMakingOfALargeObjectGivesWayToAStopOfTheWorld) {
     EXPECT_GE(stop.pieces(), 10);
     EXPECT_EQ(made[499'999], nullptr);
   });
-}
-
-// Runs f on a goroutine of its own: nothing of it stays on our stack.
-template <class F>
-void aside(const F& f) {
-  wait_group done;
-  done.go([&f] { f(); });
-  done.wait();
 }
 
 // Collections meanwhile do not follow what the memory held before.

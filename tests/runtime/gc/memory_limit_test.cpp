@@ -24,12 +24,14 @@
 #include "runtime/sched/scheduler.h"
 #include "runtime/sched/stop.h"
 #include "tests/death_style.h"
+#include "tests/runtime/aside.h"
 #include "tests/runtime/collect_until.h"
 #include "tests/runtime/goroutine_burst.h"
 
 namespace {
 
 using namespace warren;
+using warren::testing::aside;
 
 constexpr int64_t kMB = 1 << 20;
 constexpr int64_t kNone = std::numeric_limits<int64_t>::max();
@@ -162,14 +164,6 @@ uint64_t resident() {
   std::vector<unsigned char> in_core(h.used_bytes() / page);
   if (mincore(reinterpret_cast<void*>(h.space().base()), h.used_bytes(), in_core.data()) != 0) return 0;
   return static_cast<uint64_t>(std::count_if(in_core.begin(), in_core.end(), [](unsigned char c) { return (c & 1) != 0; })) * page;
-}
-
-// Runs f on a goroutine of its own: nothing of it stays on a stack.
-template <class F>
-void aside(F f) {
-  wait_group done;
-  done.go([&f] { f(); });
-  done.wait();
 }
 
 struct leaf {

@@ -309,6 +309,15 @@ struct streaming : peer {
     streams[i]->body += n;
     s.resume(*streams[i]);
   }
+  // The second stream's 1000 bytes are in a frame that is packed and finds no room, behind three frames of the first's 60 000.
+  void pack_without_room() {
+    write(0, 60'000);
+    EXPECT_EQ(data(kFrameRoom), "1:16384 ");
+    write(1, 1000);
+    (*this)[1].asked = 0;
+    EXPECT_EQ(data(kFrameRoom), "1:16384 ");
+    EXPECT_EQ(data(kFrameRoom), "1:16384 ");
+  }
   // The DATA frames of one write, as "id:size ".
   std::string data(size_t room = kBlockSize) {
     std::vector<char> block(room);
@@ -378,12 +387,7 @@ TEST(session, small_bodies_do_not_wait_for_the_end_of_large_ones) {
 // nghttp2 has packed the last bytes there are and finds no room for the frame; only then does the stream get more.
 TEST(session, a_body_grows_while_its_last_frame_waits_for_room) {
   streaming p(2);
-  p.write(0, 60'000);
-  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
-  p.write(1, 1000);
-  p[1].asked = 0;
-  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
-  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  p.pack_without_room();
   ASSERT_EQ(p[1].asked, 1);
   p.write(1, 500);
   EXPECT_EQ(p.data(), "3:1000 1:10848 3:500 ");
@@ -407,12 +411,7 @@ TEST(session, streams_that_close_with_a_body_on_its_way) {
   }
   // Packed, and no room for it; and more has come since.
   streaming p(2);
-  p.write(0, 60'000);
-  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
-  p.write(1, 1000);
-  p[1].asked = 0;
-  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
-  EXPECT_EQ(p.data(kFrameRoom), "1:16384 ");
+  p.pack_without_room();
   ASSERT_EQ(p[1].asked, 1);
   p.write(1, 500);
   ASSERT_TRUE(p.s.receive(reset(3), 0));
