@@ -61,7 +61,7 @@ int epoll_poller::add(int fd, uint64_t token) noexcept {
   return sys::epoll_add(epoll_fd_, fd, EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, token).error;
 }
 
-g_list epoll_poller::poll(int64_t delay_ns) {
+runnable_list epoll_poller::poll(int64_t delay_ns) {
   epoll_event events[kEventsPerCall];
   sys::result r;
   for (;;) {
@@ -77,8 +77,8 @@ g_list epoll_poller::poll(int64_t delay_ns) {
   return deliver(events, static_cast<int>(r.value), delay_ns != 0);
 }
 
-g_list epoll_poller::deliver(const epoll_event* events, int count, bool blocking) noexcept {
-  g_list ready;
+runnable_list epoll_poller::deliver(const epoll_event* events, int count, bool blocking) noexcept {
+  runnable_list ready;
   uint64_t received = 0, stale = 0;
   for (int i = 0; i < count; ++i) {
     const uint32_t what = events[i].events;

@@ -15,12 +15,12 @@ class epoll_poller final : public poller {
   ~epoll_poller() override;
 
   int add(int fd, uint64_t token) noexcept override;
-  g_list poll(int64_t delay_ns) override;
+  runnable_list poll(int64_t delay_ns) override;
   void wake() override;
   statistics stats() const noexcept override;
 
   // What poll does with what the kernel returned; apart for the tests, which replay events that came too late.
-  g_list deliver(const epoll_event* events, int count, bool blocking) noexcept;
+  runnable_list deliver(const epoll_event* events, int count, bool blocking) noexcept;
 
  private:
   epoll_poller(int ep, int event) noexcept : epoll_fd_(ep), event_fd_(event) {}

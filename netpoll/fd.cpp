@@ -24,6 +24,7 @@
 
 #include "netpoll/poller.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sync/deferred_go.h"
 #include "warren/go.h"
 
 namespace warren::rt {
@@ -183,10 +184,11 @@ void fd::send_message(const msghdr* m, park_mode mode, asio::error_code& ec) {
   transfer(kWriteSide, mode, ec, [&](size_t) { return sys::send_message(sysfd_, m); });
 }
 
-bool fd::wait_readable(asio::error_code& ec) {
+// The beginning of a wait: the read lock, and whether there is something to read already. false: ec says why, nothing is held.
+bool fd::enter_to_wait(bool& readable, asio::error_code& ec) {
   ec.clear();
+  readable = false;
   if (!enter(kReadSide, park_mode::once, ec)) return false;
-  bool readable = false;
   if (!drained_ || pd_->ended()) {
     if (!report(pd_->prepare(kReadSide), ec)) {
       leave(kReadSide);
@@ -196,10 +198,53 @@ bool fd::wait_readable(asio::error_code& ec) {
     const sys::result r = sys::recv(sysfd_, &byte, 1, MSG_PEEK);
     readable = r.error != EAGAIN && r.error != EWOULDBLOCK;
   }
+  return true;
+}
+
+bool fd::wait_readable(asio::error_code& ec) {
+  bool readable;
+  if (!enter_to_wait(readable, ec)) return false;
   if (!readable) readable = report(pd_->wait(kReadSide), ec);
   if (readable) drained_ = false;
   leave(kReadSide);
   return readable;
+}
+
+// Nothing is lost between the newborn's start and its next look: the edge that started it stays in the word (nobody is there to take it
+// out), and so do flags and deadlines.
+bool fd::go_when_readable(void (*fn)(void*), void* arg, asio::error_code& ec) {
+  bool readable;
+  if (!enter_to_wait(readable, ec)) return false;
+  if (!readable) {
+    if (!pd_->edge_remembered(kReadSide) && start_when_readable(fn, arg)) return true;  // it may have run by now, and *this may be gone
+    readable = report(pd_->wait(kReadSide), ec);
+  }
+  if (readable) drained_ = false;
+  leave(kReadSide);
+  return false;
+}
+
+// REQUIRES: the read lock, which goes with the newborn.
+bool fd::start_when_readable(void (*fn)(void*), void* arg) {
+  continuation_ = fn;
+  continuation_arg_ = arg;
+  detail::newborn* nb;
+  try {
+    nb = detail::defer_goroutine(static_cast<void*>(this), &resume);
+  } catch (const std::bad_alloc&) {  // then the caller waits on its own stack
+    return false;
+  }
+  if (pd_->start_when_ready(kReadSide, nb)) return true;
+  detail::drop_deferred(nb);
+  return false;
+}
+
+void fd::resume(void* self) {
+  fd* const f = static_cast<fd*>(self);
+  const auto fn = f->continuation_;
+  void* const arg = f->continuation_arg_;
+  f->leave(kReadSide);
+  fn(arg);
 }
 
 int fd::accept(asio::error_code& ec) {

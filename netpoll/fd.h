@@ -51,6 +51,8 @@ class fd {
 
   // Until a recv would return something (see tcp_conn::wait_readable).
   bool wait_readable(asio::error_code& ec);
+  // See stream::go_when_readable.
+  bool go_when_readable(void (*fn)(void* arg), void* arg, asio::error_code& ec);
 
   // One connection of a listening socket, or -1. Pauses after descriptor exhaustion as tcp_listener::accept describes.
   int accept(asio::error_code& ec);
@@ -94,6 +96,9 @@ class fd {
   template <class Call>
   size_t transfer(uint8_t side, park_mode mode, asio::error_code& ec, Call call);
   bool enter(uint8_t side, park_mode mode, asio::error_code& ec);
+  bool enter_to_wait(bool& readable, asio::error_code& ec);
+  bool start_when_readable(void (*fn)(void* arg), void* arg);
+  static void resume(void* self);
   void leave(uint8_t side) noexcept { left(mutex_.unlock(side == kReadSide)); }
   void left(bool last) noexcept {
     if (last) [[unlikely]]
@@ -111,6 +116,9 @@ class fd {
   // already.
   bool drained_ = true;
   int64_t accept_pause_ = 0;  // the last one, 0 after a success; guarded by the read lock
+  // What go_when_readable starts; guarded by the read lock.
+  void (*continuation_)(void* arg) = nullptr;
+  void* continuation_arg_ = nullptr;
   // The goroutine in close() that waits for the descriptor to be closed: nullptr, it, or kDestroyed.
   std::atomic<uintptr_t> closer_{0};
   uint64_t closer_run_ = 0;          // the run it is of; written before it

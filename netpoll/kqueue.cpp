@@ -113,7 +113,7 @@ void kqueue_poller::closing([[maybe_unused]] int fd) noexcept {
 #endif
 }
 
-g_list kqueue_poller::poll(int64_t delay_ns) {
+runnable_list kqueue_poller::poll(int64_t delay_ns) {
   struct kevent events[kEventsPerCall];
   sys::result r;
   for (;;) {
@@ -129,8 +129,8 @@ g_list kqueue_poller::poll(int64_t delay_ns) {
   return deliver(events, static_cast<int>(r.value), delay_ns != 0);
 }
 
-g_list kqueue_poller::deliver(const struct kevent* events, int count, bool blocking) noexcept {
-  g_list ready;
+runnable_list kqueue_poller::deliver(const struct kevent* events, int count, bool blocking) noexcept {
+  runnable_list ready;
   uint64_t received = 0, stale = 0;
   for (int i = 0; i < count; ++i) {
     const struct kevent& e = events[i];

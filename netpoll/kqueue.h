@@ -15,12 +15,12 @@ class kqueue_poller final : public poller {
 
   int add(int fd, uint64_t token) noexcept override;
   void closing(int fd) noexcept override;
-  g_list poll(int64_t delay_ns) override;
+  runnable_list poll(int64_t delay_ns) override;
   void wake() override;
   statistics stats() const noexcept override;
 
   // What poll does with what the kernel returned; apart for the tests, which replay events that came too late.
-  g_list deliver(const struct kevent* events, int count, bool blocking) noexcept;
+  runnable_list deliver(const struct kevent* events, int count, bool blocking) noexcept;
 
  private:
   kqueue_poller(int kq, const int* ends) noexcept : kqueue_(kq), wake_read_(ends[0]), wake_write_(ends[1]) {}

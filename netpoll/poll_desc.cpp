@@ -7,6 +7,7 @@
 #include "runtime/os/clock.h"
 #include "runtime/os/fatal.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sync/deferred_go.h"
 
 namespace warren::rt {
 
@@ -105,6 +106,8 @@ poll_error poll_desc::check(uint8_t s) const noexcept {
 
 bool poll_desc::ended() const noexcept { return (state_.load(std::memory_order_acquire) & kEnded) != 0; }
 
+bool poll_desc::edge_remembered(uint8_t s) const noexcept { return of(s).word.load(std::memory_order_relaxed) == word_ready; }
+
 poll_error poll_desc::prepare(uint8_t s) noexcept {
   const poll_error e = check(s);
   if (e != poll_error::none) return e;
@@ -114,14 +117,31 @@ poll_error poll_desc::prepare(uint8_t s) noexcept {
   return poll_error::none;
 }
 
-// On the scheduler's stack, the goroutine's context saved.
-bool poll_desc::commit_park(g* gp, void* side_word) noexcept {
-  std::atomic<uintptr_t>& word = *static_cast<std::atomic<uintptr_t>*>(side_word);
+// wait → r, unless an edge, the deadline or close came first.
+bool poll_desc::publish(runnable* r, std::atomic<uintptr_t>& word) noexcept {
   poller::made().add_waiters(1);
   uintptr_t expected = word_wait;
-  if (word.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(gp), std::memory_order_seq_cst)) return true;
-  poller::made().add_waiters(-1);  // an edge, the deadline or close came first
+  if (word.compare_exchange_strong(expected, reinterpret_cast<uintptr_t>(r), std::memory_order_seq_cst)) return true;
+  poller::made().add_waiters(-1);
   return false;
+}
+
+// On the scheduler's stack, the goroutine's context saved.
+bool poll_desc::commit_park(g* gp, void* side_word) noexcept { return publish(gp, *static_cast<std::atomic<uintptr_t>*>(side_word)); }
+
+// nil → wait. false: an edge is remembered.
+bool poll_desc::begin_wait(side& s) noexcept {
+  uintptr_t expected = word_nil;
+  if (s.word.compare_exchange_strong(expected, word_wait, std::memory_order_seq_cst)) return true;
+  if (expected != word_ready)
+    fatal("two goroutines wait for the same direction of a descriptor (word %#lx); take its lock", static_cast<unsigned long>(expected));
+  return false;
+}
+
+// What the last look before a wait does: the one who is about to wait owns the timer.
+void poll_desc::arm_for_deadline(side& s) {
+  if (const int64_t deadline = s.deadline.load(std::memory_order_seq_cst); deadline != 0) arm_for(s, deadline);
+  s.parked_in_run = this_run();
 }
 
 poll_error poll_desc::wait(uint8_t s) {
@@ -129,19 +149,14 @@ poll_error poll_desc::wait(uint8_t s) {
   at(poll_point::before_wait, this);
   for (;;) {
     if (const poll_error e = check(s); e != poll_error::none) return e;
-    uintptr_t expected = word_nil;
-    if (!me.word.compare_exchange_strong(expected, word_wait, std::memory_order_seq_cst)) {
-      if (expected != word_ready)
-        fatal("two goroutines wait for the same direction of a descriptor (word %#lx); take its lock",
-              static_cast<unsigned long>(expected));
+    if (!begin_wait(me)) {
       me.word.exchange(word_nil, std::memory_order_seq_cst);
       return poll_error::none;
     }
     at(poll_point::before_park, this);
     poll_error e = check(s);
     if (e == poll_error::none) {
-      if (const int64_t deadline = me.deadline.load(std::memory_order_seq_cst); deadline != 0) arm_for(me, deadline);
-      me.parked_in_run = this_run();
+      arm_for_deadline(me);
       gopark(&commit_park, &me.word, wait_reason::io_wait);
     }
     // Readiness that came meanwhile is not thrown away, whatever else happened.
@@ -153,8 +168,23 @@ poll_error poll_desc::wait(uint8_t s) {
   }
 }
 
-// Takes out the parked goroutine, if any, and marks the word. The caller readies what is returned.
-g* poll_desc::unblock(side& s, bool ready) noexcept {
+// Whatever ends it early stays as it was found, for the wait that follows.
+bool poll_desc::start_when_ready(uint8_t s, detail::newborn* nb) {
+  side& me = of(s);
+  at(poll_point::before_wait, this);
+  if (!begin_wait(me)) return false;
+  at(poll_point::before_park, this);
+  if (check(s) == poll_error::none) {
+    arm_for_deadline(me);
+    if (publish(nb, me.word)) return true;
+  }
+  uintptr_t expected = word_wait;
+  me.word.compare_exchange_strong(expected, word_nil, std::memory_order_seq_cst);
+  return false;
+}
+
+// Takes out who waits, if anybody does, and marks the word. The caller readies or starts what is returned.
+runnable* poll_desc::unblock(side& s, bool ready) noexcept {
   uintptr_t old = s.word.load(std::memory_order_seq_cst);
   for (;;) {
     if (old == word_ready) return nullptr;
@@ -166,10 +196,10 @@ g* poll_desc::unblock(side& s, bool ready) noexcept {
     s.abandoned.store(true, std::memory_order_release);
     return nullptr;
   }
-  return reinterpret_cast<g*>(old);
+  return reinterpret_cast<runnable*>(old);
 }
 
-bool poll_desc::on_event(uint64_t token, uint8_t sides, bool ended, g_list& out) noexcept {
+bool poll_desc::on_event(uint64_t token, uint8_t sides, bool ended, runnable_list& out) noexcept {
   const uint64_t generation = token >> kGenerationShift;
   uint64_t state = state_.load(std::memory_order_seq_cst);
   do {
@@ -177,10 +207,10 @@ bool poll_desc::on_event(uint64_t token, uint8_t sides, bool ended, g_list& out)
   } while (ended && (state & kEnded) == 0 && !state_.compare_exchange_weak(state, state | kEnded, std::memory_order_seq_cst));
   at(poll_point::event_checked, this);
   if ((sides & kReadSide) != 0) {
-    if (g* gp = unblock(read_, true)) out.push(gp);
+    if (runnable* r = unblock(read_, true)) out.push(r);
   }
   if ((sides & kWriteSide) != 0) {
-    if (g* gp = unblock(write_, true)) out.push(gp);
+    if (runnable* r = unblock(write_, true)) out.push(r);
   }
   return true;
 }
@@ -189,10 +219,14 @@ bool poll_desc::on_event(uint64_t token, uint8_t sides, bool ended, g_list& out)
 // ------------------------------------------------------------------------------------------------------------------
 
 namespace {
-void ready_waiter(g* gp) noexcept {
-  if (gp == nullptr) return;
+void ready_waiter(runnable* r) noexcept {
+  if (r == nullptr) return;
   poller::made().add_waiters(-1);
-  goready(gp);
+  if (r->is_newborn) {
+    detail::start_deferred(static_cast<detail::newborn*>(r));
+  } else {
+    goready(static_cast<g*>(r));
+  }
 }
 }  // namespace
 

@@ -5,9 +5,11 @@
 //   ready    an edge came and nobody waited for it: the next wait returns at once
 //   wait     a goroutine is about to park
 //   g*       that goroutine is parked
+//   newborn* a goroutine is to be started: it waits in place of one that is parked, and has no stack (start_when_ready)
 // Who changes what: the one goroutine that holds the descriptor's lock for the direction (netpoll/fd_mutex.h) does ready→nil, nil→wait and,
-// on the scheduler's stack after its context was saved, wait→g. The poller does nil|wait|g→ready. A deadline or close does wait|g→nil.
-// Whoever takes the g* out readies it: once.
+// on the scheduler's stack after its context was saved, wait→g, or, as its last act with the lock, wait→newborn: the lock is then the
+// newborn's. The poller does nil|wait|g|newborn→ready. A deadline or close does wait|g|newborn→nil.
+// Whoever takes the g* or newborn* out readies or starts it: once.
 //
 // The loop of an operation (netpoll/fd.cpp):
 //   prepare      fails if closed or past the deadline; ready → nil
@@ -40,6 +42,7 @@
 #include <cstdint>
 
 #include "runtime/os/cpu.h"
+#include "runtime/sched/netpoller.h"
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 
@@ -65,6 +68,10 @@ class alignas(kCacheLine) poll_desc {
   // --- the goroutine that holds the direction's lock ---
   poll_error prepare(uint8_t side) noexcept;
   poll_error wait(uint8_t side);
+  bool edge_remembered(uint8_t side) const noexcept;  // a wait would find it
+  // In place of a wait: nb is started when a wait would return, or earlier, and holds the direction's lock from now on. false: nb is the
+  // caller's still, as the wait would return at once.
+  bool start_when_ready(uint8_t side, detail::newborn* nb);
   poll_error check(uint8_t side) const noexcept;  // closed or past the deadline?
   bool ended() const noexcept;                    // an event said that the peer has finished or the connection is broken. Stays set.
 
@@ -77,13 +84,13 @@ class alignas(kCacheLine) poll_desc {
 
   // --- the poller ---
   // Returns false if the token is of another generation. Appends who is to run to `out`.
-  bool on_event(uint64_t token, uint8_t sides, bool ended, g_list& out) noexcept;
+  bool on_event(uint64_t token, uint8_t sides, bool ended, runnable_list& out) noexcept;
 
  private:
   friend struct poll_desc_pool;
   friend struct poll_desc_test;
 
-  enum word_state : uintptr_t { word_nil = 0, word_ready = 1, word_wait = 2 };  // larger: a g*
+  enum word_state : uintptr_t { word_nil = 0, word_ready = 1, word_wait = 2 };  // larger: a runnable*
 
   // Bits of state_ below the generation.
   static constexpr uint64_t kClosing = 1;
@@ -94,7 +101,7 @@ class alignas(kCacheLine) poll_desc {
     std::atomic<uintptr_t> word{word_nil};
     std::atomic<int64_t> deadline{0};    // 0: none
     std::atomic<uintptr_t> fired{0};     // seq of the last firing
-    uint32_t parked_in_run = 0;          // written before wait→g, read by who took the g out
+    uint32_t parked_in_run = 0;          // written before wait→g or newborn, read by who took it out
     std::atomic<bool> abandoned{false};  // who parked was of an earlier run: its lock will never be given back
     // The goroutine that holds the direction's lock only.
     uint32_t armed_in_run = 0;
@@ -105,8 +112,11 @@ class alignas(kCacheLine) poll_desc {
 
   side& of(uint8_t s) noexcept { return s == kReadSide ? read_ : write_; }
   const side& of(uint8_t s) const noexcept { return s == kReadSide ? read_ : write_; }
+  static bool publish(runnable* r, std::atomic<uintptr_t>& word) noexcept;
   static bool commit_park(g* gp, void* side_word) noexcept;
-  g* unblock(side& s, bool ready) noexcept;
+  static bool begin_wait(side& s) noexcept;
+  void arm_for_deadline(side& s);
+  runnable* unblock(side& s, bool ready) noexcept;
   bool is_armed(const side& s) const noexcept { return s.fired.load(std::memory_order_acquire) != s.armings; }
   void arm_for(side& s, int64_t when);
   void disarm(side& s) noexcept;

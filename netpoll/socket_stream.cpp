@@ -5,6 +5,11 @@
 #include "runtime/os/clock.h"
 #include "warren/stream.h"
 
+bool warren::stream::go_when_readable(void (*)(void*), void*, asio::error_code& ec) {
+  wait_readable(ec);
+  return false;
+}
+
 namespace warren::detail {
 
 namespace {
@@ -95,6 +100,14 @@ bool socket_stream::wait_readable(asio::error_code& ec) {
     return false;
   }
   return fd_->wait_readable(ec);
+}
+
+bool socket_stream::go_when_readable(void (*fn)(void*), void* arg, asio::error_code& ec) {
+  if (fd_ == nullptr) {
+    ec = asio::error::bad_descriptor;
+    return false;
+  }
+  return fd_->go_when_readable(fn, arg, ec);
 }
 
 void socket_stream::set_deadline(int64_t ns, side which) {

@@ -101,6 +101,8 @@ struct tls_conn::state : std::enable_shared_from_this<tls_conn::state> {
   void await_flusher() noexcept;
   void flush_soon();
   bool wait_for_input(asio::error_code& ec);
+  void take_input_error(asio::error_code& ec);
+  bool has_input(asio::error_code& ec);
   void handshake(role r, asio::error_code& ec);
   size_t read(const iovec* v, int count, bool park, asio::error_code& ec);
   size_t write(const iovec* v, int count, size_t bytes, write_mode mode, asio::error_code& ec);
@@ -319,12 +321,24 @@ size_t tls_conn::state::take(char* data, size_t size) noexcept {
 
 // REQUIRES: read_lock. After WANT_READ.
 bool tls_conn::state::wait_for_input(asio::error_code& ec) {
-  {
-    lock_guard held(ssl_lock);
-    ec = input_error;
-    input_error.clear();
-  }
+  take_input_error(ec);
   return !ec && carrier->wait_readable(ec);
+}
+
+void tls_conn::state::take_input_error(asio::error_code& ec) {
+  lock_guard held(ssl_lock);
+  ec = input_error;
+  input_error.clear();
+}
+
+// REQUIRES: read_lock. Is there something to read without the carrier? false: ec says whether its next wait would be of use.
+bool tls_conn::state::has_input(asio::error_code& ec) {
+  if (!starved) {
+    lock_guard held(ssl_lock);
+    if (SSL_has_pending(ssl) != 0 || fetched_from < fetched.size()) return true;
+  }
+  take_input_error(ec);
+  return false;
 }
 
 void tls_conn::state::handshake(role r, asio::error_code& ec) {
@@ -609,16 +623,36 @@ bool tls_conn::wait_readable(asio::error_code& ec) {
   state& s = *state_;
   lock_guard reading(s.read_lock);
   ec.clear();
-  if (!s.starved) {
-    lock_guard held(s.ssl_lock);
-    if (SSL_has_pending(s.ssl) != 0 || s.fetched_from < s.fetched.size()) return true;
-  }
-  if (!s.wait_for_input(ec)) {
+  if (s.has_input(ec)) return true;
+  if (ec || !s.carrier->wait_readable(ec)) {
     s.tell_of_close(ec);
     return false;
   }
   s.starved = false;
   return true;
+}
+
+// As wait_readable, up to the wait. What the carrier knows when that is over it still knows when fn asks again, and then `starved` is put
+// right.
+bool tls_conn::go_when_readable(void (*fn)(void*), void* arg, asio::error_code& ec) {
+  if (state_ == nullptr || state_->closed.load(std::memory_order_acquire)) {
+    ec = asio::error::bad_descriptor;
+    return false;
+  }
+  state& s = *state_;
+  ec.clear();
+  {
+    lock_guard reading(s.read_lock);
+    if (s.has_input(ec)) return false;
+  }
+  if (!ec && s.carrier->go_when_readable(fn, arg, ec)) return true;  // *this may be gone
+  if (ec) {
+    s.tell_of_close(ec);
+    return false;
+  }
+  lock_guard reading(s.read_lock);
+  s.starved = false;
+  return false;
 }
 
 void tls_conn::shutdown(asio::socket_base::shutdown_type what, asio::error_code& ec) {

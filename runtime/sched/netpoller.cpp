@@ -11,7 +11,7 @@ namespace {
 // What the runtime polls before a real poller is installed: it knows no descriptors and merely waits for the next timer.
 class timer_only_poller final : public netpoller {
  public:
-  g_list poll(int64_t delay_ns) override {
+  runnable_list poll(int64_t delay_ns) override {
     if (delay_ns != 0) {
       event_.sleep(delay_ns);
       event_.clear();

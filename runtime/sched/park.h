@@ -73,7 +73,7 @@ void set_park_hook(void (*fn)(void*), void* arg) noexcept;
 bool clear_park_hook() noexcept;
 
 // --- a list of goroutines that became ready together -----------------------------------------------------------------------------------
-// Intrusive through g's own link: a goroutine is in at most one list or queue at a time. The poller returns one.
+// Intrusive through g's own link: a goroutine is in at most one list or queue at a time.
 struct g_list {
   g* head = nullptr;
   uint32_t size = 0;

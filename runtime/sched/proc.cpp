@@ -187,27 +187,53 @@ void scheduler::ready(m* mp, g* gp) noexcept {
 }
 
 // Goroutines that the poller or a timer made ready together.
-void scheduler::inject(m* mp, g_list list) noexcept {
+void scheduler::start(m* mp, detail::newborn* nb) noexcept {
+  p* const pp = mp == nullptr ? nullptr : mp->current_p;
+  wait_is_over(pp, nb);
+  if (pp != nullptr) {
+    put_local(mp, nb);
+    wake_for_runnext(mp);
+    return;
+  }
+  put_global(nb, nb, 1);
+  wake_p(false);
+}
+
+// Before r can be found in a queue. Whoever waits without a stack is counted as a goroutine from here on. pp: whose counters; nullptr: the
+// spare P's.
+void scheduler::wait_is_over(p* pp, runnable* r) noexcept {
+  if (!r->is_newborn) {
+    static_cast<g*>(r)->status.store(g_status::runnable, std::memory_order_release);  // as in ready
+    return;
+  }
+  if (pp != nullptr) {
+    pp->counters.spawned.add();
+    return;
+  }
+  const std::lock_guard guard(spare_lock_);
+  spare_p_.counters.spawned.add();
+}
+
+void scheduler::inject(m* mp, runnable_list list) noexcept {
   if (list.empty()) return;
   uint32_t n = 0;
   p* pp = mp == nullptr ? nullptr : mp->current_p;
   runnable* head = nullptr;
   runnable* tail = nullptr;
   uint32_t global = 0;
-  while (g* gp = list.pop()) {
-    gp->status.store(g_status::runnable, std::memory_order_release);  // as in ready
+  while (runnable* r = list.pop()) {
+    wait_is_over(pp, r);
     ++n;
     run_queue::spill over;
     if (pp != nullptr) {
-      if (!pp->runq.put(gp, false, &over)) {
+      if (!pp->runq.put(r, false, &over)) {
         pp->counters.spills.add(over.count);
         put_global(over.head, over.tail, over.count);
       }
       continue;
     }
-    gp->next = nullptr;
-    (tail == nullptr ? head : tail->next) = gp;
-    tail = gp;
+    (tail == nullptr ? head : tail->next) = r;
+    tail = r;
     ++global;
   }
   if (global > 0) put_global(head, tail, global);
@@ -544,11 +570,11 @@ top:
 
   netpoller* poller = poller_.load(std::memory_order_acquire);
   if (poller->waiters() > 0 && last_poll_.load(std::memory_order_relaxed) != 0) {
-    g_list list = poller->poll(0);
+    runnable_list list = poller->poll(0);
     if (!list.empty()) {
       pp->counters.netpoll_ready.add(list.size);
-      g* first = list.pop();
-      first->status.store(g_status::runnable, std::memory_order_release);
+      runnable* first = list.pop();
+      wait_is_over(pp, first);
       inject(mp, list);
       return first;
     }
@@ -617,7 +643,7 @@ top:
       delay = poll_until > now ? poll_until - now : 0;
     }
     if (exiting()) delay = 0;
-    g_list list = poller->poll(delay);
+    runnable_list list = poller->poll(delay);
     poll_until_.store(0, std::memory_order_seq_cst);
     last_poll_.store(nanotime(), std::memory_order_seq_cst);
     lock_.lock();
@@ -629,8 +655,8 @@ top:
       acquire_p(mp, again);
       if (!list.empty()) {
         again->counters.netpoll_ready.add(list.size);
-        g* first = list.pop();
-        first->status.store(g_status::runnable, std::memory_order_release);
+        runnable* first = list.pop();
+        wait_is_over(again, first);
         inject(mp, list);
         return first;
       }

@@ -84,10 +84,12 @@ class scheduler {
   // What is to run next on mp, if that can be said at once, taken from the queue; else nullptr (direct_switch.cpp).
   g* successor(m* mp) noexcept;
   void ready(m* mp, g* gp) noexcept;
+  void start(m* mp, detail::newborn* nb) noexcept;  // the same for one that has waited without a stack
+  void wait_is_over(p* pp, runnable* r) noexcept;
   void put_local(m* mp, runnable* r) noexcept;                           // as runnext
   void put_global(runnable* head, runnable* tail, uint32_t n) noexcept;  // takes the lock
   void put_global_locked(runnable* head, runnable* tail, uint32_t n) noexcept;
-  void inject(m* mp, g_list list) noexcept;
+  void inject(m* mp, runnable_list list) noexcept;
   void wake_p(bool has_p) noexcept;       // work was submitted: make sure somebody looks for it. has_p: by somebody with a P
   void wake_for_runnext(m* mp) noexcept;  // the same after put_local
   void start_m(p* pp, bool spinning) noexcept;

@@ -213,7 +213,7 @@ void scheduler::sysmon_loop() noexcept {
     if (last != 0 && last + kPollEvery < now && poller->waiters() > 0) {
       last_poll_.compare_exchange_strong(last, now, std::memory_order_seq_cst);
       sysmon_holds_.store(true, std::memory_order_seq_cst);  // what is in `list` is in no queue: check_dead must not overlook it
-      g_list list = poller->poll(0);
+      runnable_list list = poller->poll(0);
       if (!list.empty()) {
         totals_.sysmon_polls.fetch_add(1, std::memory_order_relaxed);
         inject(nullptr, list);

@@ -1,6 +1,7 @@
 #include "runtime/sync/deferred_go.h"
 
 #include <new>
+#include <utility>
 
 #include "runtime/sched/in_rt.h"
 #include "runtime/sched/scheduler.h"
@@ -11,15 +12,20 @@ namespace warren::detail {
 using namespace rt;
 
 namespace {
-struct deferred_call {
+struct collected_call {
   ptr<void> object;
   void (*fn)(void*);
   void operator()() { fn(object.get()); }
 };
-static_assert(sizeof(deferred_call) <= kInlineClosure);
-}  // namespace
+struct plain_call {
+  void* object;
+  void (*fn)(void*);
+  void operator()() { fn(object); }
+};
 
-newborn* defer_goroutine(const ptr<void>& object, void (*fn)(void*)) {
+template <class Call>
+newborn* defer(Call call, const void* spawn_pc) {
+  static_assert(sizeof(Call) <= kInlineClosure);
   m* mp = rt_enter();
   newborn* nb;
   try {
@@ -33,24 +39,32 @@ newborn* defer_goroutine(const ptr<void>& object, void (*fn)(void*)) {
   rt_leave(mp);
   nb->stack_class = static_cast<uint8_t>(stack_size::normal);
   nb->closure = nb->storage;
-  nb->spawn_pc = __builtin_return_address(0);
-  nb->type = &closure_of<deferred_call>::type;
-  ::new (nb->storage) deferred_call{object, fn};
+  nb->spawn_pc = spawn_pc;
+  nb->type = &closure_of<Call>::type;
+  ::new (nb->storage) Call(std::move(call));
   nb->constructed = true;
   nb->shares = 0;
   __atomic_store_n(&nb->stage, newborn_ready, __ATOMIC_RELEASE);
-  barrier_words(nb->closure, sizeof(deferred_call));
+  barrier_words(nb->closure, sizeof(Call));
   return nb;
 }
+}  // namespace
+
+newborn* defer_goroutine(const ptr<void>& object, void (*fn)(void*)) {
+  return defer(collected_call{object, fn}, __builtin_return_address(0));
+}
+
+newborn* defer_goroutine(void* object, void (*fn)(void*)) { return defer(plain_call{object, fn}, __builtin_return_address(0)); }
 
 void start_deferred(newborn* nb) noexcept {
   m* mp = getm();
-  const uint32_t outer = mp->in_rt.load(std::memory_order_relaxed);  // a scheduler's stack is inside the bracket already
-  if (outer == 0) mp = rt_enter();
-  mp->current_p->counters.spawned.add();
-  mp->sched->put_local(mp, nb);
-  mp->sched->wake_for_runnext(mp);
-  if (outer == 0) rt_leave(mp);
+  if (mp == nullptr) {
+    const scheduler::guest s;
+    if (s) s->start(nullptr, nb);  // else main has ended: nobody need run any more
+    return;
+  }
+  const bracket_without_wait bracket(mp);
+  mp->sched->start(bracket.has_p() ? mp : nullptr, nb);
 }
 
 void drop_deferred(newborn* nb) noexcept {

@@ -2,8 +2,9 @@
 //
 // Roles. The nghttp2 session is a plain state machine: one goroutine at a time may touch it, the OWNER. Owning lasts for a few
 // microseconds of protocol work and at most some non-blocking writes; nobody parks while owning. Those who come to own:
-//   - the READER, one goroutine per connection at any moment: it reads the socket, feeds the session, and runs the handlers of the
-//     requests that became complete, one after another, in place, without owning meanwhile;
+//   - the READER, at most one goroutine per connection at any moment: it reads the socket, feeds the session, and runs the handlers of the
+//     requests that became complete, one after another, in place, without owning meanwhile. When there is nothing to read it ends, and
+//     the poller starts another when there is (stream::go_when_readable): nothing of it is worth a stack while it waits;
 //   - whoever finishes or writes something for a stream: a handler that has left the reader (below), a writer of a streaming handler, the
 //     deadline reaper, a shutdown. They post a node and go on.
 // The FLUSHER exists only while the socket is full: it waits for room with the bytes that are left, owning nothing.
@@ -42,9 +43,11 @@
 //
 // Idleness. With its last call a connection lends what it kept for the next ones (spare.h); it reads and writes in blocks that are lent too
 // (block_pool.h); after a second without a call the pages of its session's large blocks go back (session_room.h). What stays is the
-// session's state, this object and the reader's parked stack.
+// session's state, this object and 128 bytes in the poller, from which its reader will start.
 //
 // Rejected:
+//   - A reader that parks: a stack of a page or more for each connection, a third of what an idle one took. To start it anew costs no more
+//     than to wake it that could be measured (10 x 100 and 1 x 1, in turns).
 //   - A writer goroutine per connection (grpc-go's loopyWriter): two goroutine switches per batch and a queue between, for what is one CAS
 //   here.
 //   - A mutex around the session (tonic/h2, tRPC-Cpp): finishers wait where they could leave their reply and go; one write per reply.
@@ -529,17 +532,24 @@ void connection::read_loop(stream* todo, stream* done) {
       release();
       todo = done = nullptr;
     }
-    if (!read_once(todo)) break;
+    switch (read_once(todo)) {
+      case reading::goes_on: break;
+      case reading::goes_elsewhere: return;
+      case reading::has_ended: end_reading(); return;
+    }
   }
-  end_reading();
 }
 
-// One read. false: there will be no more.
-bool connection::read_once(stream*& todo) {
+void connection::read_on(void* self) { static_cast<connection*>(self)->read_loop(nullptr, nullptr); }
+
+// One read, if there is something to read. goes_elsewhere: the reader is another goroutine now, or will be one; has_ended: nobody reads any
+// more.
+connection::reading connection::read_once(stream*& todo) {
   asio::error_code ec;
   if (bites_) yield();
-  if (!socket_->wait_readable(ec)) {
-    if (ec != asio::error::timed_out) return false;
+  if (socket_->go_when_readable(&read_on, this, ec)) return reading::goes_elsewhere;
+  if (ec) {
+    if (ec != asio::error::timed_out) return reading::has_ended;
     acquire();
     const bool in_preface = !preface_done_ && !dead_;
     if (in_preface) {
@@ -548,14 +558,14 @@ bool connection::read_once(stream*& todo) {
       session_.terminate(NGHTTP2_SETTINGS_TIMEOUT);
     }
     release();
-    return false;
+    return reading::has_ended;
   }
   char* const block = host_.blocks().take();
   const size_t most = bites_ && !discards_ ? kBite : much_ ? kBlockSize : kFirstRead;
   const size_t n = socket_->try_read_some(asio::buffer(block, most), ec);
   if (ec) {
     host_.blocks().give(block);
-    return ec == asio::error::would_block;
+    return ec == asio::error::would_block ? reading::goes_on : reading::has_ended;
   }
   much_ = n >= kFirstRead;
   const int64_t now = rt::nanotime();
@@ -611,7 +621,7 @@ bool connection::read_once(stream*& todo) {
     if (batch_size_ > 1 && run_ns_ * batch_size_ > kShareNs) share_batch(todo);
     batch_begin_ = rt::nanotime();
   }
-  return true;
+  return reading::goes_on;
 }
 
 // What the park hook needs; on the stack of the goroutine that runs the batch.

@@ -178,8 +178,11 @@ class connection final : private session::events, private alarm {
   void end_sending();
   bool over() const noexcept;
 
+  enum class reading { goes_on, goes_elsewhere, has_ended };
+
+  static void read_on(void* self);
   void read_loop(stream* todo, stream* done);
-  bool read_once(stream*& todo);
+  reading read_once(stream*& todo);
   bool run_batch(stream* todo, stream* done, stream*& finished);
   void share_batch(stream* todo);
   void help(stream* todo, stream* done);

@@ -8,6 +8,7 @@
 #include "goroutines.h"
 #include "netpoll/poller.h"
 #include "runtime/sched/scheduler.h"
+#include "runtime/sync/deferred_go.h"
 #include "subject.h"
 
 namespace warren::rt {
@@ -17,7 +18,7 @@ class no_poller final : public poller {
  public:
   int add(int, uint64_t) noexcept override { return 0; }
   statistics stats() const noexcept override { return {}; }
-  g_list poll(int64_t) noexcept override { return {}; }
+  runnable_list poll(int64_t) noexcept override { return {}; }
   void wake() noexcept override {}
 };
 no_poller the_poller;
@@ -35,9 +36,15 @@ using interleave::outcome;
 using interleave::require;
 using interleave::scenario;
 
+struct rest_of_reading : detail::newborn {
+  std::atomic<int> started{0};  // how often
+};
+
 struct socket {
   poll_desc pd;
-  std::atomic<int> data{0};  // the kernel's
+  rest_of_reading rest;           // see receive_or_leave
+  std::atomic<bool> left{false};  // the reader has returned without data
+  std::atomic<int> data{0};       // the kernel's
   poll_error last = poll_error::none;
   int received = 0;
 
@@ -53,16 +60,32 @@ struct socket {
       if ((last = pd.wait(kReadSide)) != poll_error::none) return;
     }
   }
+  // As receive, but where it would park the goroutine ends, and `rest` is to begin. true: it has ended so.
+  bool receive_or_leave() {
+    for (;;) {
+      if ((last = pd.prepare(kReadSide)) != poll_error::none) return false;
+      if (try_receive()) {
+        ++received;
+        return false;
+      }
+      if (pd.start_when_ready(kReadSide, &rest)) return true;
+      if ((last = pd.wait(kReadSide)) != poll_error::none) return false;
+    }
+  }
   void arrive() {
     data.exchange(1, std::memory_order_acq_rel);
     edge();
   }
   void edge() {
-    g_list ready;
+    runnable_list ready;
     require(pd.on_event(pd.token(), kReadSide, false, ready), "the event is for this descriptor");
-    while (g* gp = ready.pop()) {
+    while (runnable* r = ready.pop()) {
       poller::made().add_waiters(-1);
-      goready(gp);
+      if (r->is_newborn) {
+        detail::start_deferred(static_cast<detail::newborn*>(r));
+      } else {
+        goready(static_cast<g*>(r));
+      }
     }
   }
 };
@@ -147,7 +170,68 @@ void timer_or_data(scenario& s) {
   });
 }
 
+// What starts is begun once the reader is gone, and asks again by itself.
+void leave_and_be_started(scenario& s, socket* v) {
+  v->rest.is_newborn = true;
+  go(s, "reader", [=] {
+    if (!v->receive_or_leave()) return;
+    v->left.store(true, std::memory_order_release);
+  });
+  go(s, "rest", [=] {
+    interleave::wait_until([=] { return v->rest.started.load() != 0 || v->received == 1 || v->last != poll_error::none; }, "the start");
+    if (v->rest.started.load() == 0) return;
+    v->receive();
+  });
+}
+void started_at_most_once(const socket* v) {
+  require(v->rest.started.load() <= 1, "it is started once");
+  require(!v->left.load() || v->rest.started.load() == 1, "who has left is followed");
+  nobody_waits();
+}
+
+void data_starts(scenario& s) {
+  auto* v = make_socket(s);
+  leave_and_be_started(s, v);
+  s.thread("poller", [=] { v->arrive(); });
+  s.at_end([=] {
+    require(v->received == 1, "the data was received");
+    started_at_most_once(v);
+  });
+}
+
+void close_starts(scenario& s) {
+  auto* v = make_socket(s);
+  leave_and_be_started(s, v);
+  s.thread("closer", [=] { v->pd.evict(); });
+  s.at_end([=] {
+    require(v->last == poll_error::closing, "whoever reads learns of the close");
+    started_at_most_once(v);
+  });
+}
+
+void close_or_data_starts(scenario& s) {
+  auto* v = make_socket(s);
+  leave_and_be_started(s, v);
+  s.thread("closer", [=] { v->pd.evict(); });
+  s.thread("poller", [=] { v->arrive(); });
+  s.at_end([=] { started_at_most_once(v); });
+}
+
+void deadline_starts(scenario& s) {
+  auto* v = make_socket(s);
+  leave_and_be_started(s, v);
+  s.thread("setter", [=] { v->pd.set_deadline(1, kReadSide); });
+  s.at_end([=] {
+    require(v->last == poll_error::timeout, "whoever reads learns of the deadline");
+    started_at_most_once(v);
+  });
+}
+
 constexpr interleave::subject kSubjects[] = {
+    {"DataStarts", data_starts, {.preemptions = 3, .weak = 1}},
+    {"CloseStarts", close_starts, {.preemptions = 3, .weak = 1}},
+    {"DeadlineStarts", deadline_starts, {.preemptions = 3, .weak = 1}},
+    {"CloseOrDataStarts", close_or_data_starts, {.preemptions = 2, .weak = 1}},
     {"DataArrives", data_arrives, {.preemptions = 4, .weak = 1}},
     {"ClosedWhileWaiting", closed_while_waiting, {.preemptions = 4, .weak = 1}},
     {"DeadlineMovesToThePast", deadline_moves_to_the_past, {.preemptions = 3, .weak = 1}},
@@ -159,3 +243,6 @@ INTERLEAVE_SUBJECTS(PollDesc, kSubjects)
 
 }  // namespace
 }  // namespace warren::rt
+
+// The scheduler's part: the test's goroutine waits for it.
+void warren::detail::start_deferred(newborn* nb) noexcept { static_cast<rt::rest_of_reading*>(nb)->started.fetch_add(1); }

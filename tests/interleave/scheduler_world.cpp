@@ -197,13 +197,13 @@ namespace interleave {
 
 using namespace warren::rt;
 
-g_list poller_model::poll(int64_t delay_ns) {
+runnable_list poller_model::poll(int64_t delay_ns) {
   constexpr int64_t kFar = 1'000'000'000;
   if (delay_ns != 0) {
     event_.sleep(delay_ns > kFar ? -1 : delay_ns);
     event_.clear();
   }
-  g_list list;
+  runnable_list list;
   if (g* gp = ready_.exchange(nullptr, std::memory_order_acq_rel)) {
     waiters_.fetch_sub(1, std::memory_order_seq_cst);
     list.push(gp);

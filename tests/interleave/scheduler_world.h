@@ -28,7 +28,7 @@ using warren::rt::scheduler;
 // A poller with nothing in it but what arrive() brings. It blocks for ever or, with a limit, until time can pass (nobody else can go on).
 class poller_model final : public warren::rt::netpoller {
  public:
-  warren::rt::g_list poll(int64_t delay_ns) override;
+  warren::rt::runnable_list poll(int64_t delay_ns) override;
   void wake() override { event_.wakeup(); }
   int64_t waiters() const override { return waiters_.load(std::memory_order_seq_cst); }
 

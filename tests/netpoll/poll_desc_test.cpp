@@ -71,16 +71,16 @@ uint32_t deliver(uint64_t token, unsigned what) {
   };
   if ((what & kData) != 0) add(EVFILT_READ);
   if ((what & kRoom) != 0) add(EVFILT_WRITE);
-  rt::g_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(events, count, false);
+  rt::runnable_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(events, count, false);
 #else
   epoll_event ev{};
   ev.events = ((what & kData) != 0 ? EPOLLIN : 0u) | ((what & kRoom) != 0 ? EPOLLOUT : 0u) | ((what & kEnd) != 0 ? EPOLLRDHUP : 0u) |
               ((what & kBroken) != 0 ? EPOLLHUP | EPOLLERR : 0u);
   ev.data.u64 = token;
-  rt::g_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(&ev, 1, false);
+  rt::runnable_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(&ev, 1, false);
 #endif
   const uint32_t n = l.size;
-  while (rt::g* gp = l.pop()) rt::goready(gp);
+  while (rt::runnable* r = l.pop()) ready(r);
   return n;
 }
 

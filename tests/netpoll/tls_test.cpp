@@ -13,6 +13,7 @@
 
 #include "certificate.h"
 #include "net_test.h"
+#include "stackless_reader.h"
 #include "warren/sync.h"
 #include "warren/unix.h"
 
@@ -425,6 +426,38 @@ TEST(tls, wait_readable_and_records) {
     }
     EXPECT_EQ(records, kRecords);
     EXPECT_LT(waits, 4 * kRecords);
+  });
+}
+
+// The same without a stack to wait on.
+TEST(tls, a_reader_without_a_stack) {
+  warren::run([] {
+    tls_pair t = shaken();
+    stackless_reader r(t.server);
+    r.begin();
+    std::string sent;
+    for (int i = 0; i < 300; ++i) {
+      const std::string m(static_cast<size_t>(1 + i * 7 % 400), static_cast<char>(i));
+      t.client.write(asio::buffer(m));
+      sent += m;
+      if (i % 3 == 0) r.wait_for_bytes(sent.size());
+    }
+    t.client.shutdown(asio::socket_base::shutdown_send);
+    r.wait_for_end();
+    EXPECT_TRUE(r.text() == sent);
+    EXPECT_EQ(r.error(), asio::error::eof);
+    EXPECT_GT(r.goroutines(), 50);
+  });
+}
+
+TEST(tls, close_starts_a_reader_without_a_stack) {
+  warren::run([] {
+    tls_pair t = shaken();
+    stackless_reader r(t.server);
+    r.begin();
+    t.server.close();
+    r.wait_for_end();
+    EXPECT_EQ(r.error(), asio::error::bad_descriptor);
   });
 }
 

@@ -131,6 +131,15 @@ class stream {
     if (!wait_readable(ec)) detail::throw_net_error("wait_readable", ec);
   }
 
+  // The same without a stack to wait on, for the loop of a connection that may be idle for hours. Where a wait would park, this returns
+  // true, and a goroutine is started that calls fn(arg) when the wait would be over (or earlier: it asks again). Until then 128 bytes are
+  // kept. false: nothing was started. There is something to read (ec clear), or a wait would fail (ec says how), or this kind of stream
+  // cannot do without a stack and has parked (ec as wait_readable leaves it). Sockets can, and TLS over one. Once it has returned true the
+  // stream is the new goroutine's, which may have destroyed it by now; another reader waits for its turn. What arg points to must be kept
+  // by somebody, if it is collected memory.
+  //   void read_on(void* arg) { for (;;) { if (c.go_when_readable(&read_on, arg, ec)) return; if (ec) break; … try_read_some … } … }
+  virtual bool go_when_readable(void (*fn)(void* arg), void* arg, asio::error_code& ec);
+
   // --- writing ---------------------------------------------------------------------------------------------------------------------
   // Writes at least one byte; parks while there is no room. Returns how many, as read_some does. One system call when
   // there is room. At most 64 buffers are taken per call. A peer that is gone is an error, never SIGPIPE.
@@ -315,6 +324,7 @@ class socket_stream : public stream {
   using stream::wait_readable;
   bool is_open() const noexcept final;
   bool wait_readable(asio::error_code& ec) final;
+  bool go_when_readable(void (*fn)(void* arg), void* arg, asio::error_code& ec) final;
   void shutdown(asio::socket_base::shutdown_type what, asio::error_code& ec) final;
   void close(asio::error_code& ec) noexcept final;
 

@@ -74,6 +74,7 @@ class tls_conn final : public stream {
   bool is_open() const noexcept override;
   // true also when bytes of an unfinished record came: try_read_some gives would_block then.
   bool wait_readable(asio::error_code& ec) override;
+  bool go_when_readable(void (*fn)(void* arg), void* arg, asio::error_code& ec) override;
   // shutdown_send: sends close_notify, the peer reads eof; this side may read on. shutdown_both: the carrier's too, at once.
   void shutdown(asio::socket_base::shutdown_type what, asio::error_code& ec) override;
   // Sends close_notify if that is possible without waiting, then closes the carrier, and on a goroutine waits until the one has left that
