@@ -16,9 +16,11 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 SIZES = 4096
+IDLE_SECONDS = 2.5  # greeter_server's sessions go to sleep after one
 MESSAGE = b"\0\0\0\0\7\n\5world"
 
 
@@ -91,6 +93,7 @@ def main():
             kept = [connect(port) for _ in range(10)]
             before = counts()
             kept += [connect(port) for _ in range(options.connections)]
+            time.sleep(IDLE_SECONDS)
             after = counts()
             rows = [(16 * i + 8, (after[3 + i] - before[3 + i]) / options.connections) for i in range(SIZES + 1)]
             rows = [(size, n) for size, n in rows if n > 0.02]

@@ -389,6 +389,7 @@ struct session::callbacks {
 session::session(const session_limits& limits, events& to)
     : limits_(limits), to_(to), windows_(limits.windows), small_data_budget_(kSmallDataBudget) {
   must(nghttp2_session_server_new3(&ng_, callbacks::table(), this, callbacks::options(), memory_.table()), "nghttp2_session_server_new3");
+  memory_.seal();
   // The first entry's value is overwritten on the wire: see serialise. NO_RFC7540_PRIORITIES spares us the dependency tree,
   // which RFC 9113 deprecates and no gRPC client uses.
   const nghttp2_settings_entry settings[] = {
@@ -403,7 +404,13 @@ session::session(const session_limits& limits, events& to)
        "nghttp2_session_set_local_window_size");
 }
 
-session::~session() { nghttp2_session_del(ng_); }
+session::~session() { nghttp2_session_del(ng()); }
+
+nghttp2_session* session::ng() noexcept {
+  if (memory_.asleep()) [[unlikely]]
+    memory_.wake();
+  return ng_;
+}
 
 bool session::check_preface(std::string_view bytes) {
   const size_t n = std::min(bytes.size(), kPreface.size() - preface_have_);
@@ -433,10 +440,10 @@ bool session::receive(std::string_view bytes, int64_t now) {
       case frame_watch::verdict::fine: return true;
       case frame_watch::verdict::stream_error:
         // nghttp2 drops the frame when it comes to it.
-        submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, f.id, f.code));
+        submitted(nghttp2_submit_rst_stream(ng(), NGHTTP2_FLAG_NONE, f.id, f.code));
         break;
       case frame_watch::verdict::connection_error:
-        submitted(nghttp2_session_terminate_session(ng_, f.code));
+        submitted(nghttp2_session_terminate_session(ng(), f.code));
         reason_ = end_reason::protocol;
         return false;
     }
@@ -445,13 +452,13 @@ bool session::receive(std::string_view bytes, int64_t now) {
 
 bool session::feed(std::string_view bytes) {
   if (bytes.empty()) return true;
-  const ssize_t n = nghttp2_session_mem_recv(ng_, reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
+  const ssize_t n = nghttp2_session_mem_recv(ng(), reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size());
   if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
   if (n < 0) {
     // A callback stopped it (reason_ is set) or nghttp2 did: queued acknowledgements, CONTINUATIONs.
     const bool flood = n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
     if (reason_ == end_reason::none) reason_ = flood ? end_reason::abuse : end_reason::protocol;
-    submitted(nghttp2_session_terminate_session(ng_, reason_ == end_reason::abuse ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR));
+    submitted(nghttp2_session_terminate_session(ng(), reason_ == end_reason::abuse ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR));
     return false;
   }
   return true;
@@ -473,7 +480,7 @@ size_t session::serialise(std::span<char> room) {
       if (out_room_ - out_size_ < kFrameRoom) break;
       submit_bodies();
       // May also put DATA frames into the room itself, through send_data.
-      const ssize_t n = nghttp2_session_mem_send(ng_, &frame_);
+      const ssize_t n = nghttp2_session_mem_send(ng(), &frame_);
       if (n == NGHTTP2_ERR_NOMEM) throw std::bad_alloc();
       if (n < 0) {
         if (reason_ == end_reason::none) reason_ = end_reason::protocol;
@@ -509,38 +516,38 @@ size_t session::serialise(outgoing& to, bool lend) {
 
 bool session::has_output() const noexcept {
   if (reason_ == end_reason::not_http2) return !raw_answer_.empty();
-  if (failed_) return false;
+  if (failed_ || memory_.asleep()) return false;
   return frame_size_ != 0 || bodies_wait() || nghttp2_session_want_write(ng_) != 0;
 }
 
 void session::trim() noexcept {
-  if (!ended() && streams_open_ == 0 && !has_output()) memory_.trim();
+  if (!ended() && streams_open_ == 0 && !memory_.asleep() && !has_output() && !finished()) memory_.trim();
 }
 
 bool session::finished() const noexcept {
-  if (has_output()) return false;
+  if (memory_.asleep() || has_output()) return false;
   return failed_ || reason_ == end_reason::not_http2 || ended() || nghttp2_session_want_read(ng_) == 0;
 }
 
-bool session::backed_up() const noexcept { return nghttp2_session_get_outbound_queue_size(ng_) > kMaxOutboundQueue; }
+bool session::backed_up() const noexcept { return !memory_.asleep() && nghttp2_session_get_outbound_queue_size(ng_) > kMaxOutboundQueue; }
 
 void session::respond(stream& s, std::span<const nghttp2_nv> headers) {
-  submitted(nghttp2_submit_response(ng_, s.id_, headers.data(), headers.size(), nullptr));
+  submitted(nghttp2_submit_response(ng(), s.id_, headers.data(), headers.size(), nullptr));
 }
 
 void session::respond_with_body(stream& s, std::span<const nghttp2_nv> headers) {
   const nghttp2_data_provider body = callbacks::body_of(s);
   s.body_asked_ = true;
   items_++;
-  submitted(nghttp2_submit_response(ng_, s.id_, headers.data(), headers.size(), &body));
+  submitted(nghttp2_submit_response(ng(), s.id_, headers.data(), headers.size(), &body));
 }
 
 void session::send_headers(stream& s, std::span<const nghttp2_nv> headers) {
-  submitted(nghttp2_submit_headers(ng_, NGHTTP2_FLAG_NONE, s.id_, nullptr, headers.data(), headers.size(), nullptr));
+  submitted(nghttp2_submit_headers(ng(), NGHTTP2_FLAG_NONE, s.id_, nullptr, headers.data(), headers.size(), nullptr));
 }
 
 void session::trailers(stream& s, std::span<const nghttp2_nv> fields) {
-  submitted(nghttp2_submit_trailer(ng_, s.id_, fields.data(), fields.size()));
+  submitted(nghttp2_submit_trailer(ng(), s.id_, fields.data(), fields.size()));
 }
 
 void session::resume(stream& s) {
@@ -565,7 +572,7 @@ void session::submit_bodies() {
     leave_queue(s);
     items_++;
     const nghttp2_data_provider body = callbacks::body_of(s);
-    submitted(nghttp2_submit_data(ng_, NGHTTP2_FLAG_END_STREAM, s.id_, &body));
+    submitted(nghttp2_submit_data(ng(), NGHTTP2_FLAG_END_STREAM, s.id_, &body));
   } while (items_ > 1 && waits_first_ != nullptr);
 }
 
@@ -596,13 +603,13 @@ void session::forget_body(stream& s) noexcept {
 
 void session::share_fairly(stream& s) {
   const nghttp2_extpri in_turns{NGHTTP2_EXTPRI_DEFAULT_URGENCY, 1};
-  submitted(nghttp2_session_change_extpri_stream_priority(ng_, s.id_, &in_turns, 0));
+  submitted(nghttp2_session_change_extpri_stream_priority(ng(), s.id_, &in_turns, 0));
 }
 
-void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_rst_stream(ng_, NGHTTP2_FLAG_NONE, s.id_, error_code)); }
+void session::reset(stream& s, uint32_t error_code) { submitted(nghttp2_submit_rst_stream(ng(), NGHTTP2_FLAG_NONE, s.id_, error_code)); }
 
 void session::consume(stream& s, size_t n, int64_t now) {
-  if (s.open_) windows_.taken(ng_, s.id_, s.window_, n, now, s.request_ended_ || s.ends_request_);
+  if (s.open_) windows_.taken(ng(), s.id_, s.window_, n, now, s.request_ended_ || s.ends_request_);
 }
 
 void session::forgive_small_frame() noexcept { small_data_budget_ = std::min(kSmallDataBudget, small_data_budget_ + kSmallData); }
@@ -610,20 +617,20 @@ void session::forgive_small_frame() noexcept { small_data_budget_ = std::min(kSm
 void session::begin_drain() {
   if (drain_begun_ || ended()) return;
   drain_begun_ = true;
-  submitted(nghttp2_submit_shutdown_notice(ng_));
-  submitted(nghttp2_submit_ping(ng_, NGHTTP2_FLAG_NONE, kDrainPing));
+  submitted(nghttp2_submit_shutdown_notice(ng()));
+  submitted(nghttp2_submit_ping(ng(), NGHTTP2_FLAG_NONE, kDrainPing));
 }
 
 void session::finish_drain(std::string_view why) {
   if (ended() || drained()) return;
   drain_begun_ = true;
-  goaway_last_ = nghttp2_session_get_last_proc_stream_id(ng_);
-  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, goaway_last_, NGHTTP2_NO_ERROR, reinterpret_cast<const uint8_t*>(why.data()),
+  goaway_last_ = nghttp2_session_get_last_proc_stream_id(ng());
+  submitted(nghttp2_submit_goaway(ng(), NGHTTP2_FLAG_NONE, goaway_last_, NGHTTP2_NO_ERROR, reinterpret_cast<const uint8_t*>(why.data()),
                                   why.size()));
 }
 
 void session::ping() {
-  if (!ended()) submitted(nghttp2_submit_ping(ng_, NGHTTP2_FLAG_NONE, kKeepalivePing));
+  if (!ended()) submitted(nghttp2_submit_ping(ng(), NGHTTP2_FLAG_NONE, kKeepalivePing));
 }
 
 // Keepalive enforcement as gRPC's A8 and grpc-go have it: a PING too soon after the last is a strike, sending anything that belongs to a
@@ -636,7 +643,7 @@ bool session::too_many_pings() {
   last_ping_ = now_;
   if (!strike || ++ping_strikes_ <= kPingStrikes) return false;
   static constexpr std::string_view why = "too_many_pings";
-  submitted(nghttp2_submit_goaway(ng_, NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(ng_), NGHTTP2_ENHANCE_YOUR_CALM,
+  submitted(nghttp2_submit_goaway(ng(), NGHTTP2_FLAG_NONE, nghttp2_session_get_last_proc_stream_id(ng()), NGHTTP2_ENHANCE_YOUR_CALM,
                                   reinterpret_cast<const uint8_t*>(why.data()), why.size()));
   reason_ = end_reason::abuse;
   return true;
@@ -645,7 +652,7 @@ bool session::too_many_pings() {
 void session::terminate(uint32_t error_code) {
   if (ended()) return;
   terminated_ = true;
-  submitted(nghttp2_session_terminate_session(ng_, error_code));
+  submitted(nghttp2_session_terminate_session(ng(), error_code));
 }
 
 int session::flooded() {
@@ -660,7 +667,7 @@ bool session::odd() const noexcept {
 void session::own_reset() {
   if (own_resets_.take(now_) || ended()) return;
   reason_ = end_reason::abuse;
-  submitted(nghttp2_session_terminate_session(ng_, NGHTTP2_ENHANCE_YOUR_CALM));
+  submitted(nghttp2_session_terminate_session(ng(), NGHTTP2_ENHANCE_YOUR_CALM));
 }
 
 }  // namespace warren::http2

@@ -72,7 +72,7 @@ class session {
 
   // Memory for the blocks of calls from here on, kept by the caller (session_memory.h).
   void lend(free_blocks* f) noexcept { memory_.lend(f); }
-  // Gives back what memory an idle session does not need. Nothing happens if it is not idle.
+  // Gives back what memory an idle session does not need, until it is used again. Nothing happens if it is not idle.
   void trim() noexcept;
 
   // True once neither side has anything to say: everything was sent after the end, or after a GOAWAY with no stream left.
@@ -114,6 +114,7 @@ class session {
   struct callbacks;
   friend struct callbacks;
 
+  nghttp2_session* ng() noexcept;  // awake. What is const looks at ng_ itself, and what nghttp2 calls
   bool check_preface(std::string_view bytes);
   bool feed(std::string_view bytes);
   // After the end only the GOAWAY goes.

@@ -615,79 +615,11 @@ TEST(session, own_resets_are_limited_per_second) {
   EXPECT_EQ(p.s.reason(), session::end_reason::abuse);
 }
 
-TEST(session_memory, blocks_come_back) {
-  free_blocks kept;
-  session_memory m;
-  m.lend(&kept);
-  nghttp2_mem* t = m.table();
-  void* a = t->malloc(100, t->mem_user_data);
-  std::memset(a, 1, 100);
-  t->free(a, t->mem_user_data);
-  EXPECT_EQ(t->malloc(120, t->mem_user_data), a);  // the same number of steps
-  auto* z = static_cast<char*>(t->calloc(10, 12, t->mem_user_data));
-  for (int i = 0; i < 120; i++) ASSERT_EQ(z[i], 0);
-  std::memcpy(z, "kept", 5);
-  z = static_cast<char*>(t->realloc(z, 700, t->mem_user_data));
-  EXPECT_STREQ(z, "kept");
-  z = static_cast<char*>(t->realloc(z, 70'000, t->mem_user_data));
-  EXPECT_STREQ(z, "kept");
-  z = static_cast<char*>(t->realloc(z, 100, t->mem_user_data));
-  EXPECT_STREQ(z, "kept");
-  t->free(z, t->mem_user_data);
-  t->free(a, t->mem_user_data);
-  t->free(nullptr, t->mem_user_data);
-  EXPECT_EQ(t->calloc(SIZE_MAX, 2, t->mem_user_data), nullptr);
-}
-
-TEST(session_memory, blocks_outlive_who_lends_them) {
-  session_memory m;
-  nghttp2_mem* t = m.table();
-  void* a = t->malloc(100, t->mem_user_data);
-  {
-    free_blocks kept;
-    m.lend(&kept);
-    void* b = t->malloc(100, t->mem_user_data);
-    t->free(a, t->mem_user_data);
-    a = b;
-    m.lend(nullptr);
-  }
-  t->free(a, t->mem_user_data);
-}
-
-TEST(session_memory, trim_empties_the_large_blocks_and_only_if_there_is_no_stream) {
-  session_memory m;
-  nghttp2_mem* t = m.table();
-  auto* frame = static_cast<char*>(t->malloc(16'408, t->mem_user_data));
-  auto* streams = static_cast<char*>(t->calloc(256, 16, t->mem_user_data));
-  for (int i = 0; i < 4096; i++) ASSERT_EQ(streams[i], 0);
-  std::memset(frame, 'f', 16'408);
-  streams[4088] = 1;
-  m.trim();
-  EXPECT_EQ(streams[4088], 1);
-  EXPECT_EQ(frame[0], 'f');
-  streams[4088] = 0;
-  m.trim();
-  if (sysconf(_SC_PAGESIZE) == 4096) {
-    EXPECT_EQ(frame[0] + frame[16'000], 0);
-  }
-  // They can be given back and made again; others of their sizes are malloc's.
-  auto* second = static_cast<char*>(t->malloc(16'408, t->mem_user_data));
-  EXPECT_NE(second, frame);
-  t->free(frame, t->mem_user_data);
-  EXPECT_EQ(t->malloc(16'408, t->mem_user_data), frame);
-  streams[7] = 's';
-  auto* larger = static_cast<char*>(t->realloc(streams, 8192, t->mem_user_data));
-  EXPECT_NE(larger, streams);
-  EXPECT_EQ(larger[7], 's');
-  EXPECT_EQ(t->calloc(256, 16, t->mem_user_data), streams);
-  EXPECT_EQ(streams[7], 0);
-  t->free(larger, t->mem_user_data);
-  t->free(second, t->mem_user_data);
-}
-
-// The same bytes come out of a session whatever is trimmed in between: what is dropped is dead.
+// The same bytes come out of a session, and the same fields into its streams, whatever is trimmed in between: what is dropped is dead, and
+// what sleeps wakes up as it was. HPACK's tables on both sides fill and turn over meanwhile.
 TEST(session, trimming_changes_nothing) {
   const auto conversation = [](bool trims) {
+    std::string fields;
     free_blocks kept;
     peer p;
     std::string out;
@@ -697,7 +629,12 @@ TEST(session, trimming_changes_nothing) {
       p.s.lend(i % 3 == 0 ? nullptr : &kept);
       p.next_body = i % 7 * 20'000;
       const uint32_t id = 2 * i + 1;
-      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, kRequest), 1));
+      // A field that goes into the table, and one that came with the stream before, from there.
+      const std::string value = std::to_string(i);
+      std::string request = kRequest;
+      if (i > 0) request += '\xbf';
+      request += std::string("\x40\x01n", 3) + static_cast<char>(value.size()) + value;
+      EXPECT_TRUE(p.s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, request), 1));
       if (trims) p.s.trim();      // a stream is open: nothing happens
       if (i % 20 == 0) continue;  // some stay open meanwhile
       if (i % 20 == 1 && i > 20) {
@@ -710,9 +647,64 @@ TEST(session, trimming_changes_nothing) {
       if (trims) p.s.trim();
     }
     p.s.lend(nullptr);
-    return out;
+    for (const auto& stream : p.streams)
+      for (const std::string& line : stream->log) fields += line + "\n";
+    EXPECT_NE(fields.find("n=298\nn=299\n"), std::string::npos);
+    return std::pair(out, fields);
   };
   EXPECT_EQ(conversation(true), conversation(false));
+}
+
+// Whoever comes first to a session that sleeps.
+TEST(session, whatever_is_asked_of_it_wakes_it) {
+  const auto asleep = [] {
+    auto p = std::make_unique<peer>();
+    EXPECT_TRUE(p->s.receive(kPreface + kSettings + frame(NGHTTP2_SETTINGS, NGHTTP2_FLAG_ACK, 0, ""), 1));
+    p->output();
+    EXPECT_TRUE(p->s.receive(frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS | NGHTTP2_FLAG_END_STREAM, 1, kRequest), 1));
+    EXPECT_EQ(peer::kinds(p->output()), "HDH");
+    p->s.trim();
+    // What is asked of every session at any time leaves it alone.
+    EXPECT_FALSE(p->s.has_output());
+    EXPECT_FALSE(p->s.backed_up());
+    EXPECT_FALSE(p->s.finished());
+    EXPECT_FALSE(p->s.odd());
+    p->s.trim();
+    return p;
+  };
+  asleep();  // its end
+
+  auto p = asleep();
+  p->s.ping();
+  EXPECT_EQ(peer::kinds(p->output()), "p");
+
+  p = asleep();
+  p->s.begin_drain();
+  EXPECT_EQ(peer::kinds(p->output()), "pG");
+
+  p = asleep();
+  p->s.finish_drain();
+  EXPECT_EQ(peer::kinds(p->output()), "G");
+  EXPECT_TRUE(p->s.finished());
+
+  p = asleep();
+  p->s.terminate(NGHTTP2_ENHANCE_YOUR_CALM);
+  EXPECT_EQ(peer::kinds(p->output()), "G");
+  EXPECT_TRUE(p->s.finished());
+
+  // Half a frame, a second sleep, the other half.
+  p = asleep();
+  const std::string ping = frame(NGHTTP2_PING, 0, 0, "12345678");
+  EXPECT_TRUE(p->s.receive(ping.substr(0, 5), 1));
+  p->s.trim();
+  EXPECT_TRUE(p->s.receive(ping.substr(5), 1));
+  EXPECT_EQ(peer::kinds(p->output()), "p");
+
+  // Bytes that break the rules.
+  p = asleep();
+  p->s.receive(frame(NGHTTP2_DATA, 0, 0, "x"), 1);
+  EXPECT_EQ(peer::kinds(p->output()), "G");
+  EXPECT_TRUE(p->s.finished());
 }
 
 // --- windows that grow -------------------------------------------------------------------------------------------------------------------
