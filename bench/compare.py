@@ -44,10 +44,13 @@ TIME_BARS = {
 }
 # Ours alone, in nanoseconds.
 ALONE = {"heap": {"barrier_off": 1.0, "barrier_on": 5.0}}
-# bench_gc. Binary trees: at most this part of each peer's time, real and CPU. How many turns a round is: the smaller takes a third of a
-# second, and the machine's speed may change from one to the next. The larger is measured in the first round only.
+# bench_gc. Binary trees: at most this part of each peer's time, real and CPU; the larger in the first round only.
 TREES = {"go_gc": 0.5, "trees_libgc": 0.8, "trees_mimalloc": 2.5}
-TREE_TURNS = {"binary_trees/16": 9, "binary_trees/21": 1}
+TREE_NAMES = ["binary_trees/16", "binary_trees/21"]
+ONLY_ONCE = "binary_trees/21"
+# How many turns a round is, if not one. The smaller trees take a third of a second, and the machine's speed may change from one to the next;
+# what is resident when `churn` looks depends on how long ago a collection was, on both sides.
+TURNS = {"binary_trees/16": 9, "churn": 5}
 # Rows of counters: benchmark, Ps, [(counter, title, bar for the ratio to Go's, bar for ours alone, at most)].
 GC_COUNTERS = [
     ("mark_rate", 1, [("bytes_per_second", "marking 1 GB of linked nodes, MB/s", 1.0, 1000.0, False, 1e6)]),
@@ -190,13 +193,13 @@ def compare_alone(suite, directory, rounds, seconds, failures):
 def compare_trees(directory, rounds, quick, failures):
     rows = []
     programs = {"warren": directory / "bin" / "bench_gc", **{peer: directory / "bin" / "peers" / peer for peer in TREES}}
-    for name, turns in [*TREE_TURNS.items()][: 1 if quick else None]:
+    for name in TREE_NAMES[: 1 if quick else None]:
         for maxprocs in [p for p in (1, 2) if p <= len(os.sched_getaffinity(0))]:
             print(f"  {name}, {maxprocs} P", file=sys.stderr, flush=True)
             try:
                 runs = [{side: {clock: row[f"{clock}_time"] for clock in ("real", "cpu")}
                          for side, row in ((side, counters_of(program, name, maxprocs)) for side, program in programs.items())}
-                        for _ in range(1 if turns == 1 or quick else rounds * turns)]
+                        for _ in range(1 if quick or name == ONLY_ONCE else rounds * TURNS.get(name, 1))]
             except Failed as e:
                 failures.append(f"{name}, {maxprocs} P: {e}")
                 continue
@@ -213,7 +216,7 @@ def compare_gc(directory, rounds, quick, failures):
     for name, maxprocs, counters in GC_COUNTERS[:2] if quick else GC_COUNTERS:
         print(f"  {name}", file=sys.stderr, flush=True)
         try:
-            pairs = [(counters_of(ours, name, maxprocs), counters_of(twin, name, maxprocs)) for _ in range(rounds)]
+            pairs = [(counters_of(ours, name, maxprocs), counters_of(twin, name, maxprocs)) for _ in range(rounds * TURNS.get(name, 1))]
         except Failed as e:
             failures.append(f"{name}: {e}")
             continue
