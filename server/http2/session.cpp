@@ -525,8 +525,9 @@ void session::trim() noexcept {
 }
 
 bool session::finished() const noexcept {
-  if (memory_.asleep() || has_output()) return false;
-  return failed_ || reason_ == end_reason::not_http2 || ended() || nghttp2_session_want_read(ng_) == 0;
+  if (has_output()) return false;
+  if (failed_ || reason_ == end_reason::not_http2 || ended()) return true;
+  return !memory_.asleep() && nghttp2_session_want_read(ng_) == 0;
 }
 
 bool session::backed_up() const noexcept { return !memory_.asleep() && nghttp2_session_get_outbound_queue_size(ng_) > kMaxOutboundQueue; }

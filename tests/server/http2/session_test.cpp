@@ -700,6 +700,15 @@ TEST(session, whatever_is_asked_of_it_wakes_it) {
   EXPECT_TRUE(p->s.receive(ping.substr(5), 1));
   EXPECT_EQ(peer::kinds(p->output()), "p");
 
+  // The end of one that is no HTTP/2, which nghttp2 need not know of.
+  p = std::make_unique<peer>();
+  EXPECT_TRUE(p->s.receive(kPreface.substr(0, 18), 1));
+  p->output();
+  p->s.trim();
+  EXPECT_FALSE(p->s.receive("!", 2));
+  EXPECT_FALSE(p->output().empty());
+  EXPECT_TRUE(p->s.finished());
+
   // Bytes that break the rules.
   p = asleep();
   p->s.receive(frame(NGHTTP2_DATA, 0, 0, "x"), 1);
