@@ -157,6 +157,7 @@ void scheduler::wake_for_runnext(m* mp) noexcept {
     for (int i = 0; i < kTinyThiefTurns && !mp->current_p->runq.empty(); ++i) tiny_lose_processor();
   return;
 #endif
+  if (all_p_.in_use() == 1) return;  // nobody to wake, nothing to find out
   p* pp = mp->current_p;
   if (mp->curg == nullptr || !pp->runq.ring_empty()) {
     wake_p(true);
@@ -167,6 +168,12 @@ void scheduler::wake_for_runnext(m* mp) noexcept {
     pp->ready_countdown = kReadySampling;
     pp->ready_stamp = nanotime();  // after the wake-up, which must not count as the goroutine's time
   }
+}
+
+void scheduler::end_sample(p* pp) noexcept {
+  const int64_t took = nanotime() - pp->ready_stamp;
+  pp->ready_stamp = 0;
+  pp->hand_over_ns += ((took < kLongestSample ? took : kLongestSample) - pp->hand_over_ns) / 8;
 }
 
 void scheduler::ready(m* mp, g* gp) noexcept {
@@ -700,11 +707,8 @@ void scheduler::m_loop(m* mp, runnable* first) {
     mp->curg = nullptr;
     if (mp->revoked.load(std::memory_order_relaxed) != p_kept) [[unlikely]]
       drop_revoked_p(mp);
-    if (p* pp = mp->current_p; pp != nullptr && pp->ready_stamp != 0) [[unlikely]] {  // rule (5)
-      const int64_t took = nanotime() - pp->ready_stamp;
-      pp->ready_stamp = 0;
-      pp->hand_over_ns += ((took < kLongestSample ? took : kLongestSample) - pp->hand_over_ns) / 8;
-    }
+    if (p* pp = mp->current_p; pp != nullptr && pp->ready_stamp != 0) [[unlikely]]
+      end_sample(pp);
     gp = mp->mcall_fn(mp, gp);
     if (mp->current_p == nullptr) [[unlikely]] {  // revoked, or given up in a blocking region and not got back
       if (gp != nullptr) {

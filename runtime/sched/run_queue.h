@@ -45,12 +45,45 @@ class run_queue {
 
   // Owner only. next: take the place of runnext, whose occupant moves to the ring's tail. If the ring is full, half of it and the entry
   // that did not fit come back in *out for the global queue. Returns true if nothing spilled.
-  bool put(runnable* r, bool next, spill* out) noexcept;
+  bool put(runnable* r, bool next, spill* out) noexcept {
+    if (next) {
+      if (next_.load(std::memory_order_relaxed) != nullptr) return put_displacing(r, out);
+      // Release: a thief that takes it from here must see the goroutine as its readier left it.
+      next_.store(r, std::memory_order_release);
+      return true;
+    }
+    const uint32_t head = head_.load(std::memory_order_acquire);  // pairs with the consumers' CAS: their reads of the slot are over
+    const uint32_t tail = tail_.load(std::memory_order_relaxed);
+    if (tail - head >= kCapacity) [[unlikely]]
+      return put_full(r, out);
+    ring_[tail % kCapacity].store(r, std::memory_order_relaxed);
+    tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in grab and get: publishes the entry
+    return true;
+  }
 
   // Owner only. *inherit: the entry came from runnext and continues the current time slice.
   // At most kRunnextStreak entries in a row come from runnext while the ring has some: two goroutines that ready each other must not keep
   // the rest waiting.
-  runnable* get(bool* inherit) noexcept;
+  runnable* get(bool* inherit) noexcept {
+    runnable* next = next_.load(std::memory_order_relaxed);
+    if (next != nullptr && (streak_ < kRunnextStreak || ring_empty()) && take_next(next)) {
+      ++streak_;
+      *inherit = true;
+      return next;
+    }
+    streak_ = 0;
+    *inherit = false;
+    for (;;) {
+      uint32_t head = head_.load(std::memory_order_acquire);
+      if (head == tail_.load(std::memory_order_relaxed)) return get_left_behind(inherit);
+      runnable* r = ring_[head % kCapacity].load(std::memory_order_relaxed);
+      if (unshared_) {
+        head_.store(head + 1, std::memory_order_relaxed);
+        return r;
+      }
+      if (head_.compare_exchange_strong(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return r;
+    }
+  }
 
   // Thief, on behalf of the queue `to` which it owns: moves half of this ring there and returns one of them, or nullptr.
   // take_next: with an empty ring also take runnext (the caller waits a little before: whoever was put there is probably about to run).
@@ -66,7 +99,17 @@ class run_queue {
   static constexpr uint32_t kRunnextStreak =
       3;  // tokio's figure (MAX_LIFO_POLLS_PER_TICK); unlimited there was a 20-fold latency bug (tokio #4941)
 
-  bool put_slow(runnable* r, uint32_t head, uint32_t tail, spill* out) noexcept;
+  // Of get: takes what it has seen in runnext. Only a thief can have been faster, and then it is null: one attempt is enough, since only
+  // the owner sets it. Release: whoever sees in empty() that it is null must also see the tail below which its predecessor went.
+  bool take_next(runnable* seen) noexcept {
+    if (!unshared_) return next_.compare_exchange_strong(seen, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed);
+    next_.store(nullptr, std::memory_order_relaxed);
+    return true;
+  }
+  bool put_displacing(runnable* r, spill* out) noexcept;
+  bool put_full(runnable* r, spill* out) noexcept;
+  bool spill_half(runnable* r, uint32_t head, uint32_t tail, spill* out) noexcept;
+  runnable* get_left_behind(bool* inherit) noexcept;
   uint32_t grab(std::atomic<runnable*>* batch, uint32_t batch_head, bool take_next) noexcept;
 
   alignas(kCacheLine) std::atomic<uint32_t> head_{0};

@@ -171,6 +171,8 @@ class scheduler {
   friend struct gdb_access;
 
   runnable* find_runnable(m* mp, bool* inherit) noexcept;
+  void end_sample(p* pp) noexcept;  // rule (5) of proc.cpp, at pp's next switch. REQUIRES: pp->ready_stamp != 0
+  bool loop_is_due(const p* pp) const noexcept;
   // Time to look at the global queue before pp's own.
   bool global_tick(const p* pp) const noexcept {
     constexpr uint32_t kGlobalTick = WARREN_CAPACITY(61, 3);  // Go's: prime, so that it does not beat with periodic spawns

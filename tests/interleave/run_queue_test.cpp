@@ -177,14 +177,14 @@ constexpr interleave::subject kSubjects[] = {
 INTERLEAVE_SUBJECTS(RunQueue, kSubjects)
 
 constexpr interleave::mistake kMistakes[] = {
-    {{"run_queue.cpp", "tail_.store(tail + 1, std::memory_order_release)", weakening::relaxed}, outcome::data_race},
-    {{"run_queue.cpp", "next_.store(r, std::memory_order_release)", weakening::relaxed}, outcome::data_race},
+    {{"run_queue.h", "tail_.store(tail + 1, std::memory_order_release)", weakening::relaxed}, outcome::data_race},
+    {{"run_queue.h", "next_.store(r, std::memory_order_release)", weakening::relaxed}, outcome::data_race},
     {{"run_queue.cpp", "old = next_.exchange(r, std::memory_order_acq_rel)", weakening::no_release}, outcome::data_race},
     {{"run_queue.cpp", "tail = tail_.load(std::memory_order_acquire);  // pairs with the release in put", weakening::no_acquire},
      outcome::data_race},
     {{"run_queue.cpp", "if (next == nullptr || !next_.compare_exchange_strong", weakening::no_acquire}, outcome::data_race},
     // Found by the checker: acquire alone was not enough for empty().
-    {{"run_queue.cpp", "if (next_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel", weakening::no_release},
+    {{"run_queue.h", "return next_.compare_exchange_strong(seen, nullptr, std::memory_order_acq_rel", weakening::no_release},
      outcome::assertion},
 };
 INTERLEAVE_MISTAKES(RunQueue, kSubjects, kMistakes)
