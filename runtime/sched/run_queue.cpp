@@ -1,5 +1,7 @@
 #include "runtime/sched/run_queue.h"
 
+#include <sched.h>
+
 #include "runtime/sched/g.h"
 
 namespace warren::rt {
@@ -32,9 +34,22 @@ bool run_queue::spill_half(runnable* r, uint32_t head, uint32_t tail, spill* out
 
 // The ring is empty: it was, or it was drained by thieves after the streak test preferred it. What is in runnext must not be left behind.
 runnable* run_queue::get_left_behind(bool* inherit) noexcept {
-  runnable* next = next_.load(std::memory_order_relaxed);
-  if (next != nullptr) next = next_.exchange(nullptr, std::memory_order_acquire);
+  runnable* next = has_next() ? take_next() : nullptr;
   *inherit = next != nullptr;
+  return next;
+}
+
+// Thief.
+runnable* run_queue::take_others_next() noexcept {
+  if (!has_next()) return nullptr;
+  thieves_.fetch_add(1, std::memory_order_seq_cst);
+  if (has_membarrier) membarrier();
+  const bool taken = taking_.load(std::memory_order_acquire) != 0;
+  runnable* next = taken ? nullptr : next_.load(std::memory_order_relaxed);
+  if (next != nullptr && !next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed))
+    next = nullptr;
+  thieves_.fetch_sub(1, std::memory_order_release);
+  if (taken) sched_yield();  // if the kernel has descheduled the owner just here, it may need this processor to go on
   return next;
 }
 
@@ -45,9 +60,8 @@ uint32_t run_queue::grab(std::atomic<runnable*>* batch, uint32_t batch_head, boo
     uint32_t n = tail - head;
     n -= n / 2;
     if (n == 0) {
-      if (!take_next) return 0;
-      runnable* next = next_.load(std::memory_order_relaxed);
-      if (next == nullptr || !next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+      runnable* const next = take_next ? take_others_next() : nullptr;
+      if (next == nullptr) return 0;
       batch[batch_head % kCapacity].store(next, std::memory_order_relaxed);
       return 1;
     }
