@@ -84,7 +84,11 @@ class scheduler {
   // What is to run next on mp, if that can be said at once, taken from the queue; else nullptr (direct_switch.cpp).
   g* successor(m* mp) noexcept;
   void ready(m* mp, g* gp) noexcept;
-  void put_local(m* mp, runnable* r) noexcept;                           // as runnext
+  void put_local(m* mp, runnable* r) noexcept {  // as runnext
+    run_queue::spill over;
+    if (!mp->current_p->runq.put(r, true, &over)) [[unlikely]]
+      put_spilled(mp->current_p, over);
+  }
   void put_global(runnable* head, runnable* tail, uint32_t n) noexcept;  // takes the lock
   void put_global_locked(runnable* head, runnable* tail, uint32_t n) noexcept;
   void inject(m* mp, g_list list) noexcept;
@@ -171,6 +175,8 @@ class scheduler {
   friend struct gdb_access;
 
   runnable* find_runnable(m* mp, bool* inherit) noexcept;
+  void put_spilled(p* pp, const run_queue::spill& over) noexcept;
+  void wake_p_fenced() noexcept;    // wake_p after the StoreLoad, not on the only P
   void end_sample(p* pp) noexcept;  // rule (5) of proc.cpp, at pp's next switch. REQUIRES: pp->ready_stamp != 0
   bool loop_is_due(const p* pp) const noexcept;
   // Time to look at the global queue before pp's own.
