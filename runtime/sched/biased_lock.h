@@ -113,6 +113,9 @@ class biased {
   void lock() noexcept {
     if (!lock_fast()) lock_slow();
   }
+  // For short sections that would rather be done otherwise than wait: takes it if it is biased to the caller's P, and free.
+  bool try_lock_by_bias() noexcept { return lock_fast(); }
+  void unlock_by_bias() noexcept { bias_.give_fast(); }  // REQUIRES: so taken
   void unlock() noexcept {
     if (bias_.held()) {
       bias_.give_fast();

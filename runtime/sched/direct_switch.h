@@ -12,10 +12,14 @@ void switch_away(g* (*fn)(m*, g*));
 
 // What comes next after every switch to a goroutine, on its own stack: lets go the one that was left for it, and ends the bracket. The
 // thread may be another than before the switch, so m is read anew.
-void finish_left(m* mp) noexcept;
+void requeue_left(m* mp, g* gp) noexcept;  // it did not have to wait after all
 inline void resumed() noexcept {
   m* mp = getm();
-  if (mp->left != nullptr) finish_left(mp);
+  if (g* left = mp->left; left != nullptr) {
+    mp->left = nullptr;
+    if (g* gp = mp->mcall_fn(mp, left); gp != nullptr) [[unlikely]]
+      requeue_left(mp, gp);
+  }
   rt_leave(mp);
 }
 

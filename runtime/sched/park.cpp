@@ -136,10 +136,13 @@ void goready(g* gp) noexcept {
 }
 
 void gosched() {
-  rt_leave(rt_enter());  // fatal on a thread that cannot yield
+  m* mp = getm();
+  if (mp == nullptr || mp->current_p == nullptr || mp->curg == nullptr) [[unlikely]]
+    mp = rt_enter_slow(mp);
+  g* gp = mp->curg;
   if (sched_hooks.parking != nullptr) [[unlikely]]
-    sched_hooks.parking(getg(), wait_reason::none);
-  if (g* gp = getg(); gp->park_hook != nullptr) [[unlikely]]
+    sched_hooks.parking(gp, wait_reason::none);
+  if (gp->park_hook != nullptr) [[unlikely]]
     run_park_hook(gp);
   switch_away(&let_yield);
 }

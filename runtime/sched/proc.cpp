@@ -140,13 +140,9 @@ runnable* scheduler::global_get_locked(p* pp, uint32_t max) noexcept {
   return first;
 }
 
-void scheduler::put_local(m* mp, runnable* r) noexcept {
-  p* pp = mp->current_p;
-  run_queue::spill over;
-  if (!pp->runq.put(r, true, &over)) [[unlikely]] {
-    pp->counters.spills.add(over.count);
-    put_global(over.head, over.tail, over.count);
-  }
+void scheduler::put_spilled(p* pp, const run_queue::spill& over) noexcept {
+  pp->counters.spills.add(over.count);
+  put_global(over.head, over.tail, over.count);
 }
 
 // After put_local, by a goroutine or the scheduler. Rule (5) of the essay.
@@ -157,6 +153,7 @@ void scheduler::wake_for_runnext(m* mp) noexcept {
     for (int i = 0; i < kTinyThiefTurns && !mp->current_p->runq.empty(); ++i) tiny_lose_processor();
   return;
 #endif
+  if (all_p_.in_use() == 1) return;  // nobody to wake, nothing to find out
   p* pp = mp->current_p;
   if (mp->curg == nullptr || !pp->runq.ring_empty()) {
     wake_p(true);
@@ -167,6 +164,12 @@ void scheduler::wake_for_runnext(m* mp) noexcept {
     pp->ready_countdown = kReadySampling;
     pp->ready_stamp = nanotime();  // after the wake-up, which must not count as the goroutine's time
   }
+}
+
+void scheduler::end_sample(p* pp) noexcept {
+  const int64_t took = nanotime() - pp->ready_stamp;
+  pp->ready_stamp = 0;
+  pp->hand_over_ns += ((took < kLongestSample ? took : kLongestSample) - pp->hand_over_ns) / 8;
 }
 
 void scheduler::ready(m* mp, g* gp) noexcept {
@@ -253,6 +256,10 @@ void scheduler::inject(m* mp, runnable_list list) noexcept {
 void scheduler::wake_p(bool has_p) noexcept {
   if (has_p && all_p_.in_use() == 1) return;            // the caller is on the only P
   std::atomic_thread_fence(std::memory_order_seq_cst);  // the StoreLoad of the submitter's side, after run_queue::put
+  wake_p_fenced();
+}
+
+void scheduler::wake_p_fenced() noexcept {
   if (idle_p_count_.load(std::memory_order_seq_cst) == 0) {
     if (need_spinning_.load(std::memory_order_seq_cst) != 0) return;
     need_spinning_.store(1, std::memory_order_seq_cst);  // rule (4)
@@ -454,15 +461,16 @@ void scheduler::hand_off_p(p* pp) noexcept {
 void scheduler::wake_netpoller(int64_t when, bool has_p) noexcept {
   // StoreLoad: the timer's time was published by a plain store, and its heap's lock may be biased. Pairs with the seq_cst accesses to
   // last_poll_ and idle_p_count_ of those who look at the heaps before they sleep. On the only P nobody else looks.
-  if (!has_p || all_p_.in_use() != 1) std::atomic_thread_fence(std::memory_order_seq_cst);
+  const bool only = has_p && all_p_.in_use() == 1;
+  if (!only) std::atomic_thread_fence(std::memory_order_seq_cst);
   if (last_poll_.load(std::memory_order_seq_cst) == 0) {
     const int64_t until = poll_until_.load(std::memory_order_seq_cst);
     if (until == 0 || until > when) {
       totals_.netpoll_wakeups.fetch_add(1, std::memory_order_relaxed);
       poller_.load(std::memory_order_acquire)->wake();
     }
-  } else {
-    wake_p(has_p);
+  } else if (!only) {
+    wake_p_fenced();
   }
 }
 
@@ -726,11 +734,8 @@ void scheduler::m_loop(m* mp, runnable* first) {
     mp->curg = nullptr;
     if (mp->revoked.load(std::memory_order_relaxed) != p_kept) [[unlikely]]
       drop_revoked_p(mp);
-    if (p* pp = mp->current_p; pp != nullptr && pp->ready_stamp != 0) [[unlikely]] {  // rule (5)
-      const int64_t took = nanotime() - pp->ready_stamp;
-      pp->ready_stamp = 0;
-      pp->hand_over_ns += ((took < kLongestSample ? took : kLongestSample) - pp->hand_over_ns) / 8;
-    }
+    if (p* pp = mp->current_p; pp != nullptr && pp->ready_stamp != 0) [[unlikely]]
+      end_sample(pp);
     gp = mp->mcall_fn(mp, gp);
     if (mp->current_p == nullptr) [[unlikely]] {  // revoked, or given up in a blocking region and not got back
       if (gp != nullptr) {

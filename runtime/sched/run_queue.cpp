@@ -1,35 +1,24 @@
 #include "runtime/sched/run_queue.h"
 
+#include <sched.h>
+
 #include "runtime/sched/g.h"
 
 namespace warren::rt {
 
-bool run_queue::put(runnable* r, bool next, spill* out) noexcept {
-  if (next) {
-    // Release: a thief that takes it from here must see the goroutine as its readier left it.
-    runnable* old = next_.load(std::memory_order_relaxed);
-    if (old == nullptr) {
-      next_.store(r, std::memory_order_release);
-      return true;
-    }
-    old = next_.exchange(r, std::memory_order_acq_rel);
-    if (old == nullptr) return true;
-    r = old;
-  }
-  for (;;) {
-    const uint32_t head = head_.load(std::memory_order_acquire);  // pairs with the consumers' CAS: their reads of the slot are over
-    const uint32_t tail = tail_.load(std::memory_order_relaxed);
-    if (tail - head < kCapacity) {
-      ring_[tail % kCapacity].store(r, std::memory_order_relaxed);
-      tail_.store(tail + 1, std::memory_order_release);  // pairs with the acquire in grab and get: publishes the entry
-      return true;
-    }
-    if (put_slow(r, head, tail, out)) return false;
-    // A thief made room meanwhile.
-  }
+bool run_queue::put_displacing(runnable* r, spill* out) noexcept {
+  runnable* const old = next_.exchange(r, std::memory_order_acq_rel);
+  return old == nullptr || put(old, false, out);
 }
 
-bool run_queue::put_slow(runnable* r, uint32_t head, uint32_t tail, spill* out) noexcept {
+bool run_queue::put_full(runnable* r, spill* out) noexcept {
+  const uint32_t head = head_.load(std::memory_order_acquire);
+  const uint32_t tail = tail_.load(std::memory_order_relaxed);
+  if (spill_half(r, head, tail, out)) return false;
+  return put(r, false, out);  // a thief made room meanwhile
+}
+
+bool run_queue::spill_half(runnable* r, uint32_t head, uint32_t tail, spill* out) noexcept {
   constexpr uint32_t n = kCapacity / 2;
   runnable* batch[n + 1];
   for (uint32_t i = 0; i < n; ++i) batch[i] = ring_[(head + i) % kCapacity].load(std::memory_order_relaxed);
@@ -43,39 +32,24 @@ bool run_queue::put_slow(runnable* r, uint32_t head, uint32_t tail, spill* out) 
   return true;
 }
 
-runnable* run_queue::get(bool* inherit) noexcept {
-  runnable* next = next_.load(std::memory_order_relaxed);
-  if (next != nullptr && (streak_ < kRunnextStreak || ring_empty())) {
-    if (unshared_) {
-      next_.store(nullptr, std::memory_order_relaxed);
-      ++streak_;
-      *inherit = true;
-      return next;
-    }
-    // Only a thief can have taken it in between, and then it is null: one attempt is enough, since only the owner sets it.
-    // Release: whoever sees in empty() that it is null must also see the tail below which its predecessor went.
-    if (next_.compare_exchange_strong(next, nullptr, std::memory_order_acq_rel, std::memory_order_relaxed)) {
-      ++streak_;
-      *inherit = true;
-      return next;
-    }
-  }
-  streak_ = 0;
-  *inherit = false;
-  for (;;) {
-    uint32_t head = head_.load(std::memory_order_acquire);
-    const uint32_t tail = tail_.load(std::memory_order_relaxed);
-    if (head == tail) break;
-    runnable* r = ring_[head % kCapacity].load(std::memory_order_relaxed);
-    if (unshared_) {
-      head_.store(head + 1, std::memory_order_relaxed);
-      return r;
-    }
-    if (head_.compare_exchange_strong(head, head + 1, std::memory_order_acq_rel, std::memory_order_relaxed)) return r;
-  }
-  // The ring was drained by thieves after the streak test preferred it: what is in runnext must not be left behind.
-  next = next_.exchange(nullptr, std::memory_order_acquire);
+// The ring is empty: it was, or it was drained by thieves after the streak test preferred it. What is in runnext must not be left behind.
+runnable* run_queue::get_left_behind(bool* inherit) noexcept {
+  runnable* next = has_next() ? take_next() : nullptr;
   *inherit = next != nullptr;
+  return next;
+}
+
+// Thief.
+runnable* run_queue::take_others_next() noexcept {
+  if (!has_next()) return nullptr;
+  thieves_.fetch_add(1, std::memory_order_seq_cst);
+  if (has_membarrier) membarrier();
+  const bool taken = taking_.load(std::memory_order_acquire) != 0;
+  runnable* next = taken ? nullptr : next_.load(std::memory_order_relaxed);
+  if (next != nullptr && !next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed))
+    next = nullptr;
+  thieves_.fetch_sub(1, std::memory_order_release);
+  if (taken) sched_yield();  // if the kernel has descheduled the owner just here, it may need this processor to go on
   return next;
 }
 
@@ -86,9 +60,8 @@ uint32_t run_queue::grab(std::atomic<runnable*>* batch, uint32_t batch_head, boo
     uint32_t n = tail - head;
     n -= n / 2;
     if (n == 0) {
-      if (!take_next) return 0;
-      runnable* next = next_.load(std::memory_order_relaxed);
-      if (next == nullptr || !next_.compare_exchange_strong(next, nullptr, std::memory_order_acquire, std::memory_order_relaxed)) return 0;
+      runnable* const next = take_next ? take_others_next() : nullptr;
+      if (next == nullptr) return 0;
       batch[batch_head % kCapacity].store(next, std::memory_order_relaxed);
       return 1;
     }

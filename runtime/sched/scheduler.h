@@ -85,8 +85,11 @@ class scheduler {
   g* successor(m* mp) noexcept;
   void ready(m* mp, g* gp) noexcept;
   void start(m* mp, detail::newborn* nb) noexcept;  // the same for one that has waited without a stack
-  void wait_is_over(p* pp, runnable* r) noexcept;
-  void put_local(m* mp, runnable* r) noexcept;                           // as runnext
+  void put_local(m* mp, runnable* r) noexcept {     // as runnext
+    run_queue::spill over;
+    if (!mp->current_p->runq.put(r, true, &over)) [[unlikely]]
+      put_spilled(mp->current_p, over);
+  }
   void put_global(runnable* head, runnable* tail, uint32_t n) noexcept;  // takes the lock
   void put_global_locked(runnable* head, runnable* tail, uint32_t n) noexcept;
   void inject(m* mp, runnable_list list) noexcept;
@@ -173,6 +176,11 @@ class scheduler {
   friend struct gdb_access;
 
   runnable* find_runnable(m* mp, bool* inherit) noexcept;
+  void wait_is_over(p* pp, runnable* r) noexcept;
+  void put_spilled(p* pp, const run_queue::spill& over) noexcept;
+  void wake_p_fenced() noexcept;    // wake_p after the StoreLoad, not on the only P
+  void end_sample(p* pp) noexcept;  // rule (5) of proc.cpp, at pp's next switch. REQUIRES: pp->ready_stamp != 0
+  bool loop_is_due(const p* pp) const noexcept;
   // Time to look at the global queue before pp's own.
   bool global_tick(const p* pp) const noexcept {
     constexpr uint32_t kGlobalTick = WARREN_CAPACITY(61, 3);  // Go's: prime, so that it does not beat with periodic spawns

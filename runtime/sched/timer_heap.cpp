@@ -19,12 +19,12 @@
 
 namespace warren::rt {
 
-void timer_heap::place(uint32_t i, entry e) noexcept {
+[[gnu::always_inline]] inline void timer_heap::place(uint32_t i, entry e) noexcept {
   heap_[i] = e;
   e.t->index = static_cast<int32_t>(i);
 }
 
-void timer_heap::sift_up(uint32_t i) noexcept {
+inline void timer_heap::sift_up(uint32_t i) noexcept {
   const entry e = heap_[i];
   while (i > 0) {
     const uint32_t parent = (i - 1) / 4;
@@ -65,7 +65,7 @@ void timer_heap::remove_at(uint32_t i) noexcept {
   }
 }
 
-void timer_heap::publish_earliest() noexcept { earliest_.store(heap_.empty() ? 0 : heap_[0].when, std::memory_order_release); }
+inline void timer_heap::publish_earliest() noexcept { earliest_.store(heap_.empty() ? 0 : heap_[0].when, std::memory_order_release); }
 
 bool timer_heap::add(timer* t) {
   std::lock_guard guard(lock_);

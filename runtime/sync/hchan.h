@@ -61,8 +61,7 @@ struct hchan {
   // The buffer's two ends. REQUIRES: lock held; room, or something in it.
   void push(void* elem) noexcept {
     hand_over(*type, slot(sendx), elem);
-    if (++sendx == dataqsiz) sendx = 0;
-    qcount.store(count() + 1, std::memory_order_relaxed);
+    pushed();
   }
   void pop(void* elem) noexcept {
     std::byte* const s = slot(recvx);
@@ -72,11 +71,32 @@ struct hchan {
       clear(s);
       barrier_words(elem, type->size);  // what has left the heap; after the store, as everywhere
     }
-    if (++recvx == dataqsiz) recvx = 0;
-    qcount.store(count() - 1, std::memory_order_relaxed);
+    popped();
+  }
+  // The same for elements whose moves_as_words() is true.
+  bool moves_as_words() const noexcept { return type->kind < elem_kind::bytes && type->slot->kind == layout_kind::noscan; }
+  void push_words(void* elem) noexcept {
+    move_words(slot(sendx), elem);
+    pushed();
+  }
+  void pop_words(void* elem) noexcept {
+    move_words(elem, slot(recvx));
+    popped();
   }
 
  private:
+  void move_words(void* to, void* from) noexcept {
+    if (type->kind >= elem_kind::bytes) __builtin_unreachable();  // so that the compiler sees no call
+    move_construct(*type, to, from);
+  }
+  void pushed() noexcept {
+    if (++sendx == dataqsiz) sendx = 0;
+    qcount.store(count() + 1, std::memory_order_relaxed);
+  }
+  void popped() noexcept {
+    if (++recvx == dataqsiz) recvx = 0;
+    qcount.store(count() - 1, std::memory_order_relaxed);
+  }
   // An emptied slot must not keep what its value pointed to. (Its barrier has seen the ptr go: that was destroy.) Word by word, as a
   // collector may look.
   void clear(std::byte* s) noexcept {
