@@ -507,8 +507,11 @@ bool call::next_message(std::span<const char>& bytes) {
 
 // What was large goes at once: the answer, which is as large perhaps, gets memory that is in the cache.
 void call::end_message() noexcept {
-  borrowed_ = {};
-  request_.buffer().reset(kKeptBytes);
+  if (!takes_stream()) {
+    // A stream's messages are not there, and another goroutine may read them than the runner, who asks borrows().
+    borrowed_ = {};
+    request_.buffer().reset(kKeptBytes);
+  }
   inflated_.reset(kKeptBytes);
 }
 
