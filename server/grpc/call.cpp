@@ -1,7 +1,6 @@
 #include "server/grpc/call.h"
 
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <utility>
 
@@ -29,7 +28,7 @@ const detail::metadata_type call::kNoMetadata;
 call::call(core& server) : core_(server), head_(server.methods), request_(server.options.max_receive_message) {
   timer_.fn = &call::timer_fired;
   timer_.arg = this;
-  cutter_.reset(server.options.max_receive_message, kKeptBytes);
+  inbox_.reset(server.options.max_receive_message);
 }
 
 // As on_reuse() has left it: its last connection may be gone.
@@ -38,46 +37,40 @@ call::~call() = default;
 // Back to the state of a new call, with the memory a usual call needs.
 void call::on_reuse() {
   unbuffer();
-  const size_t left = unsent_ + (sends_stream() ? promised_ : 0);
+  const size_t left = outbox_.unsent() + (sends_stream() ? outbox_.offered() : 0);
   if (left != 0) connection_->unsent.fetch_sub(left, std::memory_order_relaxed);
-  unsent_ = 0;
   head_.reset();
   page_request_ = 0;
-  deadline_ns_ = arrived_ns_ = begun_ns_ = 0;
+  arrived_ns_ = begun_ns_ = 0;
   request_.reset(core_.options.max_receive_message);
   connection_->give_buffer(request_.buffer());
   borrowed_ = {};
   have_message_ = false;
   answered_ = closed_ = started_ = counted_ = headers_sent_ = final_ = page_ = over_handler_ = false;
   if (std::exchange(lent_, false)) {
-    connection_->retire(sending_);
+    connection_->retire(outbox_.buffer());
   } else {
-    connection_->give_buffer(sending_);
+    connection_->give_buffer(outbox_.buffer());
   }
-  sending_at_ = promised_ = 0;
+  outbox_.reset();
   fields_.reset();
-  sent_ = sent_at_tick_ = 0;
+  sent_at_tick_ = 0;
   sent_since_ = 0;
   if (!status_.ok()) status_ = {};
   initial_.clear();
   trailing_.clear();
   connection_->give_buffer(staging_);
-  has_reply_ = reading_ended_ = request_taken_ = request_compressed_ = inbox_ended_ = false;
+  has_reply_ = reading_ended_ = request_taken_ = request_compressed_ = false;
   reply_encoding_ = named_encoding_ = encoding::identity;
   messages_sent_ = messages_taken_ = 0;
   largest_request_ = 0;
-  cutter_.reset(core_.options.max_receive_message, kKeptBytes);
+  inbox_.reset(core_.options.max_receive_message);
   packed_.reset(kKeptBytes);
   inflated_.reset(kKeptBytes);
-  inbox_.reset(kKeptBytes);
-  follower_.reset();
-  reader_needs_ = consumed_ = 0;
   if (!failure_.ok()) failure_ = {};
   failed_.store(false, std::memory_order_relaxed);
-  cause_.store(status_code::ok, std::memory_order_relaxed);
-  if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
+  context_.reset();
   initial_left_ = false;
-  outbox_.reset(kKeptBytes);
 }
 
 // --- the request -------------------------------------------------------------------------------------------------------------------------
@@ -113,14 +106,13 @@ bool call::check_headers(http2::session& s) {
 }
 
 void call::begin_deadline(http2::session& s, int64_t timeout) {
-  const int64_t now = connection_->now();
-  deadline_ns_ = now > INT64_MAX - timeout ? INT64_MAX : now + timeout;
-  if (rt::nanotime() >= deadline_ns_) {
+  context_.begin(connection_->now(), timeout);
+  if (context_.passed(rt::nanotime())) {
     expire(s);
     return;
   }
-  if (deadline_ns_ == INT64_MAX) return;
-  timer_.when = deadline_ns_;
+  if (context_.deadline_ns() == INT64_MAX) return;
+  timer_.when = context_.deadline_ns();
   armed_ = true;
   rt::timer_start(&timer_);
 }
@@ -146,25 +138,14 @@ void call::receive_page(http2::session& s, std::string_view bytes) {
 
 // The handler runs already, or is about to. The window opens as it takes messages: see report_consumed.
 void call::receive_stream(http2::session& s, std::string_view bytes) {
-  if (follower_.feed(bytes) != 0) s.forgive_small_frame();
+  if (inbox_.follow(bytes) != 0) s.forgive_small_frame();
   buffered_ += bytes.size();
   connection_->buffered += bytes.size();
   if (connection_->buffered > core_.options.max_buffered_requests) {
     answer_over_handler(s, status_code::resource_exhausted, kBufferedTooMuch);
     return;
   }
-  rt::g* reader = nullptr;
-  {
-    std::lock_guard hold(mutex_);
-    inbox_.append(bytes);
-    if (reader_ != nullptr && inbox_.size() >= reader_needs_) {
-      reader = std::exchange(reader_, nullptr);
-      // It is parked, so what is its own may be touched, and it need not take the lock again for it.
-      cutter_.add(inbox_);
-      reader_fed_ = true;
-    }
-  }
-  if (reader != nullptr) rt::goready(reader);
+  inbox_.put(bytes);
 }
 
 void call::receive_single(http2::session& s, std::string_view bytes) {
@@ -230,13 +211,7 @@ void call::on_request_end(http2::session& s) {
     return;
   }
   if (takes_stream()) {
-    rt::g* reader;
-    {
-      std::lock_guard hold(mutex_);
-      inbox_ended_ = true;
-      reader = std::exchange(reader_, nullptr);
-    }
-    if (reader != nullptr) rt::goready(reader);
+    inbox_.end();
     return;
   }
   if (!have_message_) {
@@ -359,19 +334,24 @@ bool call::next_message(std::span<const char>& bytes) {
     return uncompressed(bytes);
   }
   while (!reading_ended_) {
-    switch (cutter_.next(bytes)) {
+    switch (inbox_.next(bytes)) {
       case message_cutter::outcome::message:
         messages_taken_++;
-        if (cutter_.credit() >= window_part()) report_consumed();
-        request_compressed_ = cutter_.compressed();
+        if (inbox_.due(window_part())) report_consumed();
+        request_compressed_ = inbox_.cut().compressed();
         if (!uncompressed(bytes)) break;
         return true;
       case message_cutter::outcome::need_more:
-        if (!take_inbox()) break;
-        continue;
+        if (inbox_.due(window_part())) report_consumed();
+        switch (inbox_.wait(window_part())) {
+          case inbox::news::more: continue;
+          case inbox::news::over: break;
+          case inbox::news::cut_off: fail(internal(std::string(kCutOff))); break;
+        }
+        break;
       case message_cutter::outcome::bad_flag: fail(internal(std::string(kBadFlag))); break;
       case message_cutter::outcome::too_large:
-        fail(resource_exhausted(request_too_large(cutter_.length(), core_.options.max_receive_message)));
+        fail(resource_exhausted(request_too_large(inbox_.cut().length(), core_.options.max_receive_message)));
         break;
     }
     reading_ended_ = true;
@@ -389,47 +369,17 @@ void call::end_message() noexcept {
   inflated_.reset(kKeptBytes);
 }
 
-// A quarter of the window. Consumption is reported when it reaches that much, and nobody waits for more bytes than that at once. The sum of
-// what keeps the caller's window from being fully open while a reader waits is then below three quarters of it: a quarter unreported, and a
-// half that nghttp2 holds back to save frames. So the caller can always send what the reader waits for.
+// A quarter of the window: see inbox.h.
 size_t call::window_part() const noexcept { return std::max<size_t>(1, connection_->stream_window() / 4); }
 
-// Moves what has come into the cutter; parks until that is enough to go on. false: nothing more will come.
-bool call::take_inbox() {
-  if (cutter_.credit() >= window_part()) report_consumed();
-  const size_t enough = std::min(cutter_.missing(), window_part());
-  mutex_.lock();
-  while (inbox_.size() < enough && !inbox_ended_ && cause_.load(std::memory_order_relaxed) == status_code::ok) {
-    reader_ = rt::getg();
-    reader_needs_ = enough;
-    rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_receive);
-    if (std::exchange(reader_fed_, false)) return cause_.load(std::memory_order_relaxed) == status_code::ok;
-    mutex_.lock();
-  }
-  const bool over = cause_.load(std::memory_order_relaxed) != status_code::ok;
-  const bool some = !inbox_.empty();
-  if (some && !over) cutter_.add(inbox_);
-  mutex_.unlock();
-  if (over) return false;
-  if (!some && !cutter_.at_boundary()) fail(internal(std::string(kCutOff)));
-  return some;
-}
-
 void call::report_consumed() {
-  {
-    std::lock_guard hold(mutex_);
-    consumed_ += cutter_.take_credit();
-  }
+  inbox_.report();
   connection_->post(*this, kConsumed);
 }
 
 // Owner: the other end of report_consumed.
 void call::open_window(http2::session& s) {
-  size_t n;
-  {
-    std::lock_guard hold(mutex_);
-    n = std::exchange(consumed_, 0);
-  }
+  const size_t n = inbox_.take_reported();
   s.consume(*this, n, connection_->now());
   buffered_ -= n;
   connection_->buffered -= n;
@@ -494,21 +444,11 @@ bool call::end_stream_message(write_options options) {
   finish_message(options.compress);
   initial_left_ = true;
   const size_t size = staging_.size();
-  size_t left;
   connection_->unsent.fetch_add(size, std::memory_order_relaxed);  // first, so that the owner never subtracts what is not there yet
-  {
-    std::lock_guard hold(mutex_);
-    // Set before cancel() takes this lock: whatever is appended later would be dropped anyway.
-    if (cause_.load(std::memory_order_relaxed) != status_code::ok) {
-      connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
-      return false;
-    }
-    left = unsent_ += size;
-    if (outbox_.empty()) {
-      outbox_.swap(staging_);
-    } else {
-      outbox_.append({staging_.data(), size});
-    }
+  const std::optional<size_t> left = outbox_.add(staging_);
+  if (!left) {
+    connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
+    return false;
   }
   connection_->post(*this, kOutput);
 
@@ -516,74 +456,18 @@ bool call::end_stream_message(write_options options) {
   // bytes are what it waits for.
   const bool scarce = connection_->unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
   const size_t allowed = scarce ? 0 : core_.options.send_buffer;
-  if (left > allowed) wait_for_room(allowed);
-  return cause_.load(std::memory_order_relaxed) == status_code::ok;
-}
-
-// Parks until no more than so many bytes are unsent, or the call is over. The owner subtracts what it sends, and looks for us, under the
-// lock that it has for taking over what was written: see peek_body.
-void call::wait_for_room(size_t allowed) {
-  mutex_.lock();
-  while (unsent_ > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
-    writer_ = rt::getg();
-    writer_goes_at_ = allowed / kWakeDivisor;
-    rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_send);
-    mutex_.lock();
-  }
-  mutex_.unlock();
+  if (*left > allowed) outbox_.wait_for_room(allowed);
+  return !context_.ended();
 }
 
 // --- the context -------------------------------------------------------------------------------------------------------------------------
 
-std::optional<server_context::clock::time_point> call::deadline() const noexcept {
-  if (deadline_ns_ == 0 || deadline_ns_ == INT64_MAX) return std::nullopt;
-  return clock::time_point(std::chrono::nanoseconds(deadline_ns_));  // nanotime and steady_clock are the same clock
-}
-
-status_code call::cause() const noexcept {
-  const status_code c = cause_.load(std::memory_order_acquire);
-  // A handler that computes may look before the timer's news has come through.
-  if (c == status_code::ok && deadline_ns_ != 0 && rt::nanotime() >= deadline_ns_) return status_code::deadline_exceeded;
-  return c;
-}
-
-// The context is published by one compare-and-swap, so two callers get the same. cancel() stores cause_, then looks for it; we store it,
-// then look at cause_: all seq_cst, so at least one of the two sees the other and ends the context. Ending it twice does no harm.
-warren::context call::as_context() {
-  root<context_cell>* box = context_.load(std::memory_order_acquire);
-  if (box == nullptr) {
-    const std::optional<clock::time_point> limit = deadline();
-    auto* const fresh = new root<context_cell>(make<context_cell>(limit ? with_deadline(background(), *limit) : with_cancel(background())));
-    if (context_.compare_exchange_strong(box, fresh, std::memory_order_seq_cst)) {
-      box = fresh;
-      const status_code why = cause_.load(std::memory_order_seq_cst);
-      if (why != status_code::ok && why != status_code::deadline_exceeded) end_context();
-    } else {
-      (*fresh)->cancel();
-      delete fresh;
-    }
-  }
-  return (*box)->ctx;
-}
-
-void call::end_context() noexcept {
-  if (root<context_cell>* const box = context_.load(std::memory_order_seq_cst)) (*box)->cancel();
-}
-
 // Owner.
 void call::cancel(status_code why) noexcept {
-  status_code none = status_code::ok;
-  if (!cause_.compare_exchange_strong(none, why, std::memory_order_seq_cst)) return;
-  rt::g* writer;
-  rt::g* reader;
-  {
-    std::lock_guard hold(mutex_);
-    writer = std::exchange(writer_, nullptr);
-    reader = std::exchange(reader_, nullptr);
-  }
-  if (writer != nullptr) rt::goready(writer);
-  if (reader != nullptr) rt::goready(reader);
-  if (why != status_code::deadline_exceeded) end_context();  // that one its own deadline ends, and with the right error
+  context_.end(why, [this] {
+    outbox_.abort();
+    inbox_.abort();
+  });
 }
 
 bool call::add_initial_metadata(std::string_view key, std::string_view value) { return !initial_left_ && initial_.add(key, value); }
@@ -591,7 +475,7 @@ bool call::add_initial_metadata(std::string_view key, std::string_view value) { 
 bool call::send_initial_metadata() {
   if (initial_left_) return false;
   initial_left_ = true;
-  if (cause_.load(std::memory_order_relaxed) != status_code::ok) return false;
+  if (context_.ended()) return false;
   connection_->post(*this, kHeadersNow);
   return true;
 }
@@ -632,9 +516,9 @@ void call::on_run_end(http2::session& s) {
   connection_->count_messages(messages_taken_ + (request_taken_ ? 1 : 0), messages_sent_);
   if (messages_sent_ != 0) of().shard(connection_->ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
   if (messages_taken_ != 0) of().shard(connection_->ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
-  end_context();          // as in Go, with the handler: a goroutine that took it along learns that
+  context_.cancel();      // as in Go, with the handler: a goroutine that took it along learns that
   if (answered_) return;  // over its head, or there is nobody to answer
-  if (deadline_ns_ != 0 && connection_->now() >= deadline_ns_) {
+  if (context_.passed(connection_->now())) {
     // The handler may have been woken by its context's deadline before the news of ours came: one answer in both cases.
     expire(s);
     return;
@@ -648,17 +532,17 @@ void call::on_run_end(http2::session& s) {
 
 void call::answer(http2::session& s) {
   if (fields_.code() == status_code::ok && !sends_stream()) {
-    sending_.swap(staging_);
+    outbox_.buffer().swap(staging_);
     // A peer that takes nothing keeps request and reply in memory until the stream ends: both count against what its connection may hold.
-    buffered_ += sending_.size();
-    connection_->buffered += sending_.size();
+    buffered_ += outbox_.buffer().size();
+    connection_->buffered += outbox_.buffer().size();
   }
   final_ = true;
   if (headers_sent_) {
     s.resume(*this);
   } else if (fields_.code() != status_code::ok) {
     trailers_only(s);
-  } else if (!sending_.empty()) {
+  } else if (!outbox_.buffer().empty()) {
     headers_sent_ = true;
     s.respond_with_body(*this, headers());
   } else {
@@ -710,9 +594,9 @@ bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
     }
     return true;
   }
-  if (sent_since_ == 0 || sent_ != sent_at_tick_) {
+  if (sent_since_ == 0 || outbox_.sent() != sent_at_tick_) {
     sent_since_ = now;
-    sent_at_tick_ = sent_;
+    sent_at_tick_ = outbox_.sent();
     return true;
   }
   if (now - sent_since_ < patience) return true;
@@ -744,7 +628,7 @@ void call::answer_page(http2::session& s) {
     s.respond(*this, headers);
     return;
   }
-  sending_.append(kPage);
+  outbox_.buffer().append(kPage);
   s.respond_with_body(*this, headers);
 }
 
@@ -760,41 +644,14 @@ void call::trailers_only(http2::session& s, const char* http_status) {
 }
 
 call::piece call::peek_body(http2::session& s, size_t most) {
-  bool dry;
-  if (sends_stream()) {
-    rt::g* writer = nullptr;
-    {
-      std::lock_guard hold(mutex_);
-      if (sending_at_ == sending_.size()) {
-        sending_.clear();
-        sending_at_ = 0;
-        sending_.swap(outbox_);
-      }
-      dry = promise(most) && outbox_.empty();
-      unsent_ -= promised_;
-      if (writer_ != nullptr && unsent_ <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
-    }
-    if (writer != nullptr) rt::goready(writer);
-  } else {
-    dry = promise(most);
-  }
+  const bool dry = sends_stream() ? outbox_.offer_written(most) : outbox_.offer(most);
   const bool end = final_ && dry;
   if (end && !page_) s.trailers(*this, trailers());
-  return {promised_, end, !page_, dry};
-}
-
-// true: that is all of sending_.
-bool call::promise(size_t most) noexcept {
-  const size_t left = sending_.size() - sending_at_;
-  promised_ = std::min(left, most);
-  return promised_ == left;
+  return {outbox_.offered(), end, !page_, dry};
 }
 
 void call::take_body(char* into, size_t n) {
-  std::memcpy(into, sending_.data() + sending_at_, n);
-  sending_at_ += n;
-  sent_ += n;
-  promised_ -= n;
+  outbox_.take(into, n);
   if (sends_stream()) connection_->packed(n);
 }
 
@@ -802,20 +659,11 @@ void call::take_body(char* into, size_t n) {
 const char* call::lend_body(size_t n) {
   if (sends_stream()) return nullptr;
   lent_ = true;
-  const char* const at = sending_.data() + sending_at_;
-  sending_at_ += n;
-  sent_ += n;
-  promised_ -= n;
-  return at;
+  return outbox_.lend(n);
 }
 
-void call::drop_unsent() {
-  std::lock_guard hold(mutex_);
-  outbox_.clear();
-  sending_.truncate(sending_at_ + promised_);
-  // Nobody adds any more: the call is over, which writers look at under the lock.
-  connection_->unsent.fetch_sub(std::exchange(unsent_, 0), std::memory_order_relaxed);
-}
+// Nobody adds any more: the call is over.
+void call::drop_unsent() { connection_->unsent.fetch_sub(outbox_.drop_unsent(), std::memory_order_relaxed); }
 
 // --- bookkeeping -------------------------------------------------------------------------------------------------------------------------
 
