@@ -31,7 +31,7 @@ class header_block {
   void add(const nghttp2_nv& f) { fields_.push_back(f); }
   void add(std::string_view name, std::string_view value) { add(field(name, value)); }
   // A value that nobody else keeps.
-  void add_text(std::string_view name, std::string value) { add(name, texts_.emplace_back(std::move(value))); }
+  void add_text(std::string_view name, std::string&& value) { add(name, texts_.emplace_back(std::move(value))); }
   // Values of keys that end in "-bin" as base64.
   void add(const metadata& pairs);
 
