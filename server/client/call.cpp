@@ -35,32 +35,20 @@
 #include <nghttp2/nghttp2.h>
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "runtime/os/clock.h"
 #include "server/client/backoff.h"
-#include "server/grpc/base64.h"
+#include "server/client/limits.h"
 #include "server/grpc/compression.h"
+#include "server/grpc/header_block.h"
 #include "server/grpc/timeout.h"
 
 namespace warren::grpc::client {
 
 namespace {
 
-nghttp2_nv field(std::string_view name, std::string_view value) {
-  // nghttp2 takes non-const pointers and, with these flags, neither writes nor copies.
-  return {const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(name.data())),
-          const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(value.data())), name.size(), value.size(),
-          NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
-}
-
 const metadata kNoMetadata;
-
-uint32_t bit_of(status_code code) noexcept {
-  const auto n = static_cast<uint32_t>(code);
-  return n < kStatusCodes ? 1u << n : 0;
-}
 
 }  // namespace
 
@@ -107,8 +95,7 @@ class call::attempt final : public stream {
   call& of_;
   const int number_;
   bool decided_ = false;  // the owner's: nothing that comes matters any more
-  std::vector<nghttp2_nv> fields_;
-  std::deque<std::string> texts_;
+  header_block block_;
 };
 
 // The call's lock, and what is to be done after it was let go.
@@ -179,12 +166,10 @@ call::call(std::shared_ptr<call_host> host, const method_info& method, const met
       encoding_(how),
       sent_metadata_(std::move(sent)),
       max_send_(host_->call_settings.max_send_message),
-      max_receive_(host_->call_settings.max_receive_message) {
+      max_receive_(host_->call_settings.max_receive_message),
+      plan_(host_->retry_throttle) {
   if (config != nullptr) {
-    if (host_->call_settings.retries) {
-      retry_ = config->retry;
-      hedging_ = config->hedging;
-    }
+    if (host_->call_settings.retries) plan_.set_policy(config->retry, config->hedging);
     if (config->max_request) max_send_ = std::min<size_t>(max_send_, *config->max_request);
     if (config->max_response) max_receive_ = std::min<size_t>(max_receive_, *config->max_response);
   }
@@ -281,14 +266,14 @@ void call::conclude(hold& h, status s, bool local) {
   local_ = local;
   if (s.ok()) host_->retry_throttle.succeeded();
   status_ = std::move(s);
-  next_attempt_at_ = 0;
+  plan_.drop();
   for (attempt* a : live_) h.tell(*a, stream::kReset);
   h.wake_all();
 }
 
 void call::commit(hold& h, attempt& a) {
   committed_ = answered_ = &a;
-  next_attempt_at_ = 0;
+  plan_.drop();
   for (attempt* other : live_) {
     if (other != &a) h.tell(*other, stream::kReset);
   }
@@ -297,30 +282,21 @@ void call::commit(hold& h, attempt& a) {
 }
 
 size_t call::unsent() const noexcept {
-  uint64_t sent = base_;
+  uint64_t sent = out_.begin();
   for (const attempt* a : live_) sent = std::max(sent, a->sent);
-  if (committed_ != nullptr) sent = std::max(base_, committed_->sent);
-  return written() - sent;
+  if (committed_ != nullptr) sent = std::max(out_.begin(), committed_->sent);
+  return out_.end() - sent;
 }
 
 // What the committed attempt has sent nobody needs any more, unless another one is in the middle of a frame.
 void call::drop_sent() {
-  if (committed_ == nullptr || promises_ > (committed_->promised != 0 ? 1 : 0) || committed_->sent <= base_) return;
-  out_at_ += committed_->sent - base_;
-  base_ = committed_->sent;
-  if (out_at_ == out_.size()) {
-    out_.clear();
-    out_at_ = 0;
-  } else if (out_at_ >= kDropSent) {
-    out_.drop_front(out_at_);
-    out_at_ = 0;
-  }
+  if (committed_ == nullptr || promises_ > (committed_->promised != 0 ? 1 : 0)) return;
+  out_.drop_to(committed_->sent);
 }
 
 void call::send_again(hold& h) {
   host_->call_counts.transparent.fetch_add(1, std::memory_order_relaxed);
-  next_is_transparent_ = true;
-  next_attempt_at_ = 1;
+  plan_.again();
   h.wake_all();
 }
 
@@ -335,7 +311,7 @@ void call::attempt_over(hold& h, attempt& a, ending how, status s) {
   if (how == ending::reset && s.code() == status_code::cancelled && deadline_ns_ != 0 && rt::nanotime() >= deadline_ns_) {
     s = deadline_exceeded("the deadline passed; the server was faster to say so");
   }
-  if (how == ending::never_sent && base_ == 0) {
+  if (how == ending::never_sent && out_.begin() == 0) {
     if (committed_ == &a) committed_ = answered_ = nullptr;
     if (committed_ == nullptr) send_again(h);
     return;
@@ -345,57 +321,29 @@ void call::attempt_over(hold& h, attempt& a, ending how, status s) {
     return;
   }
   if (committed_ != nullptr) return;
-  if (how == ending::refused && !std::exchange(refused_once_, true) && base_ == 0) {
+  if (how == ending::refused && plan_.refused() && out_.begin() == 0) {
     send_again(h);
     return;
   }
-  if (plan_retry(h, a, s)) return;
+  if (may_go_on(h, a, s)) return;
   committed_ = answered_ = &a;
   conclude(h, std::move(s), false);
 }
 
 // By policy. true: another attempt is planned or under way.
-bool call::plan_retry(hold& h, attempt& a, const status& s) {
+bool call::may_go_on(hold& h, attempt& a, const status& s) {
   if (s.ok()) return false;
-  const uint32_t code = bit_of(s.code());
-  const std::optional<int64_t> pushback = a.head.pushback_ms();
-  if (retry_) {
-    if ((retry_->retryable & code) == 0) return false;
-    const bool allowed = host_->retry_throttle.failed();
-    if (made_ >= retry_->max_attempts || !keep_ || (pushback && *pushback < 0)) return false;
-    if (!allowed) {
-      host_->call_counts.throttled.fetch_add(1, std::memory_order_relaxed);
-      return false;
-    }
-    int64_t delay;
-    if (pushback) {
-      backoffs_ = 0;
-      delay = *pushback * kMsNs;
-    } else {
-      double d = static_cast<double>(retry_->initial_backoff_ns);
-      for (int i = 0; i < backoffs_; i++) d = std::min(d * retry_->multiplier, static_cast<double>(retry_->max_backoff_ns));
-      backoffs_++;
-      delay = static_cast<int64_t>(std::min(d, static_cast<double>(retry_->max_backoff_ns)) * (0.8 + 0.4 * scatter(this)));  // A6's jitter
-    }
-    next_attempt_at_ = rt::nanotime() + delay;
-  } else if (hedging_) {
-    if ((hedging_->non_fatal & code) == 0) return false;
-    const bool allowed = host_->retry_throttle.failed();
-    if (!allowed) host_->call_counts.throttled.fetch_add(1, std::memory_order_relaxed);
-    const bool more = allowed && made_ < hedging_->max_attempts && keep_ && !(pushback && *pushback < 0);
-    // Pushback moves the next one; otherwise a failure is a reason not to wait for the delay.
-    next_attempt_at_ = !more ? 0 : pushback ? rt::nanotime() + *pushback * kMsNs : 1;
-    if (next_attempt_at_ == 0) return !live_.empty();
-  } else {
-    return false;
-  }
+  const attempt_plan::outcome o = plan_.failed(s.code(), a.head.pushback_ms(), keep_, rt::nanotime(), scatter(this));
+  if (o.throttled) host_->call_counts.throttled.fetch_add(1, std::memory_order_relaxed);
+  if (!o.tolerated) return false;
+  if (!plan_.planned()) return !live_.empty();
   h.wake_all();
   return true;
 }
 
 // --- waiting -----------------------------------------------------------------------------------------------------------------------------
 
-bool call::must_drive() const noexcept { return next_attempt_at_ != 0 && !driving_ && !finished_ && committed_ == nullptr; }
+bool call::must_drive() const noexcept { return plan_.planned() && !driving_ && !finished_ && committed_ == nullptr; }
 
 // Sleeps in s until it is notified, but not beyond until (0: no limit). Returns with the lock; may return for nothing.
 void call::park(hold& h, sleeper& s, int64_t until) {
@@ -450,15 +398,14 @@ void call::look_again() noexcept {
 // Brings the planned attempt on its way: one step. Whoever called looks at everything again. REQUIRES: must_drive().
 void call::drive(hold& h) {
   driving_ = true;
-  if (next_attempt_at_ > rt::nanotime()) {
-    park(h, driver_, next_attempt_at_);
+  if (plan_.due() > rt::nanotime()) {
+    park(h, driver_, plan_.due());
     driving_ = false;
     h.wake(reader_);
     h.wake(writer_);
     return;
   }
-  next_attempt_at_ = 0;
-  const bool transparent = std::exchange(next_is_transparent_, false);
+  const bool transparent = plan_.take();
   h.unlock();
   std::shared_ptr<connection> via;
   status why;
@@ -484,8 +431,11 @@ void call::drive(hold& h) {
     return;
   }
   waits_for_.clear();
-  if (!transparent) {
-    if (made_++ != 0) (hedging_ ? host_->call_counts.hedges : host_->call_counts.retries).fetch_add(1, std::memory_order_relaxed);
+  switch (plan_.begun(transparent)) {
+    case attempt_plan::kind::first:
+    case attempt_plan::kind::transparent: break;
+    case attempt_plan::kind::retry: host_->call_counts.retries.fetch_add(1, std::memory_order_relaxed); break;
+    case attempt_plan::kind::hedge: host_->call_counts.hedges.fetch_add(1, std::memory_order_relaxed); break;
   }
   host_->call_counts.attempts.fetch_add(1, std::memory_order_relaxed);
   sent_attempts_++;
@@ -494,15 +444,15 @@ void call::drive(hold& h) {
   live_.push_back(&a);
   if (!keep_) {
     commit(h, a);
-  } else if (hedging_ && made_ < hedging_->max_attempts && host_->retry_throttle.allows()) {
-    next_attempt_at_ = rt::nanotime() + hedging_->delay_ns;
+  } else if (plan_.hedges()) {
+    plan_.hedge(rt::nanotime());
   }
   h.tell(a, stream::kStart);
   h.settle();
 }
 
 call::attempt& call::fresh_attempt() {
-  auto a = std::make_unique<attempt>(*this, made_ - 1);
+  auto a = std::make_unique<attempt>(*this, plan_.previous());
   attempt& made = *a;
   if (first_ == nullptr) {
     first_ = std::move(a);
@@ -543,13 +493,9 @@ bool call::end_message(write_options options, bool last) {
   }
   hold h(*this);
   if (over_now(h) || writes_done_) return false;
-  if (out_.empty()) {
-    out_.swap(*framed);
-  } else {
-    out_.append({framed->data(), framed->size()});
-  }
+  out_.add(*framed);
   writes_done_ = last;
-  if (keep_ && written() - base_ > host_->call_settings.retry_buffer) {
+  if (keep_ && out_.end() - out_.begin() > host_->call_settings.retry_buffer) {
     keep_ = false;
     if (committed_ == nullptr && !live_.empty()) {
       commit(h, **std::max_element(live_.begin(), live_.end(), [](attempt* a, attempt* b) { return a->sent < b->sent; }));
@@ -580,36 +526,26 @@ bool call::writes_done() {
 
 std::span<const nghttp2_nv> call::attempt::request_headers() {
   const call_host::settings& set = of_.host_->call_settings;
-  static constexpr std::string_view kAccept = kAcceptEncoding;
-  fields_.push_back(field(":method", "POST"));
-  fields_.push_back(field(":scheme", set.scheme));
-  fields_.push_back(field(":path", of_.method_.path));
-  fields_.push_back(field(":authority", set.authority));
-  fields_.push_back(field("te", "trailers"));
-  if (of_.deadline_ns_ != 0) {
-    fields_.push_back(field("grpc-timeout", texts_.emplace_back(format_timeout(of_.deadline_ns_ - rt::nanotime()))));
-  }
-  fields_.push_back(field("content-type", "application/grpc"));
-  fields_.push_back(field("user-agent", set.user_agent));
-  if (of_.encoding_ != encoding::identity) fields_.push_back(field("grpc-encoding", to_string(of_.encoding_)));
-  fields_.push_back(field("grpc-accept-encoding", kAccept));
-  if (number_ > 0) fields_.push_back(field("grpc-previous-rpc-attempts", texts_.emplace_back(std::to_string(number_))));
-  for (const auto e : of_.sent_metadata_) {
-    if (!e.key.ends_with("-bin")) {
-      fields_.push_back(field(e.key, e.value));
-      continue;
-    }
-    std::string& text = texts_.emplace_back();
-    base64_encode(e.value, text);
-    fields_.push_back(field(e.key, text));
-  }
-  return fields_;
+  block_.begin();
+  block_.add(":method", "POST");
+  block_.add(":scheme", set.scheme);
+  block_.add(":path", of_.method_.path);
+  block_.add(":authority", set.authority);
+  block_.add("te", "trailers");
+  if (of_.deadline_ns_ != 0) block_.add_text("grpc-timeout", format_timeout(of_.deadline_ns_ - rt::nanotime()));
+  block_.add("content-type", "application/grpc");
+  block_.add("user-agent", set.user_agent);
+  if (of_.encoding_ != encoding::identity) block_.add("grpc-encoding", to_string(of_.encoding_));
+  block_.add("grpc-accept-encoding", kAcceptEncoding);
+  if (number_ > 0) block_.add_text("grpc-previous-rpc-attempts", std::to_string(number_));
+  block_.add(of_.sent_metadata_);
+  return block_.fields();
 }
 
 stream::piece call::attempt::peek_body(size_t most) {
   std::lock_guard lock(of_.mutex_);
   if (of_.committed_ != nullptr && of_.committed_ != this) return {0, false};  // about to be reset
-  const size_t left = of_.written() - sent;
+  const size_t left = of_.out_.end() - sent;
   if (promised == 0 && left != 0) of_.promises_++;
   promised = std::min(left, most);
   return {promised, of_.writes_done_ && promised == left};
@@ -619,7 +555,7 @@ void call::attempt::take_body(char* into, size_t n) {
   rt::g* writer = nullptr;
   {
     std::lock_guard lock(of_.mutex_);
-    std::memcpy(into, of_.out_.data() + of_.out_at_ + (sent - of_.base_), n);
+    of_.out_.copy(sent, into, n);
     sent += n;
     promised -= n;
     if (promised == 0) of_.promises_--;
@@ -703,8 +639,7 @@ void call::attempt::on_closed(ending how, uint32_t error_code, std::string_view 
     }
     decide(how, std::move(s));
   }
-  fields_.clear();
-  texts_.clear();
+  block_.reset();
 }
 
 // --- reading -----------------------------------------------------------------------------------------------------------------------------

@@ -2,9 +2,7 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,8 +16,9 @@
 #include "runtime/os/mutex.h"
 #include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
+#include "server/client/attempt_plan.h"
 #include "server/client/connection.h"
-#include "server/client/limits.h"
+#include "server/client/kept_output.h"
 #include "server/client/response.h"
 #include "server/client/service_config.h"
 #include "server/client/stream.h"
@@ -121,9 +120,8 @@ class call final : public client_call, public grpc::detail::call_facts {
   void commit(hold& h, attempt& a);
   void conclude(hold& h, status s, bool local);
   void attempt_over(hold& h, attempt& a, ending how, status s);
-  bool plan_retry(hold& h, attempt& a, const status& s);
+  bool may_go_on(hold& h, attempt& a, const status& s);
   size_t unsent() const noexcept;
-  uint64_t written() const noexcept { return base_ + (out_.size() - out_at_); }
   void drop_sent();
   void send_again(hold& h);
   bool take_inbox();
@@ -139,8 +137,6 @@ class call final : public client_call, public grpc::detail::call_facts {
   const bool wait_for_ready_;
   const encoding encoding_;
   const metadata sent_metadata_;
-  std::optional<retry_policy> retry_;
-  std::optional<hedging_policy> hedging_;
   size_t max_send_;
   size_t max_receive_;
 
@@ -165,22 +161,16 @@ class call final : public client_call, public grpc::detail::call_facts {
   bool local_ = false;  // ended by this side: what came and was not read is dropped
   status status_;
   bool writes_done_ = false;
-  byte_buffer out_;    // framed messages that may have to be sent (again)
-  size_t out_at_ = 0;  // where they begin in it
-  uint64_t base_ = 0;  // how much of the call's output was dropped before that
+  kept_output out_;
   std::vector<attempt*> live_;
   attempt* committed_ = nullptr;
   attempt* answered_ = nullptr;  // whose metadata is the call's
-  int64_t next_attempt_at_ = 1;  // 0: none is planned
-  bool next_is_transparent_ = false;
-  bool driving_ = false;   // a goroutine waits for that moment, or for a connection
+  attempt_plan plan_;
+  bool driving_ = false;   // a goroutine waits for the planned attempt's moment, or for a connection
   bool keep_ = true;       // the output fits into the retry buffer
   int promises_ = 0;       // attempts that have announced bytes in a frame header and not yet copied them
   std::string waits_for_;  // why there is no connection yet
-  int made_ = 0;           // attempts that count for a policy
-  int sent_attempts_ = 0;  // all of them
-  bool refused_once_ = false;
-  int backoffs_ = 0;
+  int sent_attempts_ = 0;
   std::unique_ptr<attempt> first_;
   std::vector<std::unique_ptr<attempt>> more_;
 

@@ -1,42 +1,17 @@
 #include "server/grpc/call.h"
 
 #include <algorithm>
-#include <cstring>
 #include <mutex>
 #include <utility>
 
 #include "runtime/os/clock.h"
-#include "server/grpc/base64.h"
 #include "server/grpc/compression.h"
 #include "server/grpc/limits.h"
-#include "server/grpc/metadata_field.h"
-#include "server/grpc/percent.h"
 #include "server/grpc/refusals.h"
-#include "server/grpc/reserved.h"
-#include "server/grpc/timeout.h"
 
 namespace warren::grpc {
 
 namespace {
-
-nghttp2_nv field(std::string_view name, std::string_view value) {
-  // nghttp2 takes non-const pointers and, with these flags, neither writes nor copies.
-  return {const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(name.data())),
-          const_cast<uint8_t*>(reinterpret_cast<const uint8_t*>(value.data())), name.size(), value.size(),
-          NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
-}
-
-// The headers and trailers of nearly every answer, built once.
-const nghttp2_nv kHeaders[] = {field(":status", "200"), field("content-type", "application/grpc")};
-const nghttp2_nv kHeadersProto[] = {field(":status", "200"), field("content-type", "application/grpc+proto")};
-const nghttp2_nv kTrailersOk[] = {field("grpc-status", "0")};
-
-std::string_view decimal(status_code code) {
-  static constexpr std::string_view known[kStatusCodes] = {"0", "1",  "2",  "3",  "4",  "5",  "6",  "7", "8",
-                                                           "9", "10", "11", "12", "13", "14", "15", "16"};
-  const auto n = static_cast<uint32_t>(code);
-  return n < kStatusCodes ? known[n] : std::string_view();
-}
 
 // What is wrong with a request's messages, whoever finds it: the owner in a single one, the handler's side in a stream.
 constexpr std::string_view kBadFlag = "the first byte of a message is neither 0 nor 1; this is not gRPC framing";
@@ -48,10 +23,12 @@ constexpr std::string_view kPage =
 
 }  // namespace
 
-call::call(core& server) : core_(server), request_(server.options.max_receive_message) {
+const detail::metadata_type call::kNoMetadata;
+
+call::call(core& server) : core_(server), head_(server.methods), request_(server.options.max_receive_message) {
   timer_.fn = &call::timer_fired;
   timer_.arg = this;
-  cutter_.reset(server.options.max_receive_message, kKeptBytes);
+  inbox_.reset(server.options.max_receive_message);
 }
 
 // As on_reuse() has left it: its last connection may be gone.
@@ -60,194 +37,82 @@ call::~call() = default;
 // Back to the state of a new call, with the memory a usual call needs.
 void call::on_reuse() {
   unbuffer();
-  const size_t left = unsent_ + (sends_stream() ? promised_ : 0);
+  const size_t left = outbox_.unsent() + (sends_stream() ? outbox_.offered() : 0);
   if (left != 0) connection_->unsent.fetch_sub(left, std::memory_order_relaxed);
-  unsent_ = 0;
-  path_known_ = path_seen_ = post_ = head_ = root_path_ = over_limit_ = bad_timeout_ = bad_binary_ = bad_encoding_ = host_seen_ = false;
-  content_ = content::absent;
-  timeout_.reset();
+  head_.reset();
   page_request_ = 0;
-  deadline_ns_ = arrived_ns_ = begun_ns_ = 0;
-  authority_.clear();
-  path_text_.clear();
-  metadata_.clear();
+  arrived_ns_ = begun_ns_ = 0;
   request_.reset(core_.options.max_receive_message);
   connection_->give_buffer(request_.buffer());
   borrowed_ = {};
   have_message_ = false;
   answered_ = closed_ = started_ = counted_ = headers_sent_ = final_ = page_ = over_handler_ = false;
   if (std::exchange(lent_, false)) {
-    connection_->retire(sending_);
+    connection_->retire(outbox_.buffer());
   } else {
-    connection_->give_buffer(sending_);
+    connection_->give_buffer(outbox_.buffer());
   }
-  sending_at_ = promised_ = 0;
-  code_ = status_code::ok;
-  message_.clear();
-  details_.clear();
-  http_status_ = "200";
-  sent_ = sent_at_tick_ = 0;
+  outbox_.reset();
+  fields_.reset();
+  sent_at_tick_ = 0;
   sent_since_ = 0;
-  encoded_.clear();
   if (!status_.ok()) status_ = {};
   initial_.clear();
   trailing_.clear();
   connection_->give_buffer(staging_);
-  has_reply_ = reading_ended_ = request_taken_ = request_compressed_ = inbox_ended_ = false;
-  request_encoding_ = reply_encoding_ = named_encoding_ = encoding::identity;
-  accepts_ = 0;
+  has_reply_ = reading_ended_ = request_taken_ = request_compressed_ = false;
+  reply_encoding_ = named_encoding_ = encoding::identity;
   messages_sent_ = messages_taken_ = 0;
   largest_request_ = 0;
-  cutter_.reset(core_.options.max_receive_message, kKeptBytes);
+  inbox_.reset(core_.options.max_receive_message);
   packed_.reset(kKeptBytes);
   inflated_.reset(kKeptBytes);
-  inbox_.reset(kKeptBytes);
-  follower_.reset();
-  reader_needs_ = consumed_ = 0;
   if (!failure_.ok()) failure_ = {};
   failed_.store(false, std::memory_order_relaxed);
-  cause_.store(status_code::ok, std::memory_order_relaxed);
-  if (context_.load(std::memory_order_relaxed) != nullptr) delete context_.exchange(nullptr, std::memory_order_relaxed);
+  context_.reset();
   initial_left_ = false;
-  outbox_.reset(kKeptBytes);
 }
 
 // --- the request -------------------------------------------------------------------------------------------------------------------------
-
-void call::on_header(std::string_view name, std::string_view value) {
-  switch (name.size()) {
-    case 2:
-      if (name == "te") return;  // nghttp2 has checked it
-      break;
-    case 4:
-      if (name == "host") {
-        if (!host_seen_ && authority_.empty()) authority_ = value;
-        host_seen_ = true;
-        return;
-      }
-      break;
-    case 5:
-      if (name == ":path") {
-        path_seen_ = true;
-        if (method_ == nullptr || method_->path != value) method_ = core_.methods.find(value);
-        path_known_ = method_ != nullptr;
-        if (!path_known_) {
-          root_path_ = value == "/";
-          path_text_ = value.substr(0, 256);  // for the message only
-        }
-        return;
-      }
-      break;
-    case 7:
-      if (name == ":method") {
-        post_ = value == "POST";
-        head_ = value == "HEAD";
-        return;
-      }
-      if (name == ":scheme") return;
-      break;
-    case 10:
-      if (name == ":authority") {
-        authority_ = value;  // with both, :authority is the one
-        return;
-      }
-      break;
-    case 12:
-      if (name == "content-type") {
-        constexpr std::string_view grpc = "application/grpc";
-        if (!value.starts_with(grpc)) {
-          content_ = content::not_grpc;
-        } else {
-          const std::string_view rest = value.substr(grpc.size());
-          if (rest.empty() || rest[0] == ';') {
-            content_ = content::grpc;
-          } else if (rest[0] == '+') {
-            const std::string_view subtype = rest.substr(1, rest.find(';') - 1);
-            content_ = subtype == "proto" ? content::grpc_proto : content::grpc_other;
-          } else {
-            content_ = content::not_grpc;
-          }
-        }
-        return;
-      }
-      if (name == "grpc-timeout") {
-        timeout_ = parse_timeout(value);
-        bad_timeout_ = !timeout_;
-        return;
-      }
-      break;
-    case 13:
-      if (name == "grpc-encoding") {
-        bad_encoding_ = !parse_encoding(value, request_encoding_);
-        return;
-      }
-      break;
-    case 20:
-      if (name == "grpc-accept-encoding") {
-        accepts_ |= parse_accept_encoding(value);
-        return;
-      }
-      break;
-    default: break;
-  }
-  if (!add_field(metadata_, name, value)) bad_binary_ = true;
-}
 
 void call::on_headers_end(http2::session& s) {
   if (!check_headers(s)) return;
   started_ = true;
   begun_ns_ = connection_->now();
-  method_->shard(connection_->ordinal()).started.fetch_add(1, std::memory_order_relaxed);
-  if (const auto most = std::chrono::nanoseconds(core_.options.max_call_time).count(); most != 0 && (!timeout_ || *timeout_ > most)) {
-    timeout_ = most;
+  of().shard(connection_->ordinal()).started.fetch_add(1, std::memory_order_relaxed);
+  std::optional<int64_t> timeout = head_.timeout();
+  if (const auto most = std::chrono::nanoseconds(core_.options.max_call_time).count(); most != 0 && (!timeout || *timeout > most)) {
+    timeout = most;
   }
-  if (timeout_) begin_deadline(s);
+  if (timeout) begin_deadline(s, *timeout);
   if (!answered_ && takes_stream()) begin_run(s);  // what it reads may come later
 }
 
-// The order of the checks is the order of trust: first what makes it a gRPC call at all, then which, then how.
 bool call::check_headers(http2::session& s) {
-  if (over_limit_) {
-    refuse(s, "431", status_code::resource_exhausted, "the request's headers are over the server's limit; send less metadata");
-  } else if (content_ == content::absent || content_ == content::not_grpc) {
-    if (root_path_) {
-      page_ = true;  // the answer waits for the end of the request: see receive_page
-      begun_ns_ = connection_->now();
-    } else {
-      refuse(s, "415", status_code::invalid_argument, "content-type is not application/grpc; use a gRPC client");
-    }
-  } else if (!post_) {
-    refuse(s, "405", status_code::internal, "the HTTP method is not POST; use a gRPC client");
-  } else if (!path_known_) {
-    core_.unknown_method.fetch_add(1, std::memory_order_relaxed);
-    refuse(s, "200", status_code::unimplemented, no_such_method(path_text_));
+  using enum request_head::finding;
+  const request_head::finding found = head_.find();
+  if (found == fine) return true;
+  if (found == page) {
+    page_ = true;  // the answer waits for the end of the request: see receive_page
+    begun_ns_ = connection_->now();
     return false;
-  } else if (content_ == content::grpc_other) {
-    refuse(s, "200", status_code::unimplemented, "the content-type's message format is not served; use application/grpc+proto");
-  } else if (bad_timeout_) {
-    refuse(s, "400", status_code::internal, "grpc-timeout is malformed; send 1 to 8 digits and one of H M S m u n");
-  } else if (bad_encoding_) {
-    // The list of what we take goes along, so that the client can choose.
-    trailing_.add_unchecked("grpc-accept-encoding", kAcceptEncoding);
-    refuse(s, "200", status_code::unimplemented, "grpc-encoding is not supported; send one of " + std::string(kAcceptEncoding));
-  } else if (bad_binary_) {
-    refuse(s, "200", status_code::internal, "a -bin metadata value is not base64");
-  } else {
-    return true;
   }
-  if (!page_) core_.rejected.fetch_add(1, std::memory_order_relaxed);
+  // The list of what we take goes along, so that the client can choose.
+  if (found == bad_encoding) trailing_.add_unchecked("grpc-accept-encoding", kAcceptEncoding);
+  (found == unknown_method ? core_.unknown_method : core_.rejected).fetch_add(1, std::memory_order_relaxed);
+  const request_head::refusal why = head_.why(found);
+  refuse(s, why.http_status, why.code, why.message);
   return false;
 }
 
-void call::begin_deadline(http2::session& s) {
-  const int64_t now = connection_->now();
-  deadline_ns_ = now > INT64_MAX - *timeout_ ? INT64_MAX : now + *timeout_;
-  if (rt::nanotime() >= deadline_ns_) {
+void call::begin_deadline(http2::session& s, int64_t timeout) {
+  context_.begin(connection_->now(), timeout);
+  if (context_.passed(rt::nanotime())) {
     expire(s);
     return;
   }
-  if (deadline_ns_ == INT64_MAX) return;
-  timer_.when = deadline_ns_;
+  if (context_.deadline_ns() == INT64_MAX) return;
+  timer_.when = context_.deadline_ns();
   armed_ = true;
   rt::timer_start(&timer_);
 }
@@ -273,25 +138,14 @@ void call::receive_page(http2::session& s, std::string_view bytes) {
 
 // The handler runs already, or is about to. The window opens as it takes messages: see report_consumed.
 void call::receive_stream(http2::session& s, std::string_view bytes) {
-  if (follower_.feed(bytes) != 0) s.forgive_small_frame();
+  if (inbox_.follow(bytes) != 0) s.forgive_small_frame();
   buffered_ += bytes.size();
   connection_->buffered += bytes.size();
   if (connection_->buffered > core_.options.max_buffered_requests) {
     answer_over_handler(s, status_code::resource_exhausted, kBufferedTooMuch);
     return;
   }
-  rt::g* reader = nullptr;
-  {
-    std::lock_guard hold(mutex_);
-    inbox_.append(bytes);
-    if (reader_ != nullptr && inbox_.size() >= reader_needs_) {
-      reader = std::exchange(reader_, nullptr);
-      // It is parked, so what is its own may be touched, and it need not take the lock again for it.
-      cutter_.add(inbox_);
-      reader_fed_ = true;
-    }
-  }
-  if (reader != nullptr) rt::goready(reader);
+  inbox_.put(bytes);
 }
 
 void call::receive_single(http2::session& s, std::string_view bytes) {
@@ -318,7 +172,7 @@ void call::receive_single(http2::session& s, std::string_view bytes) {
     }
     buffered_ += before - bytes.size();
     connection_->buffered += before - bytes.size();
-    if (!request_.at_boundary() && request_.compressed() && request_encoding_ == encoding::identity) {
+    if (!request_.at_boundary() && request_.compressed() && head_.message_encoding() == encoding::identity) {
       refuse(s, "200", status_code::internal, kNotCompressed);
       return;
     }
@@ -333,7 +187,8 @@ void call::receive_single(http2::session& s, std::string_view bytes) {
 bool call::borrow_single(http2::session& s, std::string_view bytes) {
   if (have_message_ || !request_.at_boundary()) return false;
   const std::optional<framed_message> m = whole_message(bytes);
-  if (!m || m->bytes.size() > core_.options.max_receive_message || (m->compressed && request_encoding_ == encoding::identity)) return false;
+  if (!m || m->bytes.size() > core_.options.max_receive_message || (m->compressed && head_.message_encoding() == encoding::identity))
+    return false;
   borrowed_ = m->bytes;
   borrowed_compressed_ = m->compressed;
   have_message_ = true;
@@ -356,13 +211,7 @@ void call::on_request_end(http2::session& s) {
     return;
   }
   if (takes_stream()) {
-    rt::g* reader;
-    {
-      std::lock_guard hold(mutex_);
-      inbox_ended_ = true;
-      reader = std::exchange(reader_, nullptr);
-    }
-    if (reader != nullptr) rt::goready(reader);
+    inbox_.end();
     return;
   }
   if (!have_message_) {
@@ -373,13 +222,13 @@ void call::on_request_end(http2::session& s) {
     }
     return;
   }
-  method_->shard(connection_->ordinal()).received.fetch_add(1, std::memory_order_relaxed);
+  of().shard(connection_->ordinal()).received.fetch_add(1, std::memory_order_relaxed);
   begin_run(s);
 }
 
 void call::begin_run(http2::session& s) {
   arrived_ns_ = connection_->now();
-  if (!admission_.enter(core_, *method_)) {
+  if (!admission_.enter(core_, of())) {
     refuse(s, "200", status_code::unavailable, admission_.refusal());
     return;
   }
@@ -393,9 +242,9 @@ void call::on_closed(uint32_t error_code) {
   connection_->count_stream_end(error_code == NGHTTP2_NO_ERROR && answered_);
   if (answered_) return;
   answered_ = true;
-  code_ = status_code::cancelled;
-  count_once(code_);
-  cancel(code_);
+  fields_.set_status(status_code::cancelled);
+  count_once(status_code::cancelled);
+  cancel(status_code::cancelled);
   if (!running_) {
     disarm();
     unbuffer();
@@ -413,7 +262,7 @@ void call::unbuffer() noexcept {
 // call had itself it keeps meanwhile, for when it finds nothing there.
 class call::request_place_of_method {
  public:
-  explicit request_place_of_method(call& c) noexcept : call_(c), shared_(c.method_->shard(c.connection_->ordinal()).place) {
+  explicit request_place_of_method(call& c) noexcept : call_(c), shared_(c.of().shard(c.connection_->ordinal()).place) {
     // acquire pairs with the release below: the last user's accesses come before ours.
     if (detail::request_place* const p = shared_.exchange(nullptr, std::memory_order_acquire)) {
       own_ = slot().exchange(std::unique_ptr<detail::request_place>(p));
@@ -450,12 +299,12 @@ void call::run() noexcept {
   const request_place_of_method place(*this);
   if (!core_.interceptors.empty()) {
     keep_bytes();  // they may look at it for longer than we would
-    status_ = intercepted::run(core_.interceptors, method_->run, *method_->self, method_->kind, *this);
+    status_ = intercepted::run(core_.interceptors, of().run, *of().self, of().kind, *this);
     return;
   }
   // What the end of a chain does, without one: this is on every call's way.
   try {
-    status_ = method_->run(*method_->self, *this);
+    status_ = of().run(*of().self, *this);
   } catch (...) {
     status_ = {status_code::unknown, std::string(kHandlerThrew)};
   }
@@ -485,19 +334,24 @@ bool call::next_message(std::span<const char>& bytes) {
     return uncompressed(bytes);
   }
   while (!reading_ended_) {
-    switch (cutter_.next(bytes)) {
+    switch (inbox_.next(bytes)) {
       case message_cutter::outcome::message:
         messages_taken_++;
-        if (cutter_.credit() >= window_part()) report_consumed();
-        request_compressed_ = cutter_.compressed();
+        if (inbox_.due(window_part())) report_consumed();
+        request_compressed_ = inbox_.cut().compressed();
         if (!uncompressed(bytes)) break;
         return true;
       case message_cutter::outcome::need_more:
-        if (!take_inbox()) break;
-        continue;
+        if (inbox_.due(window_part())) report_consumed();
+        switch (inbox_.wait(window_part())) {
+          case inbox::news::more: continue;
+          case inbox::news::over: break;
+          case inbox::news::cut_off: fail(internal(std::string(kCutOff))); break;
+        }
+        break;
       case message_cutter::outcome::bad_flag: fail(internal(std::string(kBadFlag))); break;
       case message_cutter::outcome::too_large:
-        fail(resource_exhausted(request_too_large(cutter_.length(), core_.options.max_receive_message)));
+        fail(resource_exhausted(request_too_large(inbox_.cut().length(), core_.options.max_receive_message)));
         break;
     }
     reading_ended_ = true;
@@ -507,52 +361,25 @@ bool call::next_message(std::span<const char>& bytes) {
 
 // What was large goes at once: the answer, which is as large perhaps, gets memory that is in the cache.
 void call::end_message() noexcept {
-  borrowed_ = {};
-  request_.buffer().reset(kKeptBytes);
+  if (!takes_stream()) {
+    // A stream's messages are not there, and another goroutine may read them than the runner, who asks borrows().
+    borrowed_ = {};
+    request_.buffer().reset(kKeptBytes);
+  }
   inflated_.reset(kKeptBytes);
 }
 
-// A quarter of the window. Consumption is reported when it reaches that much, and nobody waits for more bytes than that at once. The sum of
-// what keeps the caller's window from being fully open while a reader waits is then below three quarters of it: a quarter unreported, and a
-// half that nghttp2 holds back to save frames. So the caller can always send what the reader waits for.
+// A quarter of the window: see inbox.h.
 size_t call::window_part() const noexcept { return std::max<size_t>(1, connection_->stream_window() / 4); }
 
-// Moves what has come into the cutter; parks until that is enough to go on. false: nothing more will come.
-bool call::take_inbox() {
-  if (cutter_.credit() >= window_part()) report_consumed();
-  const size_t enough = std::min(cutter_.missing(), window_part());
-  mutex_.lock();
-  while (inbox_.size() < enough && !inbox_ended_ && cause_.load(std::memory_order_relaxed) == status_code::ok) {
-    reader_ = rt::getg();
-    reader_needs_ = enough;
-    rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_receive);
-    if (std::exchange(reader_fed_, false)) return cause_.load(std::memory_order_relaxed) == status_code::ok;
-    mutex_.lock();
-  }
-  const bool over = cause_.load(std::memory_order_relaxed) != status_code::ok;
-  const bool some = !inbox_.empty();
-  if (some && !over) cutter_.add(inbox_);
-  mutex_.unlock();
-  if (over) return false;
-  if (!some && !cutter_.at_boundary()) fail(internal(std::string(kCutOff)));
-  return some;
-}
-
 void call::report_consumed() {
-  {
-    std::lock_guard hold(mutex_);
-    consumed_ += cutter_.take_credit();
-  }
+  inbox_.report();
   connection_->post(*this, kConsumed);
 }
 
 // Owner: the other end of report_consumed.
 void call::open_window(http2::session& s) {
-  size_t n;
-  {
-    std::lock_guard hold(mutex_);
-    n = std::exchange(consumed_, 0);
-  }
+  const size_t n = inbox_.take_reported();
   s.consume(*this, n, connection_->now());
   buffered_ -= n;
   connection_->buffered -= n;
@@ -564,19 +391,19 @@ bool call::uncompressed(std::span<const char>& bytes) {
     largest_request_ = std::max(largest_request_, bytes.size());
     return true;
   }
-  if (request_encoding_ == encoding::identity) {
+  if (head_.message_encoding() == encoding::identity) {
     fail(internal(std::string(kNotCompressed)));
     return false;
   }
   inflated_.clear();
   const size_t limit = core_.options.max_receive_message;
-  switch (inflate(request_encoding_, {bytes.data(), bytes.size()}, limit, inflated_)) {
+  switch (inflate(head_.message_encoding(), {bytes.data(), bytes.size()}, limit, inflated_)) {
     case inflate_outcome::whole:
       bytes = {inflated_.data(), inflated_.size()};
       largest_request_ = std::max(largest_request_, bytes.size());
       return true;
     case inflate_outcome::too_large: fail(resource_exhausted(inflates_too_large(limit))); return false;
-    case inflate_outcome::malformed: fail(internal(not_that_encoding(to_string(request_encoding_)))); return false;
+    case inflate_outcome::malformed: fail(internal(not_that_encoding(to_string(head_.message_encoding())))); return false;
   }
   return false;
 }
@@ -617,21 +444,11 @@ bool call::end_stream_message(write_options options) {
   finish_message(options.compress);
   initial_left_ = true;
   const size_t size = staging_.size();
-  size_t left;
   connection_->unsent.fetch_add(size, std::memory_order_relaxed);  // first, so that the owner never subtracts what is not there yet
-  {
-    std::lock_guard hold(mutex_);
-    // Set before cancel() takes this lock: whatever is appended later would be dropped anyway.
-    if (cause_.load(std::memory_order_relaxed) != status_code::ok) {
-      connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
-      return false;
-    }
-    left = unsent_ += size;
-    if (outbox_.empty()) {
-      outbox_.swap(staging_);
-    } else {
-      outbox_.append({staging_.data(), size});
-    }
+  const std::optional<size_t> left = outbox_.add(staging_);
+  if (!left) {
+    connection_->unsent.fetch_sub(size, std::memory_order_relaxed);
+    return false;
   }
   connection_->post(*this, kOutput);
 
@@ -639,74 +456,18 @@ bool call::end_stream_message(write_options options) {
   // bytes are what it waits for.
   const bool scarce = connection_->unsent.load(std::memory_order_relaxed) > core_.options.connection_send_buffer;
   const size_t allowed = scarce ? 0 : core_.options.send_buffer;
-  if (left > allowed) wait_for_room(allowed);
-  return cause_.load(std::memory_order_relaxed) == status_code::ok;
-}
-
-// Parks until no more than so many bytes are unsent, or the call is over. The owner subtracts what it sends, and looks for us, under the
-// lock that it has for taking over what was written: see peek_body.
-void call::wait_for_room(size_t allowed) {
-  mutex_.lock();
-  while (unsent_ > allowed && cause_.load(std::memory_order_relaxed) == status_code::ok) {
-    writer_ = rt::getg();
-    writer_goes_at_ = allowed / kWakeDivisor;
-    rt::gopark(&rt::park_unlock, &mutex_, rt::wait_reason::chan_send);
-    mutex_.lock();
-  }
-  mutex_.unlock();
+  if (*left > allowed) outbox_.wait_for_room(allowed);
+  return !context_.ended();
 }
 
 // --- the context -------------------------------------------------------------------------------------------------------------------------
 
-std::optional<server_context::clock::time_point> call::deadline() const noexcept {
-  if (deadline_ns_ == 0 || deadline_ns_ == INT64_MAX) return std::nullopt;
-  return clock::time_point(std::chrono::nanoseconds(deadline_ns_));  // nanotime and steady_clock are the same clock
-}
-
-status_code call::cause() const noexcept {
-  const status_code c = cause_.load(std::memory_order_acquire);
-  // A handler that computes may look before the timer's news has come through.
-  if (c == status_code::ok && deadline_ns_ != 0 && rt::nanotime() >= deadline_ns_) return status_code::deadline_exceeded;
-  return c;
-}
-
-// The context is published by one compare-and-swap, so two callers get the same. cancel() stores cause_, then looks for it; we store it,
-// then look at cause_: all seq_cst, so at least one of the two sees the other and ends the context. Ending it twice does no harm.
-warren::context call::as_context() {
-  root<context_cell>* box = context_.load(std::memory_order_acquire);
-  if (box == nullptr) {
-    const std::optional<clock::time_point> limit = deadline();
-    auto* const fresh = new root<context_cell>(make<context_cell>(limit ? with_deadline(background(), *limit) : with_cancel(background())));
-    if (context_.compare_exchange_strong(box, fresh, std::memory_order_seq_cst)) {
-      box = fresh;
-      const status_code why = cause_.load(std::memory_order_seq_cst);
-      if (why != status_code::ok && why != status_code::deadline_exceeded) end_context();
-    } else {
-      (*fresh)->cancel();
-      delete fresh;
-    }
-  }
-  return (*box)->ctx;
-}
-
-void call::end_context() noexcept {
-  if (root<context_cell>* const box = context_.load(std::memory_order_seq_cst)) (*box)->cancel();
-}
-
 // Owner.
 void call::cancel(status_code why) noexcept {
-  status_code none = status_code::ok;
-  if (!cause_.compare_exchange_strong(none, why, std::memory_order_seq_cst)) return;
-  rt::g* writer;
-  rt::g* reader;
-  {
-    std::lock_guard hold(mutex_);
-    writer = std::exchange(writer_, nullptr);
-    reader = std::exchange(reader_, nullptr);
-  }
-  if (writer != nullptr) rt::goready(writer);
-  if (reader != nullptr) rt::goready(reader);
-  if (why != status_code::deadline_exceeded) end_context();  // that one its own deadline ends, and with the right error
+  context_.end(why, [this] {
+    outbox_.abort();
+    inbox_.abort();
+  });
 }
 
 bool call::add_initial_metadata(std::string_view key, std::string_view value) { return !initial_left_ && initial_.add(key, value); }
@@ -714,13 +475,13 @@ bool call::add_initial_metadata(std::string_view key, std::string_view value) { 
 bool call::send_initial_metadata() {
   if (initial_left_) return false;
   initial_left_ = true;
-  if (cause_.load(std::memory_order_relaxed) != status_code::ok) return false;
+  if (context_.ended()) return false;
   connection_->post(*this, kHeadersNow);
   return true;
 }
 
 bool call::compress(encoding how) {
-  if (how != encoding::identity && (initial_left_ || (accepts_ >> static_cast<unsigned>(how) & 1) == 0)) return false;
+  if (how != encoding::identity && (initial_left_ || !head_.accepts(how))) return false;
   // The header names the encoding even if every message then says that it is not compressed; back to identity is therefore always possible.
   reply_encoding_ = how;
   if (how != encoding::identity) named_encoding_ = how;
@@ -753,60 +514,54 @@ void call::on_run_end(http2::session& s) {
   admission_.leave();
   disarm();
   connection_->count_messages(messages_taken_ + (request_taken_ ? 1 : 0), messages_sent_);
-  if (messages_sent_ != 0) method_->shard(connection_->ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
-  if (messages_taken_ != 0) method_->shard(connection_->ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
-  end_context();          // as in Go, with the handler: a goroutine that took it along learns that
+  if (messages_sent_ != 0) of().shard(connection_->ordinal()).sent.fetch_add(messages_sent_, std::memory_order_relaxed);
+  if (messages_taken_ != 0) of().shard(connection_->ordinal()).received.fetch_add(messages_taken_, std::memory_order_relaxed);
+  context_.cancel();      // as in Go, with the handler: a goroutine that took it along learns that
   if (answered_) return;  // over its head, or there is nobody to answer
-  if (deadline_ns_ != 0 && connection_->now() >= deadline_ns_) {
+  if (context_.passed(connection_->now())) {
     // The handler may have been woken by its context's deadline before the news of ours came: one answer in both cases.
     expire(s);
     return;
   }
   answered_ = true;
   if (!sends_stream() && status_.ok() && !has_reply_) status_ = internal(std::string(kNoReply));
-  code_ = status_.code();
-  if (code_ != status_code::ok) {
-    percent_encode(std::string_view(status_.message()).substr(0, kMaxMessageText), message_);
-    base64_encode(status_.details(), details_);
-  }
-  count_once(code_);
+  if (!status_.ok()) fields_.set_status(status_.code(), status_.message(), status_.details());
+  count_once(status_.code());
   answer(s);
 }
 
 void call::answer(http2::session& s) {
-  if (code_ == status_code::ok && !sends_stream()) {
-    sending_.swap(staging_);
+  if (fields_.code() == status_code::ok && !sends_stream()) {
+    outbox_.buffer().swap(staging_);
     // A peer that takes nothing keeps request and reply in memory until the stream ends: both count against what its connection may hold.
-    buffered_ += sending_.size();
-    connection_->buffered += sending_.size();
+    buffered_ += outbox_.buffer().size();
+    connection_->buffered += outbox_.buffer().size();
   }
   final_ = true;
   if (headers_sent_) {
     s.resume(*this);
-  } else if (code_ != status_code::ok) {
+  } else if (fields_.code() != status_code::ok) {
     trailers_only(s);
-  } else if (!sending_.empty()) {
+  } else if (!outbox_.buffer().empty()) {
     headers_sent_ = true;
     s.respond_with_body(*this, headers());
   } else {
     // A stream of no messages: headers are still due before the trailers.
     headers_sent_ = true;
     s.send_headers(*this, headers());
-    s.trailers(*this, trailer_fields());
+    s.trailers(*this, trailers());
   }
 }
 
 void call::refuse(http2::session& s, const char* http_status, status_code code, std::string_view message) {
   answered_ = true;
-  http_status_ = http_status;
-  code_ = code;
-  percent_encode(message.substr(0, kMaxMessageText), message_);
+  fields_.set_status(code, message);
   disarm();
   count_once(code);
   unbuffer();
   borrowed_ = {};
   request_.buffer().reset(0);
-  trailers_only(s);
+  trailers_only(s, http_status);
 }
 
 void call::expire(http2::session& s) { answer_over_handler(s, status_code::deadline_exceeded, kDeadlinePassed); }
@@ -839,9 +594,9 @@ bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
     }
     return true;
   }
-  if (sent_since_ == 0 || sent_ != sent_at_tick_) {
+  if (sent_since_ == 0 || outbox_.sent() != sent_at_tick_) {
     sent_since_ = now;
-    sent_at_tick_ = sent_;
+    sent_at_tick_ = outbox_.sent();
     return true;
   }
   if (now - sent_since_ < patience) return true;
@@ -852,8 +607,7 @@ bool call::on_tick(http2::session& s, int64_t now, int64_t patience) {
 // The handler may be running: nothing that is its own goes into the answer, and what it does from now on is for nothing.
 void call::answer_over_handler(http2::session& s, status_code code, std::string_view message) {
   answered_ = over_handler_ = true;
-  code_ = code;
-  message_ = message;
+  fields_.set_status(code, message);
   disarm();
   count_once(code);
   cancel(code);
@@ -870,102 +624,34 @@ void call::answer_over_handler(http2::session& s, status_code code, std::string_
 void call::answer_page(http2::session& s) {
   answered_ = final_ = headers_sent_ = true;
   static const nghttp2_nv headers[] = {field(":status", "200"), field("content-type", "text/plain; charset=utf-8")};
-  if (head_) {
+  if (head_.asks_for_head()) {
     s.respond(*this, headers);
     return;
   }
-  sending_.append(kPage);
+  outbox_.buffer().append(kPage);
   s.respond_with_body(*this, headers);
 }
 
-void call::trailers_only(http2::session& s) {
+void call::trailers_only(http2::session& s, const char* http_status) {
   if (!over_handler_ && !initial_.empty()) {
     headers_sent_ = true;
     s.send_headers(*this, headers());
-    s.trailers(*this, trailer_fields());
+    s.trailers(*this, trailers());
     return;
   }
-  fields_.clear();
-  fields_.push_back(field(":status", http_status_));
-  fields_.push_back(content_ == content::grpc_proto ? kHeadersProto[1] : kHeaders[1]);
-  add_status_fields();
   headers_sent_ = true;
-  s.respond(*this, fields_);
-}
-
-std::span<const nghttp2_nv> call::headers() {
-  const auto& usual = content_ == content::grpc_proto ? kHeadersProto : kHeaders;
-  if (initial_.empty() && named_encoding_ == encoding::identity) return usual;
-  fields_.assign(std::begin(usual), std::end(usual));
-  if (named_encoding_ != encoding::identity) fields_.push_back(field("grpc-encoding", to_string(named_encoding_)));
-  add_metadata_fields(initial_);
-  return fields_;
-}
-
-std::span<const nghttp2_nv> call::trailer_fields() {
-  if (code_ == status_code::ok && trailing_.empty()) return kTrailersOk;
-  fields_.clear();
-  add_status_fields();
-  return fields_;
-}
-
-void call::add_status_fields() {
-  std::string_view code = decimal(code_);
-  if (code.empty()) code = encoded_.emplace_back(std::to_string(static_cast<uint32_t>(code_)));
-  fields_.push_back(field("grpc-status", code));
-  if (!message_.empty()) fields_.push_back(field("grpc-message", message_));
-  if (!details_.empty()) fields_.push_back(field("grpc-status-details-bin", details_));
-  if (!over_handler_) add_metadata_fields(trailing_);
-}
-
-void call::add_metadata_fields(const detail::metadata_type& from) {
-  for (const auto e : from) {
-    if (!e.key.ends_with("-bin")) {
-      fields_.push_back(field(e.key, e.value));
-      continue;
-    }
-    std::string& text = encoded_.emplace_back();
-    base64_encode(e.value, text);
-    fields_.push_back(field(e.key, text));
-  }
+  s.respond(*this, fields_.trailers_only(head_.proto(), http_status, trailing()));
 }
 
 call::piece call::peek_body(http2::session& s, size_t most) {
-  bool dry;
-  if (sends_stream()) {
-    rt::g* writer = nullptr;
-    {
-      std::lock_guard hold(mutex_);
-      if (sending_at_ == sending_.size()) {
-        sending_.clear();
-        sending_at_ = 0;
-        sending_.swap(outbox_);
-      }
-      dry = promise(most) && outbox_.empty();
-      unsent_ -= promised_;
-      if (writer_ != nullptr && unsent_ <= writer_goes_at_) writer = std::exchange(writer_, nullptr);
-    }
-    if (writer != nullptr) rt::goready(writer);
-  } else {
-    dry = promise(most);
-  }
+  const bool dry = sends_stream() ? outbox_.offer_written(most) : outbox_.offer(most);
   const bool end = final_ && dry;
-  if (end && !page_) s.trailers(*this, trailer_fields());
-  return {promised_, end, !page_, dry};
-}
-
-// true: that is all of sending_.
-bool call::promise(size_t most) noexcept {
-  const size_t left = sending_.size() - sending_at_;
-  promised_ = std::min(left, most);
-  return promised_ == left;
+  if (end && !page_) s.trailers(*this, trailers());
+  return {outbox_.offered(), end, !page_, dry};
 }
 
 void call::take_body(char* into, size_t n) {
-  std::memcpy(into, sending_.data() + sending_at_, n);
-  sending_at_ += n;
-  sent_ += n;
-  promised_ -= n;
+  outbox_.take(into, n);
   if (sends_stream()) connection_->packed(n);
 }
 
@@ -973,27 +659,18 @@ void call::take_body(char* into, size_t n) {
 const char* call::lend_body(size_t n) {
   if (sends_stream()) return nullptr;
   lent_ = true;
-  const char* const at = sending_.data() + sending_at_;
-  sending_at_ += n;
-  sent_ += n;
-  promised_ -= n;
-  return at;
+  return outbox_.lend(n);
 }
 
-void call::drop_unsent() {
-  std::lock_guard hold(mutex_);
-  outbox_.clear();
-  sending_.truncate(sending_at_ + promised_);
-  // Nobody adds any more: the call is over, which writers look at under the lock.
-  connection_->unsent.fetch_sub(std::exchange(unsent_, 0), std::memory_order_relaxed);
-}
+// Nobody adds any more: the call is over.
+void call::drop_unsent() { connection_->unsent.fetch_sub(outbox_.drop_unsent(), std::memory_order_relaxed); }
 
 // --- bookkeeping -------------------------------------------------------------------------------------------------------------------------
 
 void call::count_once(status_code code) noexcept {
   if (!started_ || counted_) return;
   counted_ = true;
-  method_->shard(connection_->ordinal()).count(code, arrived_ns_ == 0 ? -1 : std::max<int64_t>(0, connection_->now() - arrived_ns_));
+  of().shard(connection_->ordinal()).count(code, arrived_ns_ == 0 ? -1 : std::max<int64_t>(0, connection_->now() - arrived_ns_));
 }
 
 void call::disarm() {

@@ -2,24 +2,24 @@
 #pragma once
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
-#include <vector>
 
-#include <warren/chan.h>
 #include <warren/grpc/call.h>
 #include <warren/grpc/metadata.h>
 #include <warren/grpc/status.h>
-#include <warren/ptr.h>
 
 #include "runtime/os/mutex.h"
-#include "runtime/sched/park.h"
 #include "runtime/sched/timer.h"
 #include "server/grpc/admission.h"
+#include "server/grpc/answer_fields.h"
+#include "server/grpc/call_context.h"
 #include "server/grpc/core.h"
+#include "server/grpc/inbox.h"
+#include "server/grpc/outbox.h"
+#include "server/grpc/request_head.h"
 #include "server/grpc/wire.h"
 #include "server/http2/byte_buffer.h"
 #include "server/http2/connection.h"
@@ -32,7 +32,7 @@ namespace warren::grpc {
 //   running       from ready() until kRunEnded was handled: the runner has the fields marked "runner's"; the owner has its own and may
 //                 answer over the runner's head (deadline, kill), with nothing of the runner's in the answer
 //   after that    the owner, everything
-// Fields both sides use meanwhile are atomic or guarded by mutex_.
+// What both sides use meanwhile says itself how: inbox_, outbox_, context_; failure_ is guarded by mutex_.
 class call final : public http2::stream, private http2::alarm, public server_call, public server_context {
  public:
   enum : uint32_t {   // events, beside node::kRunEnded
@@ -46,8 +46,8 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   ~call();
 
   // --- http2::stream ---
-  void on_header(std::string_view name, std::string_view value) override;
-  void on_headers_over_limit() override { over_limit_ = true; }
+  void on_header(std::string_view name, std::string_view value) override { head_.on_field(name, value); }
+  void on_headers_over_limit() override { head_.on_fields_over_limit(); }
   void on_headers_end(http2::session& s) override;
   void on_data(http2::session& s, std::string_view bytes) override;
   void on_request_end(http2::session& s) override;
@@ -76,11 +76,11 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   status failure() const override;
 
   // --- server_context ---
-  std::optional<clock::time_point> deadline() const noexcept override;
+  std::optional<clock::time_point> deadline() const noexcept override { return context_.deadline(); }
   bool cancelled() const noexcept override { return cause() != status_code::ok; }
-  warren::context as_context() override;
-  status_code cause() const noexcept override;
-  const detail::metadata_type& metadata() const noexcept override { return metadata_; }
+  warren::context as_context() override { return context_.context(); }
+  status_code cause() const noexcept override { return context_.cause(); }
+  const detail::metadata_type& metadata() const noexcept override { return head_.metadata(); }
   bool add_initial_metadata(std::string_view key, std::string_view value) override;
   bool send_initial_metadata() override;
   bool add_trailing_metadata(std::string_view key, std::string_view value) override { return trailing_.add(key, value); }
@@ -93,30 +93,26 @@ class call final : public http2::stream, private http2::alarm, public server_cal
     const auto& p = connection_->peer().process;
     return p ? &*p : nullptr;
   }
-  std::string_view method() const noexcept override { return method_ == nullptr ? std::string_view() : method_->path; }
-  std::string_view authority() const noexcept override { return authority_; }
+  std::string_view method() const noexcept override { return head_.method() == nullptr ? std::string_view() : head_.method()->path; }
+  std::string_view authority() const noexcept override { return head_.authority(); }
 
  private:
-  enum class content : uint8_t { absent, grpc, grpc_proto, grpc_other, not_grpc };
-  using context_cell = cancellable<cancel_func>;
   class request_place_of_method;
 
   bool check_headers(http2::session& s);
-  void begin_deadline(http2::session& s);
+  void begin_deadline(http2::session& s, int64_t timeout);
   void refuse(http2::session& s, const char* http_status, status_code code, std::string_view message);
   void answer_page(http2::session& s);
   void expire(http2::session& s);
   void answer_over_handler(http2::session& s, status_code code, std::string_view message);
   void answer(http2::session& s);
-  void trailers_only(http2::session& s);
-  std::span<const nghttp2_nv> headers();
-  std::span<const nghttp2_nv> trailer_fields();
-  void add_status_fields();
-  void add_metadata_fields(const detail::metadata_type& from);
-  bool promise(size_t most) noexcept;
+  void trailers_only(http2::session& s, const char* http_status = "200");
+  std::span<const nghttp2_nv> headers() { return fields_.headers(head_.proto(), named_encoding_, initial_); }
+  std::span<const nghttp2_nv> trailers() { return fields_.trailers(trailing()); }
+  const detail::metadata_type& trailing() const noexcept { return over_handler_ ? kNoMetadata : trailing_; }
+  const grpc::method& of() const noexcept { return *head_.method(); }  // REQUIRES: the path is known
   void drop_unsent();
   void cancel(status_code why) noexcept;
-  void end_context() noexcept;
   void count_once(status_code code) noexcept;
   void disarm();
   void unbuffer() noexcept;
@@ -125,52 +121,32 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool borrow_single(http2::session& s, std::string_view bytes);
   void receive_stream(http2::session& s, std::string_view bytes);
   void begin_run(http2::session& s);
-  bool take_inbox();
   void report_consumed();
-  void wait_for_room(size_t allowed);
   bool uncompressed(std::span<const char>& bytes);
   void finish_message(bool compress);
   void open_window(http2::session& s);
   size_t window_part() const noexcept;
   bool takes_stream() const noexcept {
-    return path_known_ && (method_->kind == method_kind::client_streaming || method_->kind == method_kind::bidi_streaming);
+    return head_.path_known() && (of().kind == method_kind::client_streaming || of().kind == method_kind::bidi_streaming);
   }
   bool sends_stream() const noexcept {
-    return path_known_ && (method_->kind == method_kind::server_streaming || method_->kind == method_kind::bidi_streaming);
+    return head_.path_known() && (of().kind == method_kind::server_streaming || of().kind == method_kind::bidi_streaming);
   }
   static void timer_fired(void* arg, uintptr_t);
+  static const detail::metadata_type kNoMetadata;
   void ring() override { connection_->post(*this, kExpired); }
 
   core& core_;
 
   // --- the request. Owner's while receiving, then constant. ---
-  const grpc::method* method_ = nullptr;  // kept for the next call: it is probably the same
-  bool path_known_ = false;
-  bool path_seen_ = false;
-  bool post_ = false;
-  bool head_ = false;
-  bool root_path_ = false;
-  bool over_limit_ = false;
-  bool bad_timeout_ = false;
-  bool bad_binary_ = false;
-  bool bad_encoding_ = false;
-  bool host_seen_ = false;
-  encoding request_encoding_ = encoding::identity;
-  uint32_t accepts_ = 0;  // 1 << encoding, as the caller says
-  content content_ = content::absent;
-  std::optional<int64_t> timeout_;
-  int64_t deadline_ns_ = 0;  // 0: none
-  int64_t begun_ns_ = 0;     // when the request's headers were complete
-  int64_t arrived_ns_ = 0;   // when the request was complete
-  std::string authority_;
-  std::string path_text_;  // of an unknown method
-  detail::metadata_type metadata_;
+  request_head head_;
+  int64_t begun_ns_ = 0;       // when the request's headers were complete
+  int64_t arrived_ns_ = 0;     // when the request was complete
   message_reader request_;     // of methods that take one message
   std::string_view borrowed_;  // the message instead, where the connection has read it; the runner's while running
   bool borrowed_compressed_ = false;
   bool have_message_ = false;
-  message_follower follower_;  // of methods that take a stream
-  size_t buffered_ = 0;        // bytes of this call that count in connection_->buffered
+  size_t buffered_ = 0;  // bytes of this call that count in connection_->buffered
 
   // --- owner's ---
   bool running_ = false;
@@ -181,23 +157,14 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   bool counted_ = false;       // counted as handled
   bool over_handler_ = false;  // answered while the handler ran
   bool headers_sent_ = false;
-  bool final_ = false;       // trailers follow what is in sending_ and outbox_
+  bool final_ = false;       // trailers follow what is in outbox_
   bool page_ = false;        // the answer is a page for humans, without trailers
   size_t page_request_ = 0;  // bytes that came with the request for it
-  byte_buffer sending_;
-  size_t sending_at_ = 0;
-  size_t promised_ = 0;  // bytes of sending_ that a DATA frame header has announced
-  bool lent_ = false;    // the connection may still be writing from sending_
-  status_code code_ = status_code::ok;
-  std::string message_;  // of the status, encoded
-  std::string details_;  // likewise
-  const char* http_status_ = "200";
-  uint64_t sent_ = 0;          // bytes of the body
-  uint64_t sent_at_tick_ = 0;  // what that was when it was last seen to change
+  bool lent_ = false;        // the connection may still be writing from outbox_.buffer()
+  answer_fields fields_;
+  uint64_t sent_at_tick_ = 0;  // outbox_.sent() when it was last seen to change
   int64_t sent_since_ = 0;     // when that was; 0: not looked at yet
   admission admission_;
-  std::vector<nghttp2_nv> fields_;   // of the header block being submitted
-  std::deque<std::string> encoded_;  // values that submitted fields point to
   rt::timer timer_;
 
   // --- runner's while running ---
@@ -213,7 +180,6 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   uint64_t messages_sent_ = 0;
 
   // The reading side's, if another goroutine reads than writes.
-  message_cutter cutter_;  // of methods that take a stream
   bool reading_ended_ = false;
   bool request_taken_ = false;  // the one request was handed out
   bool request_compressed_ = false;
@@ -222,20 +188,11 @@ class call final : public http2::stream, private http2::alarm, public server_cal
   uint64_t messages_taken_ = 0;
 
   // --- both ---
-  std::atomic<bool> failed_{false};                    // failure_ is set
-  std::atomic<status_code> cause_{status_code::ok};    // set once, by the owner
-  std::atomic<root<context_cell>*> context_{nullptr};  // made by the first as_context()
-  mutable rt::mutex mutex_;                            // guards the following
-  byte_buffer outbox_;                                 // written and not yet taken over by the owner
-  size_t unsent_ = 0;                                  // bytes of a stream that no DATA frame has announced yet
-  size_t writer_goes_at_ = 0;                          // so few unsent bytes make the writer go on
-  rt::g* writer_ = nullptr;                            // parked for room
-  byte_buffer inbox_;                                  // came, and not yet taken by the handler
-  bool inbox_ended_ = false;                           // the caller has sent its last
-  size_t reader_needs_ = 0;                            // so many bytes in inbox_ make the reader go on
-  rt::g* reader_ = nullptr;                            // parked for a message
-  bool reader_fed_ = false;                            // what it waited for is in cutter_ already
-  size_t consumed_ = 0;                                // taken by the handler, and the window not yet opened for it
+  std::atomic<bool> failed_{false};  // failure_ is set
+  call_context context_;
+  inbox inbox_;              // of methods that take a stream
+  outbox outbox_;            // the reply, or the stream of them
+  mutable rt::mutex mutex_;  // guards the following
   status failure_;
 };
 

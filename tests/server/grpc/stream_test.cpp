@@ -224,6 +224,22 @@ TEST(bidi, one_goroutine_reads_while_another_writes) {
   });
 }
 
+// When a handler parks, who runs the batch asks whether its call borrows bytes of the read: whatever another goroutine reads meanwhile.
+TEST(bidi, a_goroutine_reads_before_the_handler_has_parked) {
+  with_server([](grpc::server& s, text_service& svc) {
+    raw_client c(s.address());
+    for (int i = 0; i < 20; i++) {
+      const int32_t id = c.next_id();
+      const std::string headers = c.encode(raw_client::request_fields("/test.Text/ReadAhead"));
+      c.send(raw_client::frame_bytes(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, id, headers) +
+             raw_client::frame_bytes(NGHTTP2_DATA, 0, id, message("early")));
+      c.data(id, message("late"), true);
+      EXPECT_EQ(c.wait(id).grpc_status(), "0");
+    }
+    EXPECT_EQ(svc.reads, 40);
+  });
+}
+
 // What a handler writes without parking, and what handlers that are ready at the same time write, goes to the socket together.
 TEST(small_messages, leave_together) {
   with_server([](grpc::server& s, text_service&) {

@@ -247,6 +247,20 @@ struct text_service final : grpc::service {
     returned++;
     return {};
   }
+  // Another goroutine has read before the handler parks for the first time, or enters the runtime at all: nothing orders what the two do.
+  grpc::status ReadAhead(grpc::server_context&, grpc::stream<text, text>& io) {
+    std::atomic<int> seen{0};
+    auto ended = warren::make_chan<warren::unit>(0);
+    warren::go([&, ended]() mutable {
+      for ([[maybe_unused]] const text& m : static_cast<grpc::reader<text>&>(io)) seen.fetch_add(1, std::memory_order_relaxed);
+      ended.close();
+    });
+    while (seen.load(std::memory_order_relaxed) == 0) {
+    }
+    ended.recv();
+    reads += seen.load();
+    return {};
+  }
   // Sends its headers at once and answers when hold is off.
   grpc::result<text> EarlyHeaders(grpc::server_context& ctx, const text& request) {
     ctx.add_initial_metadata("x-early", "1");
@@ -304,6 +318,7 @@ struct text_service final : grpc::service {
         {"Chat", bidi_streaming, &grpc::bidi_streaming<&s::Chat, text, text>},
         {"Tail", bidi_streaming, &grpc::bidi_streaming<&s::Tail, text, text>},
         {"Duplex", bidi_streaming, &grpc::bidi_streaming<&s::Duplex, text, text>},
+        {"ReadAhead", bidi_streaming, &grpc::bidi_streaming<&s::ReadAhead, text, text>},
         {"EarlyHeaders", unary, &grpc::unary<&s::EarlyHeaders, text, text>},
         {"Packed", unary, &grpc::unary<&s::Packed, text, text>},
         {"PackedChat", bidi_streaming, &grpc::bidi_streaming<&s::PackedChat, text, text>},
