@@ -28,15 +28,6 @@ namespace warren::rt {
 // A bit for each object of a page.
 using page_bits = std::array<uint64_t, grey_page::kBlocks>;
 
-// Without the instruction popcount, which not every processor of the build's has, the compiler's own is a call.
-inline uint32_t count_bits(uint64_t bits) noexcept {
-  if ((bits & (bits - 1)) == 0) return uint32_t{bits != 0};  // nearly always
-  bits -= bits >> 1 & 0x5555555555555555u;
-  bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
-  bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-  return static_cast<uint32_t>(bits * 0x0101010101010101u >> 56);
-}
-
 class page_closure {
  public:
   page_closure(gather_words* kernel, uintptr_t heap, size_t bytes) noexcept : kernel_(kernel), heap_(heap), bytes_(bytes) {}
