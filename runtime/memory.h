@@ -36,8 +36,6 @@ memory_manager* memory_if_any() noexcept;
 // bracket. Throws std::bad_alloc.
 void* mallocgc(size_t bytes, const detail::type_descriptor& t, size_t count = 1);
 
-// Set with WARREN_GCSTRESS: the fast path counts nothing.
-extern std::atomic<bool> every_allocation_is_slow;
 // Tests: called, when set, while a large object is made, between two pieces of it (heap/allocate.h).
 extern std::atomic<void (*)()> between_pieces_for_testing;
 

@@ -105,10 +105,14 @@ int percent_from_environment() {
 }
 
 // ---- hooks ------------------------------------------------------------------------------------------------------------------------------
-void on_p_created(p* pp) { pp->cache = memory().heap.new_mcache(); }
+void on_p_created(p* pp) {
+  pp->cache = memory().heap.new_mcache();
+  // Who counts allocations sees none of those that are made from there.
+  if (memory().options.stress == 0) pp->cache_at_hand = pp->cache;
+}
 void on_p_destroyed(p* pp) {
   memory().heap.delete_mcache(pp->cache);
-  pp->cache = nullptr;
+  pp->cache = pp->cache_at_hand = nullptr;
 }
 // Stacks that only wait for the next goroutine become free pages, for the scavenger. Any thread.
 void drain_stacks(goroutine_pool::lull l) {
@@ -188,7 +192,6 @@ memory_options read_memory_options() {
 
 memory_manager::memory_manager(const memory_options& o) : options(o), heap(o.heap), gc(heap, roots, the_world(), o.collector) {
   if (o.check_ptr) set_barrier_flag(detail::barrier_check, true);
-  if (o.stress != 0) every_allocation_is_slow.store(true, std::memory_order_relaxed);
 }
 
 memory_manager& memory() {

@@ -29,9 +29,9 @@ constexpr object_numbers kNumbers = [] {
   size_t n = 0;
   for (const size_t end = block + kGatherBlocks; block < end; ++block) {
     const uint64_t pointers = __atomic_load_n(&p.pointers[block], __ATOMIC_RELAXED);
-    // The object that the block begins in, and how many words of that lie before.
-    const uint32_t object = static_cast<uint32_t>(block) * 64 / p.words;
-    const uint32_t from = static_cast<uint32_t>(block) * 64 % p.words;
+    // The object that the block begins in, and how many words of that lie before. (Without a division.)
+    const auto object = static_cast<uint32_t>((uint64_t{block} * 64 * sizeof(uintptr_t) * p.magic) >> 32);
+    const uint32_t from = static_cast<uint32_t>(block) * 64 - object * p.words;
     const uint32_t shift = object % 64;
     const uint64_t window = p.grey[object / 64] >> shift | p.grey[object / 64 + 1] << 1 << (63 - shift);
     if (window == 0 || pointers == 0) continue;
@@ -44,6 +44,7 @@ constexpr object_numbers kNumbers = [] {
       left &= ~(uint64_t{0xff} << line);
       const __m512i words = _mm512_maskz_loadu_epi64(wanted, memory + line);
       const __mmask8 inside = _mm512_mask_cmplt_epu64_mask(wanted, _mm512_sub_epi64(words, base), size);
+      if (inside == 0) continue;  // leaves of a tree
       _mm512_storeu_si512(out + n, _mm512_maskz_compress_epi64(inside, words));
       n += static_cast<size_t>(__builtin_popcount(inside));
     }

@@ -27,7 +27,7 @@ static_assert(static_cast<int>(scan_kind::noscan) == static_cast<int>(layout_kin
 static_assert(static_cast<int>(scan_kind::precise) == static_cast<int>(layout_kind::precise));
 static_assert(static_cast<int>(scan_kind::ambiguous) == static_cast<int>(layout_kind::ambiguous));
 
-// n: a multiple of 8, from 8 to 128. Inline: the call of memset costs as much as the rest of an allocation. Stores of 16 bytes from both
+// n: a multiple of 8, from 16 to 128. Inline: the call of memset costs as much as the rest of an allocation. Stores of 16 bytes from both
 // ends, which overlap where n is no power of two: two compares and no loop.
 inline void zero_plain_slot(uintptr_t at, size_t n) noexcept {
   auto* p = reinterpret_cast<std::byte*>(at);
@@ -37,9 +37,7 @@ inline void zero_plain_slot(uintptr_t at, size_t n) noexcept {
       __builtin_memset(p + n - 16 - i, 0, 16);
     }
   };
-  if (n < 16) {
-    __builtin_memset(p, 0, 8);
-  } else if (n <= 32) {
+  if (n <= 32) {
     ends(16);
   } else if (n <= 64) {
     ends(32);
@@ -49,7 +47,9 @@ inline void zero_plain_slot(uintptr_t at, size_t n) noexcept {
 }
 
 inline void zero_slot(uintptr_t at, size_t n) noexcept {
-  if (n <= 128) {
+  if (n < 16) {
+    __builtin_memset(reinterpret_cast<void*>(at), 0, 8);
+  } else if (n <= 128) {
     zero_plain_slot(at, n);
   } else {
     memset(reinterpret_cast<void*>(at), 0, n);
@@ -71,20 +71,21 @@ inline uintptr_t allocate_tiny(mcache& c, size_t size, size_t align) noexcept {
 
 inline bool is_tiny(const type_descriptor& t, size_t bytes) noexcept { return t.kind == layout_kind::noscan && bytes < kTinySize; }
 
-// By the number of a plain type. Number 0, of all others, has a class of no size, which no mcache ever has a span of.
-inline constexpr auto kPlainSpanClasses = [] {
-  static_assert(detail::plain_number(kTinySize, 8, layout_kind::noscan) != 0);
-  std::array<uint8_t, detail::plain_numbers> classes{};
-  for (size_t i = 3; i < classes.size(); ++i) classes[i] = span_class_of(kSizeLookup.small[i / 3], static_cast<scan_kind>(i % 3));
-  return classes;
-}();
-// A slot of s; nullptr: it is full. REQUIRES: plain, and the pointer bits are right.
+// What plain types know themselves is what the tables say. The others' 0 is a class of no size, which no mcache ever has a span of.
+static_assert([] {
+  for (size_t size = 0; size <= 256; ++size)
+    for (const layout_kind kind : {layout_kind::noscan, layout_kind::precise, layout_kind::ambiguous}) {
+      const uint8_t plain = detail::plain_span_class(size, 8, kind);
+      if ((plain != 0) != (size >= kTinySize && size <= 128)) return false;
+      if (plain != 0 && plain != span_class_of(size_class_of(size), static_cast<scan_kind>(kind))) return false;
+    }
+  return true;
+}());
+// A slot of s, which has a free one at hand. REQUIRES: plain, and the pointer bits are right.
 inline void* allocate_plain(mspan& s) noexcept {
   const uintptr_t at = s.take();
-  if (at == 0) [[unlikely]]
-    return nullptr;
   heap_unpoison(reinterpret_cast<void*>(at), s.elem_size32);
-  if (s.needzero) zero_plain_slot(at, s.elem_size32);
+  zero_plain_slot(at, s.elem_size32);
   asm volatile("" : : "r"(at) : "memory");
   return reinterpret_cast<void*>(at);
 }

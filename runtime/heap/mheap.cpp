@@ -301,6 +301,7 @@ void mheap::free_span(mspan* s) noexcept {
 void mheap::uncache(mcache& c, mspan* s) noexcept {
   if (c.black) s->whiten_rest();
   s->record_allocated();
+  s->uncount_group();
   const uint32_t count = s->alloc_count.load(std::memory_order_relaxed);
   const uint32_t before = s->count_when_cached.load(std::memory_order_relaxed);
   s->count_when_cached.store(count, std::memory_order_relaxed);
@@ -354,6 +355,7 @@ mspan* mheap::span_with_room(uint8_t span_class) noexcept {
 bool mheap::refill(mcache& c, uint8_t span_class) noexcept {
   mspan* const old = c.alloc[span_class].load(std::memory_order_relaxed);
   if (old != &no_span && old->next_group()) {
+    old->count_group();
     if (c.black) old->blacken_group();
     return true;
   }
@@ -372,6 +374,7 @@ bool mheap::refill(mcache& c, uint8_t span_class) noexcept {
   const size_t bytes = (s->nelems - count) * s->elem_size;
   live_.fetch_add(static_cast<int64_t>(bytes), std::memory_order_relaxed);
   c.charged_bytes += bytes;
+  s->count_group();
   c.alloc[span_class].store(s, std::memory_order_relaxed);
   return true;
 }
@@ -382,7 +385,7 @@ mspan* mheap::alloc_large(mcache& c, size_t bytes, scan_kind kind) noexcept {
   pay_for_sweep(n << kPageShift);
   mspan* const s = new_span(c, n, span_class_of(0, kind));
   if (s == nullptr) return nullptr;
-  s->alloc_cache = 0;
+  __atomic_store_n(&s->alloc_cache, 0, __ATOMIC_RELAXED);
   if (c.black) {  // and unseen by markers until the sweep
     s->try_mark(0);
     c.black_bytes += s->elem_size;
@@ -430,10 +433,13 @@ mheap::totals mheap::read_totals() noexcept {
     for (size_t i = 0; i < kSpanClasses; ++i) {
       const mspan* const s = c->alloc[i].load(std::memory_order_relaxed);
       const uint32_t before = s->count_when_cached.load(std::memory_order_relaxed);
-      const uint32_t now = s->alloc_count.load(std::memory_order_relaxed);
+      const uint32_t now = s->taken_so_far();
       if (now > before) t.class_mallocs[i / kScanKinds] += now - before;
     }
   }
+  // A span that left its mcache, or came to its next group, between two of these loads was missed; a counter never goes back.
+  for (size_t i = 0; i < kSizeClasses; ++i)
+    t.class_mallocs[i] = mallocs_read_[i] = t.class_mallocs[i] < mallocs_read_[i] ? mallocs_read_[i] : t.class_mallocs[i];
   arena_.lock.unlock();
   const uint64_t large_freed = counters_.large_bytes_freed.read();
   t.total_bytes = counters_.large_bytes_allocated.read();

@@ -209,6 +209,7 @@ class mheap {
   };
   chunk* chunks_ = nullptr;
   mcache* caches_ = nullptr;
+  std::array<uint64_t, kSizeClasses> mallocs_read_{};  // the most that read_totals has seen
   bool black_ = false;
   uint64_t retired_black_bytes_ = 0, retired_black_objects_ = 0;  // of mcaches that are gone
 

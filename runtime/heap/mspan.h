@@ -6,7 +6,8 @@
 //   in it                      free are exactly the bits of alloc_cache
 //   above                      as alloc_bits says
 // Taking a slot is: count trailing zeros of alloc_cache, clear that bit. No links run through free memory, so a conservative scan meets
-// none and nothing can corrupt them.
+// none and nothing can corrupt them. Nor is it counted: while an mcache has the span, alloc_count counts all of its current group as taken
+// (a load, an addition and a store less for each object), and the rest of the group is taken off it when the span leaves.
 //
 // Colours (collector side), defined here and nowhere else:
 //   white   mark bit 0
@@ -47,12 +48,21 @@
 
 namespace warren::rt {
 
+// Without the instruction popcount, which not every processor of the build's has, the compiler's own is a call.
+inline uint32_t count_bits(uint64_t bits) noexcept {
+  if ((bits & (bits - 1)) == 0) return uint32_t{bits != 0};  // nearly always, while marking
+  bits -= bits >> 1 & 0x5555555555555555u;
+  bits = (bits & 0x3333333333333333u) + (bits >> 2 & 0x3333333333333333u);
+  bits = (bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+  return static_cast<uint32_t>(bits * 0x0101010101010101u >> 56);
+}
+
 struct mspan {
   // What an allocation touches comes first: one cache line.
   uint64_t alloc_cache = 0;              // free slots of the current group
   uintptr_t group_base = 0;              // address of the group's first slot
   uint32_t elem_size32 = 0;              // elem_size of small spans
-  std::atomic<uint32_t> alloc_count{0};  // taken slots; written by the owner
+  std::atomic<uint32_t> alloc_count{0};  // taken slots, and in an mcache those of alloc_cache; written by the owner
   bool needzero = true;                  // slots may hold old contents
   uint8_t span_class = 0;
   uint32_t free_group = 0;  // number of the current group
@@ -107,8 +117,7 @@ struct mspan {
     const uint64_t free = alloc_cache;
     if (free == 0) [[unlikely]]
       return 0;
-    alloc_cache = free & (free - 1);
-    alloc_count.store(alloc_count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    __atomic_store_n(&alloc_cache, free & (free - 1), __ATOMIC_RELAXED);
     return group_base + static_cast<size_t>(__builtin_ctzll(free)) * elem_size32;
   }
   uint64_t group_mask(uint32_t group) const noexcept {
@@ -119,7 +128,21 @@ struct mspan {
   void load_group(uint32_t group) noexcept {
     free_group = group;
     group_base = base + size_t{group} * 64 * elem_size;
-    alloc_cache = ~alloc_bits(group) & group_mask(group);
+    __atomic_store_n(&alloc_cache, ~alloc_bits(group) & group_mask(group), __ATOMIC_RELAXED);
+  }
+  // An mcache takes from this group from now on, or no longer.
+  void count_group() noexcept {
+    // Release: who counts what is taken sees this count with this group or a later one (taken_so_far).
+    alloc_count.store(alloc_count.load(std::memory_order_relaxed) + count_bits(alloc_cache), std::memory_order_release);
+  }
+  void uncount_group() noexcept {
+    alloc_count.store(alloc_count.load(std::memory_order_relaxed) - count_bits(alloc_cache), std::memory_order_relaxed);
+  }
+  // Of a span in an mcache, by any thread: the slots taken, or up to a group fewer while the owner comes to the next.
+  uint32_t taken_so_far() const noexcept {
+    const uint32_t with_group = alloc_count.load(std::memory_order_acquire);
+    const uint32_t free = count_bits(__atomic_load_n(&alloc_cache, __ATOMIC_RELAXED));
+    return with_group > free ? with_group - free : 0;
   }
   // While a collection marks, new objects are black. The owner marks the free slots of a group before it takes the first (Go marks each
   // object as it is made), and unmarks those that it has not taken when the span leaves its mcache. Markers look at no mark bit of a slot

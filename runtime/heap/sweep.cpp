@@ -77,7 +77,7 @@ size_t mheap::sweep(mspan* s, empty_span what) noexcept {
           "the collector's sight (roots in plain memory)",
           i, reinterpret_cast<void*>(s->slot(i)));
     }
-    live += static_cast<uint32_t>(__builtin_popcountll(marked));
+    live += count_bits(marked);
 #ifndef WARREN_HEAP_ASAN
     if (poison_)
 #endif

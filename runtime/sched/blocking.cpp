@@ -35,6 +35,7 @@ using namespace rt;
   gp->status.store(g_status::syscall, std::memory_order_release);  // after blocking_sp: stack_claim.h
   mp->old_p = pp;
   mp->current_p = nullptr;
+  mp->cache_at_hand = nullptr;
   pp->mp.store(nullptr, std::memory_order_relaxed);
   // Release: whoever takes the P sees everything this M did with it, and the frames and registers noted above.
   pp->status.store(p_status::syscall, std::memory_order_seq_cst);
@@ -66,6 +67,7 @@ void exit_blocking(const blocking_region&) noexcept {
   p_status expected = p_status::syscall;
   if (!mp->sched->exiting() && pp->status.compare_exchange_strong(expected, p_status::running, std::memory_order_seq_cst)) {
     mp->current_p = pp;
+    mp->cache_at_hand = pp->cache_at_hand;
     pp->mp.store(mp, std::memory_order_release);
     pp->syscalltick.fetch_add(1, std::memory_order_relaxed);
     pp->counters.blocking_returns_with_p.add();

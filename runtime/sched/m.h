@@ -14,6 +14,7 @@
 
 namespace warren::rt {
 
+struct mcache;
 struct p;
 class scheduler;
 
@@ -42,9 +43,11 @@ struct m {
   std::atomic<uint32_t> requests{0};     // m_request bits
 
   p* current_p = nullptr;  // nullptr in a declared blocking region and while idle. Outside brackets it may be out of date: see `revoked`
-  p* old_p = nullptr;      // the P a blocking region was entered with
-  p* next_p = nullptr;     // handed over by startm together with the wake-up
-  g* curg = nullptr;       // the goroutine that runs, or ran last before the switch to g0
+  // current_p's mcache at hand, which new_object takes objects from (malloc.cpp); nullptr: none, or each object is to go the long way.
+  mcache* cache_at_hand = nullptr;
+  p* old_p = nullptr;   // the P a blocking region was entered with
+  p* next_p = nullptr;  // handed over by startm together with the wake-up
+  g* curg = nullptr;    // the goroutine that runs, or ran last before the switch to g0
 
   fiber g0;             // the scheduler's flow of control: this thread's own stack
   thread_state thread;  // addresses of this thread's exception state and errno

@@ -35,8 +35,9 @@ struct p {
   timer_heap timers;
 
   // Owner only from here.
-  mcache* cache = nullptr;       // of the heap; made and emptied by the hooks in sched/hooks.h
-  g* dead_goroutines = nullptr;  // with their stacks, newest first: the next newborn takes the hottest
+  mcache* cache = nullptr;          // of the heap; made and emptied by the hooks in sched/hooks.h
+  mcache* cache_at_hand = nullptr;  // what the M gets with the P (m.h)
+  g* dead_goroutines = nullptr;     // with their stacks, newest first: the next newborn takes the hottest
   uint32_t dead_count = 0;
   page_cache stack_pages;  // free slots of class normal
   detail::newborn* free_newborns = nullptr;

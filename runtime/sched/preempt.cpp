@@ -221,6 +221,7 @@ void scheduler::drop_revoked_p(m* mp) noexcept {
   if (!owner_settles(mp)) return;
   lock_.lock();
   mp->current_p = nullptr;
+  mp->cache_at_hand = nullptr;
   end_revocation(mp);
   const bool stopping = stopping_.load(std::memory_order_relaxed) != 0;
   lock_.unlock();

@@ -65,6 +65,7 @@ constexpr bool kTiny = false;
 
 void scheduler::acquire_p(m* mp, p* pp) noexcept {
   mp->current_p = pp;
+  mp->cache_at_hand = pp->cache_at_hand;
   pp->mp.store(mp, std::memory_order_release);
   pp->status.store(p_status::running, std::memory_order_release);
 }
@@ -72,6 +73,7 @@ void scheduler::acquire_p(m* mp, p* pp) noexcept {
 p* scheduler::release_p(m* mp) noexcept {
   p* pp = mp->current_p;
   mp->current_p = nullptr;
+  mp->cache_at_hand = nullptr;
   pp->mp.store(nullptr, std::memory_order_relaxed);
   pp->status.store(p_status::idle, std::memory_order_release);
   return pp;

@@ -15,6 +15,7 @@
 #include <warren/go.h>
 #include <warren/ptr.h>
 
+#include "runtime/memory.h"
 #include "runtime/sched/barrier_buffer.h"
 #include "runtime/sched/m.h"
 #include "tests/death_style.h"
@@ -323,12 +324,14 @@ TEST(Barrier, ANewObjectNeedsNoShading) {
     rt::barrier_buffer& shaded = rt::getm()->shaded;
     (void)make<node>();  // the span is at hand from here on
     shaded.forget();
+    rt::memory().heap.set_allocate_black(true);
     rt::set_barrier_flag(detail::barrier_marking, true);
     ptr<node> a = make<node>();
     holder->next = a;
     a = nullptr;
     const std::vector<uintptr_t> pushed = taken(shaded);
     rt::set_barrier_flag(detail::barrier_marking, false);
+    rt::memory().heap.set_allocate_black(false);
     EXPECT_EQ(pushed, std::vector<uintptr_t>{});
   });
 }

@@ -64,6 +64,8 @@ TEST_P(Kernel, FindsWhatALoopOverWordsFinds) {
   p->grey.pointers = p->pointers.data();
   for (uint32_t words = 1; words <= grey_page::kMostWords; ++words) {  // the sizes of all classes are among them
     p->grey.words = words;
+    const size_t size = words * sizeof(uintptr_t);
+    p->grey.magic = static_cast<uint32_t>(((uint64_t{1} << 32) + size - 1) / size);
     const size_t objects = grey_page::kWords / words;
     for (unsigned round = 0; round < 60; ++round) {
       for (uintptr_t& word : p->memory) {

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <random>
 #include <set>
+#include <thread>
 #include <vector>
 
 #include "runtime/heap/allocate.h"
@@ -433,6 +435,32 @@ TEST(Reservation, ParsesSizes) {
   EXPECT_EQ(parse_size("512G"), size_t{512} << 30);
   EXPECT_EQ(parse_size("1T"), size_t{1} << 40);
   for (const char* bad : {"", "G", "-1", "1X", "1GB", "0", "99999999999999999999", "16777216T"}) EXPECT_EQ(parse_size(bad), 0u) << bad;
+}
+
+// Taken slots are counted by the group, and counters are read while spans come and go: what was allocated never seems less than before.
+TEST_F(Heap, CountsOfAllocationsNeverGoBack) {
+  std::atomic<bool> done{false};
+  uint64_t objects = 0;
+  std::thread owner([&] {
+    for (int i = 0; i < 300; ++i) {
+      for (int k = 0; k < 20000; ++k) make(kPair);
+      objects += 20000;
+      release_to_sweep();
+      sweep_all();
+    }
+    done = true;
+  });
+  uint64_t seen = 0;
+  int went_back = 0;
+  while (!done) {
+    const uint64_t now = heap.read_totals().mallocs;
+    went_back += now < seen ? 1 : 0;
+    seen = now;
+  }
+  owner.join();
+  EXPECT_EQ(went_back, 0);
+  EXPECT_LE(seen, objects);
+  EXPECT_EQ(heap.read_totals().mallocs, objects) << "and are exact when nobody allocates";
 }
 
 // Two types share a span, in turns: each object has its own type's bits, whatever the span's slots had before.

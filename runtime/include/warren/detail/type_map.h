@@ -55,11 +55,13 @@ namespace warren::detail {
 // ---- descriptors ------------------------------------------------------------------------------------------------------------------------
 enum class layout_kind : uint8_t { noscan = 0, precise = 1, ambiguous = 2 };
 
-// Most objects are plain: of 16 to 128 bytes, with no wish for alignment, so that size and kind alone say where one is made. 0: not so.
-constexpr uint8_t plain_number(size_t size, uint32_t align, layout_kind kind) noexcept {
-  return size >= 16 && size <= 128 && align <= 8 ? static_cast<uint8_t>((size + 7) / 8 * 3 + static_cast<size_t>(kind)) : uint8_t{0};
+// Most objects are plain: of 16 to 128 bytes, with no wish for alignment, so that size and kind alone say where one is made: in this span
+// class (runtime/heap/allocate.h compares it with the tables). 0: not so.
+constexpr uint8_t plain_span_class(size_t size, uint32_t align, layout_kind kind) noexcept {
+  if (size < 16 || size > 128 || align > 8) return 0;
+  const size_t size_class = size <= 32 ? (size + 7) / 8 : 4 + (size - 32 + 15) / 16;
+  return static_cast<uint8_t>(size_class * 3 + static_cast<size_t>(kind));
 }
-inline constexpr size_t plain_numbers = size_t{128} / 8 * 3 + 3;
 
 // What the runtime needs to know to make and scan a T. One constant per type.
 struct type_descriptor {
@@ -70,7 +72,7 @@ struct type_descriptor {
   const uint64_t* words;   // precise: bit i of the array = word i may hold one
   void (*destroy)(void*);  // finalized types; else nullptr
   const char* name;        // contains the type's name, for reports
-  uint8_t plain = plain_number(size, align, kind);
+  uint8_t plain = plain_span_class(size, align, kind);
 };
 
 template <size_t Words>
