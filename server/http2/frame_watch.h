@@ -7,6 +7,9 @@
 // their headers here, nine bytes of each, before nghttp2 gets them, and remember the last few streams that the peer has ended. Streams that
 // only we have ended are none of them: there late frames are usual and right.
 //
+// DATA whose padding is longer than the frame. nghttp2 sees that, but not of DATA that it drops; it is an error of the connection whatever
+// has become of the stream (RFC 9113 §6.1).
+//
 // PRIORITY that makes no sense. Since we announce that we do not use RFC 7540's priorities nghttp2 does not look at them, but a stream that
 // depends on itself is an error all the same (§5.3.1), and so is a priority of stream 0 (RFC 9113 §6.3).
 #pragma once
@@ -47,15 +50,13 @@ class frame_watch {
       const char* head = bytes.data() + at;
       size_t taken = kHeader;
       if (have_ == 0 && bytes.size() - at >= kLongest) {  // nearly always
-        if (has_dependency(head)) taken = kLongest;
+        taken += looked_at(head);
         at += taken;
       } else {
         head = head_.data();
         if (!collect(bytes, at, kHeader)) break;
-        if (has_dependency(head)) {
-          if (!collect(bytes, at, kLongest)) break;
-          taken = kLongest;
-        }
+        taken += looked_at(head);
+        if (!collect(bytes, at, taken)) break;
         have_ = 0;
       }
       skip_ = length(head) - (taken - kHeader);
@@ -82,6 +83,12 @@ class frame_watch {
   static size_t length(const char* head) noexcept { return u32(head) >> 8; }
   static uint8_t type(const char* head) noexcept { return static_cast<uint8_t>(head[3]); }
   static bool has_dependency(const char* head) noexcept { return type(head) == NGHTTP2_PRIORITY && length(head) == kPriorityLength; }
+  static bool padded_data(const char* head) noexcept { return type(head) == NGHTTP2_DATA && (head[4] & NGHTTP2_FLAG_PADDED) != 0; }
+  // How much of the payload, from its beginning: what a PRIORITY depends on, or how much padding there is.
+  static size_t looked_at(const char* head) noexcept {
+    if (has_dependency(head)) return kLongest - kHeader;
+    return padded_data(head) && length(head) != 0 ? 1 : 0;
+  }
 
   // Completes head_ to n bytes; false: there are not so many yet.
   bool collect(std::string_view bytes, size_t& at, size_t n) noexcept {
@@ -99,6 +106,11 @@ class frame_watch {
       return {verdict::connection_error, NGHTTP2_PROTOCOL_ERROR, static_cast<int32_t>(id)};
     }
     if (id == 0) return {};  // likewise
+    if (padded_data(head)) {
+      if (length(head) == 0) return {verdict::connection_error, NGHTTP2_FRAME_SIZE_ERROR, static_cast<int32_t>(id)};
+      if (static_cast<uint8_t>(head[kHeader]) >= length(head))
+        return {verdict::connection_error, NGHTTP2_PROTOCOL_ERROR, static_cast<int32_t>(id)};
+    }
     uint32_t before = 0;
     for (const uint32_t e : ended_) before |= (e & ~kReset) == id ? e : 0;
     if (kind == NGHTTP2_RST_STREAM) {

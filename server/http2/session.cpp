@@ -50,11 +50,19 @@ constexpr uint8_t kDrainPing[8] = {1, 6, 1, 8, 0, 3, 3, 9};
 
 constexpr uint8_t kKeepalivePing[8] = {'w', 'a', 'r', 'r', 'e', 'n', 'k', 'a'};
 
+// Is this the beginning of a request line: a method in upper-case letters, a target, "HTTP/1."? As far as it has come; enough to choose the
+// form of the refusal.
 bool looks_like_http1(std::string_view first_bytes) {
-  // A request line starts with a method: upper-case letters and then a space. Enough to choose the form of the refusal.
+  constexpr std::string_view version = "HTTP/1.";
   size_t n = 0;
   while (n < first_bytes.size() && first_bytes[n] >= 'A' && first_bytes[n] <= 'Z') n++;
-  return n >= 3 && (n == first_bytes.size() || first_bytes[n] == ' ');
+  if (n < 3) return false;
+  if (n == first_bytes.size()) return true;
+  if (first_bytes[n] != ' ') return false;
+  const size_t target_end = first_bytes.find_first_of(" \r\n", n + 1);
+  if (target_end == std::string_view::npos) return true;
+  const std::string_view rest = first_bytes.substr(target_end + 1);
+  return first_bytes[target_end] == ' ' && (rest.starts_with(version) || version.starts_with(rest));
 }
 
 }  // namespace

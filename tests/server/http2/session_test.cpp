@@ -523,6 +523,47 @@ TEST(session, frames_after_the_end_that_the_peer_made) {
 }
 
 // Rapid reset, with a clock of our own: a burst, and what time brings back.
+// nghttp2 drops DATA of streams that it has forgotten, and does not look at its padding; RFC 9113 §6.1 wants an error of the connection,
+// whatever the stream.
+TEST(session, padding_longer_than_its_frame) {
+  struct item {
+    std::string payload;
+    bool good;
+  };
+  for (const item& i : {item{std::string("\x02"
+                                         "abc",
+                                         4),
+                             true},
+                        {std::string("\x03"
+                                     "abc",
+                                     4),
+                         true},
+                        {std::string("\x04"
+                                     "abc",
+                                     4),
+                         false},
+                        {std::string("\xff"
+                                     "abc",
+                                     4),
+                         false},
+                        {std::string("\0", 1), true},
+                        {"", false}}) {
+    for (const bool open : {true, false}) {
+      for (const size_t step : {1u, 5u, 100u}) {
+        peer p;
+        ASSERT_TRUE(p.s.receive(kPreface + kSettings + frame(NGHTTP2_HEADERS, NGHTTP2_FLAG_END_HEADERS, 1, kRequest), 1));
+        if (!open) p.s.reset(*p.streams.front(), NGHTTP2_NO_ERROR);
+        p.output();
+        const std::string data = frame(NGHTTP2_DATA, NGHTTP2_FLAG_PADDED, 1, i.payload) + frame(NGHTTP2_PING, 0, 0, "12345678");
+        for (size_t at = 0; at < data.size() && !p.s.ended(); at += step) p.s.receive(data.substr(at, step), 2);
+        const std::string kinds = peer::kinds(p.output());
+        EXPECT_EQ(kinds.find('G') == std::string::npos, i.good) << i.payload.size() << open << kinds;
+        EXPECT_EQ(kinds.find('p') != std::string::npos, i.good) << i.payload.size() << open << kinds;
+      }
+    }
+  }
+}
+
 TEST(session, resets_of_the_peer_are_counted_and_forgotten) {
   peer p;
   EXPECT_TRUE(p.s.receive(kPreface + kSettings, 1));
@@ -554,10 +595,20 @@ TEST(session, an_end_by_its_owner_is_not_the_peers_fault) {
 }
 
 TEST(session, not_http2) {
-  peer p;
-  EXPECT_FALSE(p.s.receive("GET / HTTP/1.1\r\n", 0));
-  EXPECT_EQ(p.output().substr(0, 12), "HTTP/1.1 400");
-  EXPECT_TRUE(p.s.finished());
+  for (const std::string_view http1 :
+       {"GET / HTTP/1.1\r\n", "OPTIONS", "GET ", "GET /index", "POST / ", "HEAD / HT", "GET /%20 HTTP/1.0\r\n"}) {
+    peer p;
+    EXPECT_FALSE(p.s.receive(http1, 0));
+    EXPECT_EQ(p.output().substr(0, 12), "HTTP/1.1 400") << http1;
+    EXPECT_TRUE(p.s.finished());
+  }
+  // Capitals alone do not make it HTTP/1; the first of these is h2spec's.
+  for (const std::string_view neither : {"INVALID CONNECTION PREFACE\r\n\r\n", "GET /\r\n", "SSH-2.0\r\n", "GO", "PRI * HTTP/1.1\r\n"}) {
+    peer p;
+    EXPECT_FALSE(p.s.receive(neither, 0));
+    EXPECT_EQ(peer::kinds(p.output()), "SG") << neither;
+    EXPECT_TRUE(p.s.finished());
+  }
   peer q;
   EXPECT_TRUE(q.s.receive(kPreface.substr(0, 10), 0));
   EXPECT_FALSE(q.s.receive("???", 0));
