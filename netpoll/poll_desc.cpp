@@ -218,15 +218,19 @@ bool poll_desc::on_event(uint64_t token, uint8_t sides, bool ended, runnable_lis
 // --- deadlines and close
 // ------------------------------------------------------------------------------------------------------------------
 
-namespace {
-void ready_waiter(runnable* r) noexcept {
-  if (r == nullptr) return;
-  poller::made().add_waiters(-1);
+void ready(runnable* r) noexcept {
   if (r->is_newborn) {
     detail::start_deferred(static_cast<detail::newborn*>(r));
   } else {
     goready(static_cast<g*>(r));
   }
+}
+
+namespace {
+void ready_waiter(runnable* r) noexcept {
+  if (r == nullptr) return;
+  poller::made().add_waiters(-1);
+  ready(r);
 }
 }  // namespace
 

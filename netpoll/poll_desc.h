@@ -132,6 +132,9 @@ class alignas(kCacheLine) poll_desc {
   side write_;
 };
 
+// Readies the goroutine, or starts the newborn, that on_event has taken out. Any thread, as goready.
+void ready(runnable* r) noexcept;
+
 // For tests: called, when set, at the named points of the races above. In production one relaxed load on the way to a park.
 enum class poll_point : uint8_t {
   before_wait,    // the system call has said EAGAIN

@@ -81,11 +81,7 @@ struct socket {
     require(pd.on_event(pd.token(), kReadSide, false, ready), "the event is for this descriptor");
     while (runnable* r = ready.pop()) {
       poller::made().add_waiters(-1);
-      if (r->is_newborn) {
-        detail::start_deferred(static_cast<detail::newborn*>(r));
-      } else {
-        goready(static_cast<g*>(r));
-      }
+      rt::ready(r);
     }
   }
 };

@@ -13,7 +13,6 @@
 #include "netpoll/fd.h"
 #include "netpoll/poller.h"
 #include "runtime/sched/park.h"
-#include "runtime/sync/deferred_go.h"
 #include "warren/go.h"
 #include "warren/net.h"
 
@@ -106,20 +105,11 @@ struct half_raw {
   half_raw& operator=(const half_raw&) = delete;
 };
 
-// As the scheduler would.
-inline void ready(rt::runnable* r) {
-  if (r->is_newborn) {
-    detail::start_deferred(static_cast<detail::newborn*>(r));
-  } else {
-    rt::goready(static_cast<rt::g*>(r));
-  }
-}
-
 // Collects the events that are there and readies who waits, as the scheduler would. Returns how many goroutines that were.
 inline uint32_t poll_now() {
   rt::runnable_list l = rt::poller::made().poll(0);
   const uint32_t n = l.size;
-  while (rt::runnable* r = l.pop()) ready(r);
+  while (rt::runnable* r = l.pop()) rt::ready(r);
   return n;
 }
 

@@ -80,7 +80,7 @@ uint32_t deliver(uint64_t token, unsigned what) {
   rt::runnable_list l = static_cast<rt::back_end&>(rt::poller::made()).deliver(&ev, 1, false);
 #endif
   const uint32_t n = l.size;
-  while (rt::runnable* r = l.pop()) ready(r);
+  while (rt::runnable* r = l.pop()) rt::ready(r);
   return n;
 }
 
